@@ -1,0 +1,22 @@
+"""Names that become paths, metric labels and URLs; must not know what they name."""
+
+from __future__ import annotations
+
+import re
+
+#: Cluster names, substation names and request ids. They become paths, so no separator and no leading dot.
+NAME_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"
+NAME_RULE = "1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot"
+
+_NAME = re.compile(NAME_PATTERN.replace("$", r"\Z"))
+
+#: Role names, as in `gridctl serve ROLE`, `ps --json` and metric labels.
+CHARGE_REQUEST = "charge-request"
+BALANCER = "balancer"
+SUBSTATION = "substation"
+EXTERNAL = "external"
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` may name a cluster, a substation or a request."""
+    return _NAME.match(text) is not None

@@ -1,0 +1,140 @@
+"""One pure expansion: topology → the flat list of processes that launcher and exporters start from.
+
+Must not know which ports are free, what runs already, or how anything is started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, SUBSTATION
+from config.settings import BalancerSettings, ChargeRequestSettings, Settings, SubstationSettings
+from config.topology import Substation, Topology
+
+LOOPBACK = "127.0.0.1"
+REQUEST_PORT = 8080
+BALANCER_PORT = 8081
+FIRST_SUBSTATION_PORT = 9001
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """One process that should run, or (role `external`) one service elsewhere that is only watched.
+
+    `port` is the one wanted; unless `port_fixed` the launcher may take a free one instead. `settings` is None and `url`
+    set for an external service only; `load_metric` is its gauge.
+    """
+
+    name: str
+    role: str
+    host: str
+    port: int
+    port_fixed: bool
+    settings: Settings | None
+    url: str | None = None
+    load_metric: str | None = None
+
+
+def expand(topology: Topology, targets_file: str = "targets.json") -> tuple[ProcessSpec, ...]:
+    """Every process of `topology`: substations in file order, then the balancer, then the charge-request service.
+
+    `targets_file` is the `file_sd` file through which the balancer finds substations. The request service's settings name
+    the balancer's wanted port; the launcher puts the real one in.
+    """
+    ports = _free_numbers(topology)
+    substations = tuple(_substation(topology, entry, ports) for entry in topology.substations)
+    return (*substations, _balancer(topology, targets_file), _request_service(topology))
+
+
+def _free_numbers(topology: Topology) -> Iterable[int]:
+    taken = {entry.port for entry in topology.substations}
+    taken |= {topology.request_service.port or REQUEST_PORT, topology.balancer.port or BALANCER_PORT}
+    return iter([port for port in range(FIRST_SUBSTATION_PORT, 65536) if port not in taken])
+
+
+def _substation(topology: Topology, entry: Substation, ports: Iterable[int]) -> ProcessSpec:
+    if entry.url is not None:
+        return ProcessSpec(entry.name, EXTERNAL, "", 0, True, None, entry.url, entry.load_metric)
+    defaults = topology.defaults
+    settings = SubstationSettings(
+        name=entry.name,
+        max_sessions=entry.max_sessions or defaults.max_sessions,
+        capacity_kw=entry.capacity_kw or defaults.capacity_kw,
+        session_s=entry.session_s or defaults.session_s,
+        power_kw=entry.power_kw or defaults.power_kw,
+        time_scale=topology.time_scale,
+    )
+    port = entry.port or next(iter(ports))
+    return ProcessSpec(entry.name, SUBSTATION, LOOPBACK, port, entry.port is not None, settings)
+
+
+def _balancer(topology: Topology, targets_file: str) -> ProcessSpec:
+    declared = topology.balancer
+    settings = BalancerSettings(
+        policy=declared.policy,
+        poll_interval_s=declared.poll_interval_s,
+        request_timeout_s=topology.request_service.request_timeout_s,
+        targets_file=targets_file,
+        session_s=topology.defaults.session_s,
+        power_kw=topology.defaults.power_kw,
+        time_scale=topology.time_scale,
+    )
+    port = declared.port or BALANCER_PORT
+    return ProcessSpec(BALANCER, BALANCER, LOOPBACK, port, declared.port is not None, settings)
+
+
+def _request_service(topology: Topology) -> ProcessSpec:
+    declared = topology.request_service
+    balancer_port = topology.balancer.port or BALANCER_PORT
+    settings = ChargeRequestSettings(
+        balancers=(f"http://{LOOPBACK}:{balancer_port}",),
+        request_timeout_s=declared.request_timeout_s,
+        time_scale=topology.time_scale,
+    )
+    port = declared.port or REQUEST_PORT
+    return ProcessSpec(CHARGE_REQUEST, CHARGE_REQUEST, LOOPBACK, port, declared.port is not None, settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One step from what runs to what should run, and why."""
+
+    action: Literal["start", "restart", "stop", "keep"]
+    name: str
+    role: str
+    cause: str
+
+
+def changes(running: Sequence[ProcessSpec], wanted: Sequence[ProcessSpec]) -> list[Change]:
+    """What must happen so that `running` becomes `wanted`: stops first, then restarts and starts, then what is kept."""
+    before = {spec.name: spec for spec in running}
+    after = {spec.name: spec for spec in wanted}
+    stops = [Change("stop", s.name, s.role, "not in the topology any more") for s in running if s.name not in after]
+    steps = [_step(before.get(spec.name), spec) for spec in wanted]
+    return stops + [step for step in steps if step.action != "keep"] + [s for s in steps if s.action == "keep"]
+
+
+def _step(old: ProcessSpec | None, new: ProcessSpec) -> Change:
+    if old is None:
+        return Change("start", new.name, new.role, "in the topology and not running")
+    causes = _differences(old, new)
+    if causes:
+        return Change("restart", new.name, new.role, ", ".join(causes))
+    return Change("keep", new.name, new.role, "unchanged")
+
+
+def _differences(old: ProcessSpec, new: ProcessSpec) -> list[str]:
+    causes = []
+    if old.role != new.role:
+        causes.append(f"role {old.role} → {new.role}")
+    if new.port_fixed and old.port != new.port:
+        causes.append(f"port {old.port} → {new.port}")
+    if old.url != new.url or old.load_metric != new.load_metric:
+        causes.append(f"url or gauge {old.url} → {new.url}")
+    if old.settings != new.settings and old.settings is not None and new.settings is not None:
+        fields = type(new.settings).__dataclass_fields__
+        pairs = [(field, getattr(old.settings, field, None), getattr(new.settings, field)) for field in fields]
+        causes += [f"{field} {was} → {now}" for field, was, now in pairs if was != now]
+    return causes

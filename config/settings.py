@@ -1,0 +1,79 @@
+"""What each service is told at start: frozen, flat, JSON-able. Must not know where the values came from.
+
+The launcher fills these from the topology's plan, `gridctl serve ROLE` from flags and environment.
+Charging times are grid seconds, everything of HTTP is wall seconds (see `time_scale`: grid seconds per wall second).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from config.names import BALANCER, CHARGE_REQUEST, SUBSTATION
+
+
+@dataclass(frozen=True, slots=True)
+class SubstationSettings:
+    """A substation's limits and defaults.
+
+    `max_sessions` sessions at once and, unless None, `capacity_kw` at once are its hard limits; a session that says
+    nothing of itself lasts `session_s` grid seconds at `power_kw`.
+    """
+
+    name: str = "substation1"
+    max_sessions: int = 10
+    capacity_kw: float | None = None
+    session_s: float = 30.0
+    power_kw: float = 7.4
+    time_scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BalancerSettings:
+    """A balancer's policy and where it finds substations: a Prometheus `file_sd` file, or a static list.
+
+    Each of `substations` is `host:port`, `name=host:port`, or `name=URL[#gauge]` (a gauge makes it external).
+    `poll_interval_s` and `request_timeout_s` are wall seconds; `seed` None means unseeded.
+    """
+
+    name: str = "balancer"
+    policy: str = "least-loaded"
+    poll_interval_s: float = 5.0
+    request_timeout_s: float = 10.0
+    targets_file: str | None = None
+    substations: tuple[str, ...] = ()
+    session_s: float = 30.0
+    power_kw: float = 7.4
+    time_scale: float = 1.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRequestSettings:
+    """The charge-request service: which balancers it asks, and how long any client waits at most (wall seconds)."""
+
+    name: str = "charge-request"
+    balancers: tuple[str, ...] = ("http://127.0.0.1:8081",)
+    request_timeout_s: float = 10.0
+    time_scale: float = 1.0
+
+
+Settings = SubstationSettings | BalancerSettings | ChargeRequestSettings
+
+_BY_ROLE: dict[str, type[SubstationSettings] | type[BalancerSettings] | type[ChargeRequestSettings]] = {
+    CHARGE_REQUEST: ChargeRequestSettings,
+    BALANCER: BalancerSettings,
+    SUBSTATION: SubstationSettings,
+}
+
+
+def settings_to_json(settings: Settings) -> dict[str, Any]:
+    """The settings as a dict that JSON can carry."""
+    return asdict(settings)
+
+
+def settings_from_json(role: str, values: Mapping[str, Any]) -> Settings:
+    """The settings of `role` from what `settings_to_json` gave; KeyError for an unknown role, TypeError for a key."""
+    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return _BY_ROLE[role](**plain)

@@ -1,0 +1,1 @@
+"""One file a command. Each is called with plain arguments and returns its exit code."""

@@ -1,0 +1,88 @@
+"""Where a cluster keeps its state on disk; must not know what is written there. Imports nothing heavy: every verb uses it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+#: Unix socket paths are limited to 108 bytes on Linux and 104 on macOS, with the closing NUL.
+SOCKET_PATH_LIMIT = 100
+
+
+def state_root(environ: Mapping[str, str] = os.environ) -> Path:
+    """`$GRIDCTL_STATE_DIR`, else `$XDG_STATE_HOME/gridctl`, else `~/.local/state/gridctl`."""
+    if given := environ.get("GRIDCTL_STATE_DIR"):
+        return Path(given).expanduser().absolute()
+    if base := environ.get("XDG_STATE_HOME"):
+        return Path(base) / "gridctl"
+    return Path.home() / ".local" / "state" / "gridctl"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPaths:
+    """The files of one cluster: `root` is the state root, `name` the cluster's name."""
+
+    root: Path
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        """The cluster's own folder, mode 0700."""
+        return self.root / self.name
+
+    @property
+    def record(self) -> Path:
+        """`cluster.json`: who runs this cluster, from which source, on which ports."""
+        return self.folder / "cluster.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held (flock) by the supervisor as long as it lives; whoever can take it found a dead cluster."""
+        return self.folder / "supervisor.lock"
+
+    @property
+    def logs(self) -> Path:
+        """One log file a process: `<name>.log`, rotated to `<name>.log.1` … `.3`; the supervisor's own is `supervisor.log`."""
+        return self.folder / "logs"
+
+    @property
+    def events(self) -> Path:
+        """`events.jsonl`: every change of state, one JSON object a line."""
+        return self.folder / "events.jsonl"
+
+    @property
+    def targets(self) -> Path:
+        """The Prometheus `file_sd` file through which balancer and Prometheus find the services."""
+        return self.folder / "prometheus" / "targets.json"
+
+    @property
+    def control_socket(self) -> Path:
+        """The control API's Unix socket; hashed into the runtime or temporary folder where the path is too long."""
+        plain = self.folder / "control.sock"
+        if len(os.fsencode(plain)) <= SOCKET_PATH_LIMIT:
+            return plain
+        digest = hashlib.sha256(os.fsencode(plain)).hexdigest()[:16]
+        base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+        return Path(base) / f"gridctl-{os.getuid()}-{digest}" / "control.sock"
+
+    def read_record(self) -> dict[str, Any] | None:
+        """The record, or None where there is none or it cannot be read as a JSON object."""
+        try:
+            record = json.loads(self.record.read_text())
+        except (OSError, ValueError):
+            return None
+        return record if isinstance(record, dict) else None
+
+
+def cluster_names(root: Path) -> list[str]:
+    """Every cluster that has a folder with a record under `root`, running or not, sorted."""
+    try:
+        return sorted(entry.name for entry in root.iterdir() if (entry / "cluster.json").is_file())
+    except OSError:
+        return []
