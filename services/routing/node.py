@@ -1,0 +1,48 @@
+"""What a policy sees of one substation; must not know where the figures come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+#: Ranks, best first: heard lately; not heard lately or never; failed lately.
+FRESH: Final = 0
+STALE: Final = 1
+SUSPECT: Final = 2
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One substation as its ledger estimates it now.
+
+    It holds `sessions` of `max_sessions` and `load_w` watts of `capacity_w` (None: no limit).
+    `order` is its place among the nodes and never changes; `rank` is FRESH, STALE or SUSPECT. Whoever keeps the ledger
+    updates the figures in place, policies only read them.
+    """
+
+    name: str
+    order: int
+    max_sessions: int
+    capacity_w: int | None = None
+    sessions: int = 0
+    load_w: int = 0
+    rank: int = FRESH
+
+    def fits(self, power_w: int) -> bool:
+        """Whether one more session of `power_w` watts stays within both limits."""
+        if self.sessions >= self.max_sessions:
+            return False
+        return self.capacity_w is None or self.load_w + power_w <= self.capacity_w
+
+    def load_after(self, power_w: int) -> float:
+        """The larger of both load ratios once a session of `power_w` watts is placed: 1.0 is full."""
+        load = (self.sessions + 1) / self.max_sessions
+        if self.capacity_w is None:
+            return load
+        return max(load, (self.load_w + power_w) / self.capacity_w)
+
+    @property
+    def load(self) -> float:
+        """The larger of both load ratios now: 1.0 is full."""
+        load = self.sessions / self.max_sessions
+        return load if self.capacity_w is None else max(load, self.load_w / self.capacity_w)
