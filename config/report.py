@@ -1,0 +1,144 @@
+"""The report that every substation answer carries, as a compact header; must not know who sends or believes it.
+
+    Grid-Report: v=1;epoch=5;seq=17;sessions=3;load_w=22200;max=10;cap_w=74000;draining=0;ends=1.5:1:7400,20.0:2:14800
+
+`cap_w` is `-` where there is no limit in kW. `ends` are planned ends: grid seconds from now, sessions, watts.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+#: The HTTP header.
+HEADER = "Grid-Report"
+#: Planned ends are gathered into at most this many steps.
+MAX_STEPS = 16
+#: A longer header is nonsense; the longest honest one is about 1,000 characters.
+MAX_LENGTH = 2_048
+#: A billion sessions of at most 1 GW.
+MAX_SESSIONS = 10**9
+MAX_WATTS = 10**18
+#: Grid seconds; beyond what the greatest energy at the least power takes.
+MAX_IN_S = 1e16
+
+_FORM = re.compile(
+    r"v=1;epoch=(\d{1,19});seq=(\d{1,19});sessions=(\d{1,10});load_w=(\d{1,19});max=(\d{1,10});"
+    r"cap_w=(-|\d{1,19});draining=([01]);ends=([0-9e.:,+-]*)",
+    re.ASCII,
+)
+_STEP = re.compile(r"(\d{1,20}(?:\.\d{1,20})?(?:e[+-]?\d{1,3})?):(\d{1,10}):(\d{1,19})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`sessions` sessions of together `load_w` watts end no earlier than `in_s` grid seconds from now."""
+
+    in_s: float
+    sessions: int
+    load_w: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a substation says of itself at one instant.
+
+    `epoch` is random at boot, `seq` one more at every change. `capacity_w` None: no limit in kW. `ends` (at most 16
+    steps, ascending) sum up to `sessions` and `load_w`; the first is exact, the others are rounded to their earlier end.
+    """
+
+    epoch: int
+    seq: int
+    sessions: int
+    load_w: int
+    max_sessions: int
+    capacity_w: int | None = None
+    ends: tuple[Step, ...] = ()
+    draining: bool = False
+
+    def newer_than(self, other: Report | None, superseded: frozenset[int] | set[int] = frozenset()) -> bool:
+        """Whether to believe this report rather than `other`, the one believed until now (None: nothing yet).
+
+        In the same epoch the higher `seq` wins. Epochs are random, so another one means that the substation restarted:
+        it wins, unless it is among `superseded`, the epochs left before, whose late reports must never come back.
+        """
+        if self.epoch in superseded:
+            return False
+        return other is None or self.epoch != other.epoch or self.seq > other.seq
+
+    def encode(self) -> str:
+        """The header's value."""
+        capacity = "-" if self.capacity_w is None else self.capacity_w
+        ends = ",".join(f"{step.in_s!r}:{step.sessions}:{step.load_w}" for step in self.ends)
+        return (
+            f"v=1;epoch={self.epoch};seq={self.seq};sessions={self.sessions};load_w={self.load_w};"
+            f"max={self.max_sessions};cap_w={capacity};draining={int(self.draining)};ends={ends}"
+        )
+
+    @staticmethod
+    def decode(text: str) -> Report:
+        """The report in a header's value; ValueError for anything that a substation cannot have meant."""
+        found = _FORM.fullmatch(text) if len(text) <= MAX_LENGTH else None
+        if found is None:
+            raise ValueError(f"not a grid report: {text[:80]!r}")
+        epoch, seq, sessions, load_w, most, capacity, draining, ends = found.groups()
+        report = Report(
+            epoch=int(epoch),
+            seq=int(seq),
+            sessions=int(sessions),
+            load_w=int(load_w),
+            max_sessions=int(most),
+            capacity_w=None if capacity == "-" else int(capacity),
+            ends=tuple(_step(part) for part in ends.split(",")) if ends else (),
+            draining=draining == "1",
+        )
+        report.check()
+        return report
+
+    def check(self) -> None:
+        """ValueError where the numbers contradict each other or are beyond what a grid can have."""
+        if self.sessions > MAX_SESSIONS or self.max_sessions > MAX_SESSIONS or self.load_w > MAX_WATTS:
+            raise ValueError(f"a report beyond all limits: {self.sessions} sessions, {self.load_w} W")
+        if len(self.ends) > MAX_STEPS or any(a.in_s > b.in_s for a, b in zip(self.ends, self.ends[1:], strict=False)):
+            raise ValueError(f"planned ends must be at most {MAX_STEPS} and ascending, found {len(self.ends)}")
+        sums = sum(step.sessions for step in self.ends), sum(step.load_w for step in self.ends)
+        if sums != (self.sessions, self.load_w):
+            raise ValueError(f"planned ends sum up to {sums}, not to {(self.sessions, self.load_w)}")
+
+
+def _step(text: str) -> Step:
+    found = _STEP.fullmatch(text)
+    in_s = float(found[1]) if found else math.inf
+    if found is None or in_s > MAX_IN_S:
+        raise ValueError(f"not a planned end: {text[:40]!r}")
+    return Step(in_s, int(found[2]), int(found[3]))
+
+
+def gather(ends: Sequence[tuple[float, int]], most: int = MAX_STEPS) -> tuple[Step, ...]:
+    """Planned ends, as (grid seconds, watts) ascending, in at most `most` (2 or more) steps of about equal size.
+
+    The first step is exact; every other one stands at the earliest end that it holds, so that nobody believes a place
+    taken any longer than it is. Sums are kept.
+    """
+    distinct = _distinct(ends)
+    if len(distinct) <= most:
+        return tuple(distinct)
+    first, rest = distinct[0], distinct[1:]
+    size = math.ceil(len(rest) / (most - 1))
+    return (first, *(_merged(rest[at : at + size]) for at in range(0, len(rest), size)))
+
+
+def _distinct(ends: Sequence[tuple[float, int]]) -> list[Step]:
+    steps: list[Step] = []
+    for in_s, load_w in ends:
+        if steps and steps[-1].in_s == in_s:
+            steps[-1] = Step(in_s, steps[-1].sessions + 1, steps[-1].load_w + load_w)
+        else:
+            steps.append(Step(in_s, 1, load_w))
+    return steps
+
+
+def _merged(steps: Sequence[Step]) -> Step:
+    return Step(steps[0].in_s, sum(step.sessions for step in steps), sum(step.load_w for step in steps))

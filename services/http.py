@@ -1,0 +1,140 @@
+"""What every service's HTTP side shares: reading bodies, errors as problem+json, /health and /metrics.
+
+Must not know what any service does with a request.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from aiohttp import web
+from prometheus_client.exposition import choose_encoder
+
+from config.messages import MAX_BODY_BYTES, Batch, ChargeRequest, read_batch
+from config.names import NAME_RULE, is_name
+from config.problems import FieldFault, Problem, bad_fields
+from services.problem import ProblemError, from_http_error, json_response, problem_response
+from services.service import Service
+from services.traffic import Traffic
+
+Message = TypeVar("Message", bound=ChargeRequest)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+#: Sets a single request's `request_id`; refused with an array.
+IDEMPOTENCY_KEY = "Idempotency-Key"
+
+_log = logging.getLogger(__name__)
+
+
+async def read_messages(request: web.Request, model: type[Message]) -> Batch[Message]:
+    """The messages in the body of `request`; ProblemError where there are none (400, 413, 415, 422).
+
+    A single bad message is in the batch as its Problem, like the bad elements of an array. The header
+    `Idempotency-Key` sets a single message's `request_id`.
+    """
+    body = await read_body(request)
+    batch = read_batch(body, model)
+    if isinstance(batch, Problem):
+        raise ProblemError(batch)
+    key = request.headers.get(IDEMPOTENCY_KEY)
+    return batch if key is None else _keyed(batch, key)
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The bytes of a JSON body, at most 1 MiB; ProblemError (413, 415, 400 where the client broke off)."""
+    if request.body_exists and not _is_json(request.content_type, request.headers.get("Content-Type")):
+        found = request.headers.get("Content-Type", "none")
+        detail = f"Content-Type must be application/json, found {found[:80]}"
+        raise ProblemError(Problem(415, detail, "content-type", headers={"Accept-Post": "application/json"}))
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)
+    try:
+        return await request.read()
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise ProblemError(Problem(400, f"the body could not be read: {error}", "unreadable-body")) from error
+
+
+def _is_json(content_type: str, header: str | None) -> bool:
+    return header is not None and (content_type == "application/json" or content_type.endswith("+json"))
+
+
+def _keyed(batch: Batch[Message], key: str) -> Batch[Message]:
+    if batch.is_array:
+        raise _bad_key("names one request, it cannot be sent with an array", key)
+    if not is_name(key):
+        raise _bad_key(f"must be {NAME_RULE}", key)
+    message = batch.items[0]
+    if isinstance(message, Problem):
+        return batch
+    if message.request_id not in (None, key):
+        raise _bad_key(f"differs from the body's request_id {message.request_id}", key)
+    return Batch((message.model_copy(update={"request_id": key}),), is_array=False)
+
+
+def _bad_key(rule: str, key: str) -> ProblemError:
+    return ProblemError(bad_fields((FieldFault(IDEMPOTENCY_KEY, rule, key[:80]),)))
+
+
+def application(service: Service, traffic: Traffic) -> web.Application:
+    """The web application of `service`: its routes, /health, /metrics, errors as problem+json, its headers."""
+    app = web.Application(middlewares=[_counted(traffic), _problems], client_max_size=MAX_BODY_BYTES)
+    app.add_routes(service.routes())
+    app.router.add_get("/health", _health(service, traffic))
+    app.router.add_get("/metrics", _metrics(service))
+
+    async def complete(_: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(service.headers())
+        if traffic.stopping:
+            response.force_close()
+
+    app.on_response_prepare.append(complete)
+    return app
+
+
+def _counted(traffic: Traffic) -> Any:
+    @web.middleware
+    async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
+        with traffic.request():
+            return await handler(request)
+
+    return counted
+
+
+@web.middleware
+async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ProblemError as raised:
+        return problem_response(raised.problem)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return problem_response(from_http_error(error))
+    except Exception:  # noqa: BLE001  the last line: whatever it was, it is logged and answered
+        _log.exception("failed to answer", extra={"method": request.method, "path": request.path[:200]})
+        return problem_response(Problem(500, "this service failed to answer; its log says why", "internal-error"))
+
+
+def _health(service: Service, traffic: Traffic) -> Handler:
+    began_s = time.monotonic()
+
+    async def health(_: web.Request) -> web.Response:
+        found = service.health()
+        status = "stopping" if traffic.stopping else found.status
+        answer = {"status": status, "name": service.name, "role": service.role}
+        uptime = {"uptime_s": round(time.monotonic() - began_s, 3)}
+        code = 503 if status in ("starting", "stopping") else 200
+        return json_response({**answer, **uptime, **found.fields}, code)
+
+    return health
+
+
+def _metrics(service: Service) -> Handler:
+    async def metrics(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(service.registry), headers={"Content-Type": content_type})
+
+    return metrics

@@ -1,0 +1,130 @@
+"""Log lines of a service: one JSON object a line on stderr, and the rotation of the file behind it.
+
+Must not know who reads them. A log that cannot be written (a full disk) is dropped, never waited for or raised.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+#: A log file is rotated at this size; this many older ones are kept.
+ROTATE_BYTES = 50 * 1000**2
+KEPT_FILES = 3
+
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+class JsonLines(logging.Formatter):
+    """A record as one JSON line: ts, level, name, role, message, then the record's extra fields."""
+
+    def __init__(self, name: str, role: str) -> None:
+        super().__init__()
+        self._name = name
+        self._role = role
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its newline; never raises for what an extra field holds."""
+        line: dict[str, Any] = {
+            "ts": _timestamp(record.created),
+            "level": record.levelname.lower(),
+            "name": self._name,
+            "role": self._role,
+            "message": record.getMessage(),
+        }
+        line.update((key, value) for key, value in record.__dict__.items() if key not in _STANDARD and key not in line)
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=repr)
+
+
+def _timestamp(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class LogFile:
+    """The file that is this process's stdout and stderr: rotated by renaming and opening anew.
+
+    `descriptors` are pointed at the new file. Another process may have rotated it meanwhile: then it is only opened.
+    """
+
+    def __init__(
+        self, path: Path, limit_bytes: int = ROTATE_BYTES, kept: int = KEPT_FILES, descriptors: tuple[int, ...] = (1, 2)
+    ) -> None:
+        self._path = path
+        self._limit_bytes = limit_bytes
+        self._kept = kept
+        self._descriptors = descriptors
+
+    def rotate_if_large(self) -> None:
+        """Rotates where the file has reached its limit; OSError where that fails (the old file is then kept)."""
+        state = os.fstat(self._descriptors[-1])
+        if state.st_size < self._limit_bytes:
+            return
+        if _same(state, self._path):
+            self._rename()
+        self._reopen()
+
+    def _rename(self) -> None:
+        for number in range(self._kept - 1, 0, -1):
+            older = self._numbered(number)
+            if older.exists():
+                older.replace(self._numbered(number + 1))
+        self._path.replace(self._numbered(1))
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
+
+    def _reopen(self) -> None:
+        fresh = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            for descriptor in self._descriptors:
+                os.dup2(fresh, descriptor)
+        finally:
+            os.close(fresh)
+
+
+def _same(state: os.stat_result, path: Path) -> bool:
+    try:
+        return os.path.samestat(state, path.stat())
+    except FileNotFoundError:
+        return False
+
+
+class DescriptorHandler(logging.Handler):
+    """Writes each line with one `write`, so that lines of several processes never mix; drops what cannot be written."""
+
+    def __init__(self, descriptor: int = 2, log_file: LogFile | None = None) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._log_file = log_file
+        self.dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes `record`; a failure (disk full, closed pipe) is only counted, since a log must not stop a service."""
+        line = self.format(record).encode(errors="backslashreplace") + b"\n"
+        try:
+            self._rotate()
+            os.write(self._descriptor, line)
+        except OSError:
+            self.dropped += 1
+
+    def _rotate(self) -> None:
+        if self._log_file is None:
+            return
+        with contextlib.suppress(OSError):  # what cannot be rotated is still written to
+            self._log_file.rotate_if_large()
+
+
+def set_up(name: str, role: str, log_file: LogFile | None = None, level: int = logging.INFO) -> logging.Handler:
+    """Sends all of this process's logging to stderr as JSON lines; `log_file` is the file behind it, to be rotated."""
+    handler = DescriptorHandler(log_file=log_file)
+    handler.setFormatter(JsonLines(name, role))
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.captureWarnings(capture=True)
+    return handler

@@ -1,0 +1,63 @@
+"""What every service is to the code that runs it; must not know any particular service, HTTP servers or processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+#: What a service says of itself; `stopping` is said for it by whoever runs it.
+Status = Literal["ok", "starting", "draining"]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A service's own view of its health: `starting` is answered 503, the rest 200; `fields` join the JSON."""
+
+    status: Status = "ok"
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Service(Protocol):
+    """One service, ready to be served by `services.serving.serve`.
+
+    The server adds `/health` and `/metrics` (from `health()` and `registry`), problem+json for every error, and
+    `headers()` to every answer; a service brings only its own routes.
+    """
+
+    @property
+    def name(self) -> str:
+        """The process's name, as in `ps`."""
+
+    @property
+    def role(self) -> str:
+        """One of config.names: charge-request, balancer, substation."""
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """This service's own metrics; nothing is registered globally."""
+
+    @property
+    def stop_timeout_s(self) -> float:
+        """Wall seconds that requests in flight may still take once the service stops (usually the request timeout)."""
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """Its routes, without `/health` and `/metrics`. Called once, before `start`."""
+
+    def headers(self) -> Mapping[str, str]:
+        """Headers that every answer carries, computed when the answer is sent; may be empty."""
+
+    def health(self) -> Health:
+        """How it is; called for each `GET /health`, in the event loop, and must not block."""
+
+    def command(self, order: Mapping[str, Any]) -> None:
+        """Does what the launcher asks over the lifeline (`{"do": "drain"}`); an unknown verb is ignored."""
+
+    async def start(self) -> None:
+        """Starts clients and background tasks; runs in the event loop, before the first request is taken."""
+
+    async def stop(self) -> None:
+        """Ends what `start` began; runs after the last answer was sent."""

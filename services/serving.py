@@ -1,0 +1,106 @@
+"""A service's life, top to bottom: signals, start, serve, drain. Must not know which service, nor who listens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from services.connection import Connection
+from services.http import application
+from services.lifeline import follow
+from services.service import Service
+from services.traffic import Traffic
+
+#: A stopping service closes its connections once nothing came for this long (wall seconds).
+SILENCE_S = 0.3
+#: Connections that wait in the kernel while the service is busy or restarts.
+BACKLOG = 4096
+
+_log = logging.getLogger(__name__)
+
+
+async def serve(service: Service, sock: socket.socket, lifeline: socket.socket | None = None) -> signal.Signals:
+    """Serves `service` on the listening `sock` until SIGTERM or SIGINT, which it returns once all is answered.
+
+    The socket is closed here, never shut down: the launcher may hold it too, and new connections then wait for the
+    next process. A second signal ends the waiting.
+    """
+    signals = _signals()
+    traffic = Traffic()
+    async with _following(lifeline, service), _running(service):
+        runner = web.AppRunner(application(service, traffic), access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        listener = await _listen(runner, sock)
+        _log.info("listening", extra={"port": _port(sock)})
+        received = await signals.get()
+        _log.info("stopping", extra={"signal": received.name, "in_flight": traffic.in_flight})
+        traffic.stop()
+        listener.close()
+        await _last_answers(traffic, signals, service.stop_timeout_s)
+        await runner.cleanup()
+    _log.info("stopped")
+    return received
+
+
+def _signals() -> asyncio.Queue[signal.Signals]:
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, signals.put_nowait, each)
+    return signals
+
+
+async def _listen(runner: web.AppRunner, sock: socket.socket) -> asyncio.Server:
+    server = runner.server
+    if server is None:
+        raise RuntimeError("the runner was not set up")
+    loop = asyncio.get_running_loop()
+
+    def connection() -> Connection:
+        return Connection(server, loop=loop, access_log=None)  # type: ignore[arg-type]  # None switches it off
+
+    return await loop.create_server(connection, sock=sock, backlog=BACKLOG)
+
+
+async def _last_answers(traffic: Traffic, signals: asyncio.Queue[signal.Signals], limit_s: float) -> None:
+    quiet = asyncio.ensure_future(traffic.quiet(SILENCE_S, limit_s))
+    impatient = asyncio.ensure_future(signals.get())
+    await asyncio.wait({quiet, impatient}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (quiet, impatient):
+        task.cancel()
+    if traffic.in_flight:
+        _log.warning("stopped with requests unanswered", extra={"in_flight": traffic.in_flight})
+
+
+@contextlib.asynccontextmanager
+async def _running(service: Service) -> AsyncIterator[None]:
+    await service.start()
+    try:
+        yield
+    finally:
+        await service.stop()
+
+
+@contextlib.asynccontextmanager
+async def _following(lifeline: socket.socket | None, service: Service) -> AsyncIterator[None]:
+    if lifeline is None:
+        yield
+        return
+    task = asyncio.ensure_future(follow(lifeline, service.command))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def _port(sock: socket.socket) -> int | None:
+    name = sock.getsockname()
+    return int(name[1]) if isinstance(name, tuple) else None

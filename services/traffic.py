@@ -1,0 +1,57 @@
+"""How many requests are in flight, and when it is quiet; must not know HTTP or what is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Traffic:
+    """Counts requests, so that a stopping service knows when the last one was answered. One event loop only."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self.in_flight = 0
+        self._last_s = time.monotonic()
+        self._changed = asyncio.Event()
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """One request, from when its handler begins until its answer is made."""
+        self.in_flight += 1
+        self._touch()
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+            self._touch()
+
+    def _touch(self) -> None:
+        if self.stopping:
+            self._last_s = time.monotonic()
+            self._changed.set()
+
+    def stop(self) -> None:
+        """From now on answers say `Connection: close`, and silence counts."""
+        self.stopping = True
+        self._touch()
+
+    async def quiet(self, silence_s: float, limit_s: float) -> bool:
+        """Waits until nothing is in flight and nothing came for `silence_s`; False where `limit_s` passed before."""
+        end_s = time.monotonic() + limit_s
+        while True:
+            now_s = time.monotonic()
+            until_s = end_s if self.in_flight else min(end_s, self._last_s + silence_s)
+            if until_s <= now_s:
+                return not self.in_flight
+            self._changed.clear()
+            await _wait(self._changed, until_s - now_s)
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), timeout_s)
+    except TimeoutError:
+        return
