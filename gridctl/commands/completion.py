@@ -1,0 +1,28 @@
+"""`gridctl completion`: the script that makes a shell complete verbs, options, clusters and processes."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+PROGRAM = "gridctl"
+#: The variable by which click's scripts ask the program for completions.
+VARIABLE = "_GRIDCTL_COMPLETE"
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def command(ctx: click.Context, shell: str) -> int:
+    """Print the completion script of a shell.
+
+    \b
+    bash:  gridctl completion bash > ~/.local/share/bash-completion/completions/gridctl
+    zsh:   gridctl completion zsh > "${fpath[1]}/_gridctl"
+    fish:  gridctl completion fish > ~/.config/fish/completions/gridctl.fish
+    """
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise click.UsageError(f"this click completes no {shell}", ctx)
+    click.echo(kind(ctx.find_root().command, {}, PROGRAM, VARIABLE).source())
+    return 0
