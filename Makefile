@@ -1,0 +1,68 @@
+# Everything a developer runs. `make help` lists the targets; each says what it does in the line it is declared on.
+# Needs Python >= 3.11 and make, nothing else: all other tools go into .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+SUBSTATIONS ?= 3
+PYTEST_ARGS ?=
+
+# What tests use beyond Python; each test that needs one says so (`@pytest.mark.needs`) and skips without it.
+TEST_PROGRAMS := curl tmux procps
+
+.DEFAULT_GOAL := help
+.PHONY: help up install test test-deps check format bench picture clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+up: install ## Start a grid of SUBSTATIONS=3 here, with its live table, until Ctrl-C
+	@$(BIN)/gridctl up --substations $(SUBSTATIONS)
+
+install: $(STAMP) ## Put gridctl and all development tools into .venv
+
+$(STAMP): setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, but $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "Could not make $(VENV). On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "Installing into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $(STAMP)
+
+check: install ## Lint, formatting, types, the tower of imports and the house's own rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest -q tests/test_house.py
+
+test: check ## Everything this machine can run, with the coverage gate; what lacks a program skips and says which
+	@rm -f .coverage .coverage.*
+	$(BIN)/pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+test-deps: ## Install the programs that tests use (Debian or Ubuntu, as root)
+	@missing=""; for each in $(TEST_PROGRAMS); do \
+	  dpkg-query -W -f '$${Status}' $$each 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$each"; done; \
+	if ! command -v apt-get >/dev/null; then echo "Not Debian: please install these yourself: $(TEST_PROGRAMS)"; \
+	elif [ -z "$$missing" ]; then echo "All there: $(TEST_PROGRAMS)"; \
+	elif [ "$$(id -u)" != 0 ]; then echo "Not root. Please run: sudo apt-get install -y$$missing"; exit 1; \
+	else apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
+
+format: install ## Let ruff format and repair what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install ## Run every benchmark in benchmarks/ (minutes; leave the machine alone meanwhile)
+	@set -e; for each in benchmarks/[a-z]*.py; do \
+	  [ -e "$$each" ] || { echo "No benchmarks yet."; break; }; echo "== $$each"; $(BIN)/python -P "$$each"; done
+
+picture: install ## Make docs/top.svg anew: `gridctl top` of a real grid under load (about a minute)
+	@$(BIN)/python docs/picture.py docs/top.svg
+
+clean: ## Remove what was built, installed and cached (not the state of clusters)
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov
+	rm -rf .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
