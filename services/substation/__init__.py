@@ -1,0 +1,1 @@
+"""A substation: sessions that last, and a hard limit of its own."""

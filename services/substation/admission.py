@@ -1,0 +1,211 @@
+"""Hard admission: check and reserve in one step, so that no more is ever used than there is (I1).
+
+Pure: every call is told the time. Must not know HTTP, timers or wall time; all seconds are grid seconds.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from config.messages import SubstationCharge
+from config.report import Report
+from config.settings import SubstationSettings
+from services.substation.forecast import Forecast
+from services.substation.records import KEPT, Records
+from services.substation.session import Session, State, length_s, watts
+
+#: Why a charge was refused; `over-capacity` will never fit here, `substation-full` will.
+Reason = Literal["substation-full", "draining", "over-capacity", "revoked", "request-id-taken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """`session` charges, or did: `repeated` where an earlier request with its id began it."""
+
+    session: Session
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing began. `retry_after_s`: from when it would fit if nobody else came (None: never, or nobody knows)."""
+
+    reason: Reason
+    retry_after_s: float | None = None
+
+
+def _nothing(_: Session) -> None: ...
+
+
+class Admission:
+    """The places and watts of one substation, and who has them.
+
+    `epoch` names this run of it in reports; `on_end` is called with each session that is over; `kept` bounds the records.
+    """
+
+    def __init__(
+        self,
+        settings: SubstationSettings,
+        epoch: int,
+        on_end: Callable[[Session], None] = _nothing,
+        kept: int = KEPT,
+    ) -> None:
+        self.max_sessions = settings.max_sessions
+        self.capacity_w = None if settings.capacity_kw is None else watts(settings.capacity_kw)
+        self.epoch = epoch
+        self.seq = 0
+        self.load_w = 0
+        self.draining = False
+        self._session_s = settings.session_s
+        self._power_kw = settings.power_kw
+        self._on_end = on_end
+        self._running: dict[str, Session] = {}
+        self._ends: list[tuple[float, int, Session]] = []
+        self._number = 0
+        self._numbers: dict[str, int] = {}
+        self._records = Records(kept)
+        self._forecast = Forecast(lambda: [(end_s, session.power_w) for end_s, _, session in self._ends])
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions run."""
+        return len(self._running)
+
+    @property
+    def load(self) -> float:
+        """The larger of the two ratios, 1 is full."""
+        by_sessions = self.sessions / self.max_sessions
+        return by_sessions if self.capacity_w is None else max(by_sessions, self.load_w / self.capacity_w)
+
+    def admit(self, charge: SubstationCharge, request_id: str, now_s: float) -> Started | Refused:
+        """Starts a session for `charge` under `request_id`, or says why not.
+
+        An id that is charging or has charged gets its session again, whatever attempt it comes as; the session then
+        counts as of the higher attempt, so that a revocation of the lower one misses it. A revoked attempt stays out.
+        """
+        self.advance(now_s)
+        known = self.find(request_id)
+        if known is not None and known.state != "revoked":
+            return self._again(known, charge)
+        if charge.attempt <= self._records.revoked_attempt(request_id):
+            return Refused("revoked")
+        power_w = watts(charge.power_kw if charge.power_kw is not None else self._power_kw)
+        refused = self._refusal(power_w, now_s)
+        return refused or Started(self._start(charge, request_id, power_w, now_s), repeated=False)
+
+    def _again(self, known: Session, charge: SubstationCharge) -> Started | Refused:
+        if known.ev_id != charge.ev_id:
+            return Refused("request-id-taken")
+        known.attempt = max(known.attempt, charge.attempt)
+        return Started(known, repeated=True)
+
+    def _refusal(self, power_w: int, now_s: float) -> Refused | None:
+        if self.capacity_w is not None and power_w > self.capacity_w:
+            return Refused("over-capacity")
+        if self.draining:
+            return Refused("draining")
+        if self._fits(self.sessions, self.load_w, power_w):
+            return None
+        return Refused("substation-full", self._room_at_s(power_w) - now_s)
+
+    def _fits(self, sessions: int, load_w: int, power_w: int) -> bool:
+        return sessions < self.max_sessions and (self.capacity_w is None or load_w + power_w <= self.capacity_w)
+
+    def _room_at_s(self, power_w: int) -> float:
+        sessions, load_w = self.sessions, self.load_w
+        for end_s, _, session in self._ends:
+            sessions -= 1
+            load_w -= session.power_w
+            if self._fits(sessions, load_w, power_w):
+                return end_s
+        raise AssertionError("what fits into the empty substation must fit once all has ended")
+
+    def _start(self, charge: SubstationCharge, request_id: str, power_w: int, now_s: float) -> Session:
+        ends_s = now_s + length_s(charge, power_w, self._session_s)
+        session = Session(request_id, charge.ev_id, charge.attempt, power_w, now_s, ends_s)
+        self._number += 1
+        self._running[request_id] = session
+        self._numbers[request_id] = self._number
+        insort(self._ends, (ends_s, self._number, session))
+        self._forecast.add(ends_s, power_w)
+        self.load_w += power_w
+        self.seq += 1
+        return session
+
+    def advance(self, now_s: float) -> None:
+        """Ends what was planned to end by `now_s`, each at its planned instant."""
+        due = 0
+        while due < len(self._ends) and self._ends[due][0] <= now_s:
+            due += 1
+        ended, self._ends[:due] = self._ends[:due], []
+        for end_s, _, session in ended:
+            self._finish(session, end_s, "ended")
+
+    def revoke(self, request_id: str, attempt: int | None, now_s: float) -> Session | None:
+        """Ends the session of `request_id` where it is of attempt `attempt` or a lower one, and keeps later ones out.
+
+        None stands for the session's own attempt. Returns the session that charges or charged, None where there is none.
+        """
+        self.advance(now_s)
+        session = self.find(request_id)
+        if attempt is None:
+            attempt = session.attempt if session else 0
+        if attempt:
+            self._records.revoke(request_id, attempt)
+        if session is not None and session.state == "charging" and session.attempt <= attempt:
+            del self._ends[bisect_left(self._ends, (session.ends_s, self._numbers[request_id]), key=_order)]
+            self._finish(session, now_s, "revoked")
+        return session
+
+    def _finish(self, session: Session, ended_s: float, state: State) -> None:
+        del self._running[session.request_id], self._numbers[session.request_id]
+        session.ended_s = ended_s
+        session.state = state
+        self.load_w -= session.power_w
+        self.seq += 1
+        self._forecast.remove(session.ends_s, session.power_w)
+        self._records.add(session)
+        self._on_end(session)
+
+    def drain(self, draining: bool) -> None:
+        """Refuses (or takes again) new sessions; running ones go on."""
+        if draining is not self.draining:
+            self.draining = draining
+            self.seq += 1
+
+    def next_end_s(self) -> float | None:
+        """When the next session is planned to end; None where nothing runs."""
+        return self._ends[0][0] if self._ends else None
+
+    def find(self, request_id: str) -> Session | None:
+        """The session of `request_id`: the running one, else the one that ended last, else None."""
+        return self._running.get(request_id) or self._records.find(request_id)
+
+    def running(self) -> Iterator[Session]:
+        """What charges, in the order of starts."""
+        return iter(self._running.values())
+
+    def ended(self) -> Iterator[Session]:
+        """The remembered sessions that are over, the one that ended last first."""
+        return self._records.newest_first()
+
+    def report(self, now_s: float) -> Report:
+        """What this substation says of itself at `now_s`."""
+        self.advance(now_s)
+        return Report(
+            epoch=self.epoch,
+            seq=self.seq,
+            sessions=self.sessions,
+            load_w=self.load_w,
+            max_sessions=self.max_sessions,
+            capacity_w=self.capacity_w,
+            ends=self._forecast.steps(now_s, self.next_end_s()),
+            draining=self.draining,
+        )
+
+
+def _order(entry: tuple[float, int, Session]) -> tuple[float, int]:
+    return entry[:2]

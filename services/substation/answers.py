@@ -1,0 +1,58 @@
+"""What a substation says, as JSON-able values; must not know HTTP servers or how it was decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from config.problems import FieldFault, Problem
+from config.settings import SubstationSettings
+from services.clock import Clock
+from services.substation.admission import Refused, Started
+from services.substation.session import Session
+
+#: When to ask a draining substation again (wall seconds): it may be undrained, and nobody knows when.
+DRAINING_RETRY_S = 5.0
+
+
+def started(outcome: Started, name: str, now_s: float) -> dict[str, Any]:
+    """The body of a 202; `ends_in_s` are grid seconds from now, so a repeated request is told what remains."""
+    session = outcome.session
+    return {
+        "response": {"status": "charging started", "vehicle_id": session.ev_id},
+        "request_id": session.request_id,
+        "routed_to": name,
+        "ends_in_s": max(0.0, session.ends_s - now_s),
+        "power_kw": session.power_w / 1000,
+    }
+
+
+def refusal(outcome: Refused, settings: SubstationSettings, time_scale: float) -> Problem:
+    """The problem that `outcome` is answered with; `retry_after_s` in wall seconds."""
+    name, reason = settings.name, outcome.reason
+    if reason == "substation-full":
+        wait_s = (outcome.retry_after_s or 0.0) / time_scale
+        return Problem(503, f"{name} has no room for this now", reason, retry_after_s=wait_s)
+    if reason == "draining":
+        detail = f"{name} takes no new sessions, it is being drained"
+        return Problem(503, detail, reason, retry_after_s=DRAINING_RETRY_S)
+    if reason == "over-capacity":
+        fault = FieldFault("power_kw", f"is more than all of {name}'s capacity, {settings.capacity_kw} kW")
+        detail = f"{name} can never take this"
+        return Problem(422, detail, reason, (fault,), extra={"capacity_kw": settings.capacity_kw})
+    if reason == "revoked":
+        return Problem(410, "this attempt was revoked before", reason)
+    return Problem(409, "this request_id belongs to another EV's session", reason)
+
+
+def record(session: Session, clock: Clock) -> dict[str, Any]:
+    """A session as `/sessions` shows it; `*_s` are Unix seconds."""
+    return {
+        "request_id": session.request_id,
+        "ev_id": session.ev_id,
+        "attempt": session.attempt,
+        "power_kw": session.power_w / 1000,
+        "started_s": clock.unix_s(session.started_s),
+        "ends_s": clock.unix_s(session.ends_s),
+        "ended_s": None if session.ended_s is None else clock.unix_s(session.ended_s),
+        "state": session.state,
+    }

@@ -1,0 +1,46 @@
+"""One charging session; must not know limits, clocks or HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from config.messages import SubstationCharge
+
+State = Literal["charging", "ended", "revoked"]
+
+WATT_SECONDS_PER_KWH = 3_600_000.0
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """A session of `power_w` watts from `started_s` to (as planned) `ends_s`; `*_s` are grid seconds of its substation.
+
+    `ended_s` is when it really ended: as planned (`ended`), or before (`revoked`).
+    """
+
+    request_id: str
+    ev_id: str
+    attempt: int
+    power_w: int
+    started_s: float
+    ends_s: float
+    ended_s: float | None = None
+    state: State = "charging"
+
+    @property
+    def energy_kwh(self) -> float:
+        """What it was delivered, once it ended; 0 before."""
+        return 0.0 if self.ended_s is None else self.power_w * (self.ended_s - self.started_s) / WATT_SECONDS_PER_KWH
+
+
+def watts(power_kw: float) -> int:
+    """`power_kw` as whole watts, rounded: integers add up exactly, so 74 kW take ten of 7.4 kW."""
+    return round(power_kw * 1000)
+
+
+def length_s(charge: SubstationCharge, power_w: int, session_s: float) -> float:
+    """Grid seconds that `charge` will last at `power_w`: the earliest of energy, duration, departure, else `session_s`."""
+    energy_s = None if charge.energy_kwh is None else charge.energy_kwh * WATT_SECONDS_PER_KWH / power_w
+    limits = [limit for limit in (energy_s, charge.duration_s, charge.departure_in_s) if limit is not None]
+    return min(limits, default=session_s)
