@@ -83,16 +83,20 @@ def _declared_name(file: Path) -> str | None:
         root = compose(read_text(file), str(file))
     except Invalid:
         return None
-    entries = root.value if root is not None and root.tag == "tag:yaml.org,2002:map" else []
-    names = (value for key, value in entries if key.value == "name")
-    return next((node.value for node in names if node.tag == "tag:yaml.org,2002:str" and is_name(node.value)), None)
+    if root is None or not isinstance(root.value, list):
+        return None
+    for pair in root.value:
+        key, value = pair if isinstance(pair, tuple) else (pair, pair)
+        legal = value.tag == "tag:yaml.org,2002:str" and isinstance(value.value, str) and is_name(value.value)
+        if key.value == "name" and legal:
+            return str(value.value)
+    return None
 
 
 def _folder_name(file: Path) -> str:
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", file.absolute().parent.name).lstrip(".")[:64]
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", file.absolute().parent.name).lstrip(".-")[:64]
     return plain if is_name(plain) else DEFAULT_NAME
 
 
 def _invalid(where: str, key: str, found: str, allowed: str) -> Invalid:
-    fault = Fault(where, 0, key, found, allowed)
-    return Invalid(str(fault), "", (fault,))
+    return Invalid(f"{where} cannot be used", faults=(Fault(where, 0, key, found, allowed),))

@@ -16,6 +16,9 @@ BALANCER = "balancer"
 SUBSTATION = "substation"
 EXTERNAL = "external"
 
+#: What no substation may be called: logs and state files of these names belong to others.
+RESERVED = frozenset({CHARGE_REQUEST, BALANCER, "supervisor", "zygote"})
+
 
 def is_name(text: str) -> bool:
     """Whether `text` may name a cluster, a substation or a request."""

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, SUBSTATION
+from config.ports import BALANCER_PORT, FIRST_SUBSTATION_PORT, LOOPBACK, REQUEST_PORT
+from config.rules import loopback_port
 from config.settings import BalancerSettings, ChargeRequestSettings, Settings, SubstationSettings
-from config.topology import Substation, Topology
-
-LOOPBACK = "127.0.0.1"
-REQUEST_PORT = 8080
-BALANCER_PORT = 8081
-FIRST_SUBSTATION_PORT = 9001
+from config.topology import DEFAULT_LOAD_METRIC, Substation, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +21,8 @@ class ProcessSpec:
     """One process that should run, or (role `external`) one service elsewhere that is only watched.
 
     `port` is the one wanted; unless `port_fixed` the launcher may take a free one instead. `settings` is None and `url`
-    set for an external service only; `load_metric` is its gauge.
+    set (without a slash at its end) for an external service only, whose gauge is `load_metric`. `max_sessions` and
+    `capacity_kw` are what the topology says of an external one: its own hard limits, if it has any, are not known here.
     """
 
     name: str
@@ -35,13 +33,15 @@ class ProcessSpec:
     settings: Settings | None
     url: str | None = None
     load_metric: str | None = None
+    max_sessions: int | None = None
+    capacity_kw: float | None = None
 
 
 def expand(topology: Topology, targets_file: str = "targets.json") -> tuple[ProcessSpec, ...]:
     """Every process of `topology`: substations in file order, then the balancer, then the charge-request service.
 
-    `targets_file` is the `file_sd` file through which the balancer finds substations. The request service's settings name
-    the balancer's wanted port; the launcher puts the real one in.
+    `targets_file` is the `file_sd` file through which the balancer finds substations. The request service's settings
+    name the balancer's wanted port; the launcher puts the real one in.
     """
     ports = _free_numbers(topology)
     substations = tuple(_substation(topology, entry, ports) for entry in topology.substations)
@@ -49,14 +49,14 @@ def expand(topology: Topology, targets_file: str = "targets.json") -> tuple[Proc
 
 
 def _free_numbers(topology: Topology) -> Iterable[int]:
-    taken = {entry.port for entry in topology.substations}
+    taken = {entry.port for entry in topology.substations} | {loopback_port(it.url) for it in topology.substations}
     taken |= {topology.request_service.port or REQUEST_PORT, topology.balancer.port or BALANCER_PORT}
     return iter([port for port in range(FIRST_SUBSTATION_PORT, 65536) if port not in taken])
 
 
 def _substation(topology: Topology, entry: Substation, ports: Iterable[int]) -> ProcessSpec:
     if entry.url is not None:
-        return ProcessSpec(entry.name, EXTERNAL, "", 0, True, None, entry.url, entry.load_metric)
+        return _external(entry, entry.url)
     defaults = topology.defaults
     settings = SubstationSettings(
         name=entry.name,
@@ -68,6 +68,21 @@ def _substation(topology: Topology, entry: Substation, ports: Iterable[int]) -> 
     )
     port = entry.port or next(iter(ports))
     return ProcessSpec(entry.name, SUBSTATION, LOOPBACK, port, entry.port is not None, settings)
+
+
+def _external(entry: Substation, url: str) -> ProcessSpec:
+    return ProcessSpec(
+        name=entry.name,
+        role=EXTERNAL,
+        host="",
+        port=0,
+        port_fixed=True,
+        settings=None,
+        url=url.rstrip("/"),
+        load_metric=entry.load_metric or DEFAULT_LOAD_METRIC,
+        max_sessions=entry.max_sessions,
+        capacity_kw=entry.capacity_kw,
+    )
 
 
 def _balancer(topology: Topology, targets_file: str) -> ProcessSpec:
@@ -131,10 +146,17 @@ def _differences(old: ProcessSpec, new: ProcessSpec) -> list[str]:
         causes.append(f"role {old.role} → {new.role}")
     if new.port_fixed and old.port != new.port:
         causes.append(f"port {old.port} → {new.port}")
-    if old.url != new.url or old.load_metric != new.load_metric:
-        causes.append(f"url or gauge {old.url} → {new.url}")
+    watched = ("url", "load_metric", "max_sessions", "capacity_kw")
+    causes += _changed(old, new, watched if old.role == new.role else ())
     if old.settings != new.settings and old.settings is not None and new.settings is not None:
-        fields = type(new.settings).__dataclass_fields__
-        pairs = [(field, getattr(old.settings, field, None), getattr(new.settings, field)) for field in fields]
-        causes += [f"{field} {was} → {now}" for field, was, now in pairs if was != now]
+        causes += _changed(old.settings, new.settings, type(new.settings).__dataclass_fields__)
     return causes
+
+
+def _changed(old: object, new: object, fields: Iterable[str]) -> list[str]:
+    pairs = [(field, getattr(old, field, None), getattr(new, field)) for field in fields]
+    return [f"{field} {_shown(was)} → {_shown(now)}" for field, was, now in pairs if was != now]
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else str(value)

@@ -75,5 +75,5 @@ def settings_to_json(settings: Settings) -> dict[str, Any]:
 
 def settings_from_json(role: str, values: Mapping[str, Any]) -> Settings:
     """The settings of `role` from what `settings_to_json` gave; KeyError for an unknown role, TypeError for a key."""
-    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     return _BY_ROLE[role](**plain)

@@ -5,16 +5,33 @@ Every key is optional. Charging times are grid seconds, everything of HTTP is wa
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic_core import PydanticCustomError
 
-from config.names import NAME_PATTERN
+from config.names import NAME_PATTERN, RESERVED
+from config.rules import OWN_ONLY, breaks, key_of
+
+#: `substations: N` spells out this many at most.
+MAX_SUBSTATIONS = 10_000
+#: What `http://HOST:PORT` (also https, IPv6 in brackets, a path after it) must look like; no query, no credentials.
+URL_PATTERN = r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}(/[!-\"$->@-~]*)?$"
+#: A Prometheus metric name, https://prometheus.io/docs/concepts/data_model/
+METRIC_PATTERN = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
+#: The gauge of an external substation that names none.
+DEFAULT_LOAD_METRIC = "substation_current_load"
+#: The type of the error by which a `Topology` refuses what `config.rules` finds.
+RULE_ERROR = "topology_rule"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 Sessions = Annotated[int, Field(ge=1, le=10**9, strict=True)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+WallSeconds = Annotated[float, Field(ge=0.01, le=3600, allow_inf_nan=False, strict=True)]
+GridSeconds = Annotated[float, Field(ge=0.001, le=10**9, allow_inf_nan=False, strict=True)]
+#: Power is held as whole watts, so nothing is smaller than one.
+Kilowatts = Annotated[float, Field(ge=0.001, le=10**6, allow_inf_nan=False, strict=True)]
+TimeScale = Annotated[float, Field(ge=0.001, le=100_000, allow_inf_nan=False, strict=True)]
 Policy = Literal["least-loaded", "round-robin", "random"]
 
 
@@ -25,40 +42,98 @@ class Part(BaseModel):
 
 
 class RequestService(Part):
-    """The charge-request service; `request_timeout_s` bounds every client's wait (wall seconds)."""
+    """The charge-request service: where EVs ask for a charge (`POST /charge`)."""
 
-    port: Port | None = None
-    request_timeout_s: Positive = 10.0
+    port: Port | None = Field(
+        None,
+        description="Its port. Unset: 8080, or a free one where that is taken. A port that is set is never moved.",
+        examples=[8080],
+    )
+    request_timeout_s: WallSeconds = Field(
+        10.0, description="What bounds every client's wait for an answer, in wall seconds.", examples=[10]
+    )
 
 
 class Balancer(Part):
-    """The load balancer; it polls every substation each `poll_interval_s` wall seconds."""
+    """The load balancer: which substation an EV is sent to."""
 
-    port: Port | None = None
-    policy: Policy = "least-loaded"
-    poll_interval_s: Positive = 5.0
+    port: Port | None = Field(
+        None,
+        description="Its port. Unset: 8081, or a free one where that is taken. A port that is set is never moved.",
+        examples=[8081],
+    )
+    policy: Policy = Field("least-loaded", description="How a substation is chosen.", examples=["least-loaded"])
+    poll_interval_s: WallSeconds = Field(
+        5.0, description="How often every substation's /metrics is read, in wall seconds.", examples=[5]
+    )
 
 
 class Defaults(Part):
     """What a substation has unless it says otherwise."""
 
-    max_sessions: Sessions = 10
-    capacity_kw: Positive | None = None
-    session_s: Positive = 30.0
-    power_kw: Positive = 7.4
+    max_sessions: Sessions = Field(10, description="How many sessions run at once at most.", examples=[10])
+    capacity_kw: Kilowatts | None = Field(
+        None, description="How many kW all sessions together may take. Unset: no such limit.", examples=[74]
+    )
+    session_s: GridSeconds = Field(
+        30.0,
+        description="How long a session lasts whose request says nothing of energy, duration or departure: grid seconds.",
+        examples=[30],
+    )
+    power_kw: Kilowatts = Field(
+        7.4, description="The power in kW of a session whose request names none.", examples=[7.4, 11, 22]
+    )
+
+
+def _external_schema(schema: dict[str, Any]) -> None:
+    """Tells editors what `config.rules` says of `url`, as far as JSON Schema can."""
+    schema["if"] = {"properties": {"url": {"type": "string"}}, "required": ["url"]}
+    nothing: dict[str, JsonValue] = {key: {"type": "null"} for key in OWN_ONLY}
+    schema["then"] = {"properties": nothing}
+    schema["else"] = {"properties": {"load_metric": {"type": "null"}}}
 
 
 class Substation(Part):
-    """One substation; with `url` an external one, read from the gauge `load_metric`."""
+    """One substation; with `url` an external one: any HTTP service with `POST /charge` and a gauge."""
 
-    name: Name
-    port: Port | None = None
-    max_sessions: Sessions | None = None
-    capacity_kw: Positive | None = None
-    session_s: Positive | None = None
-    power_kw: Positive | None = None
-    url: str | None = None
-    load_metric: str | None = None
+    model_config = ConfigDict(json_schema_extra=_external_schema)
+
+    name: Name = Field(
+        description="Its name in tables, files and metrics, used once: A-Z a-z 0-9 . _ -, not starting with a dot.",
+        examples=["substation1", "harbour"],
+        json_schema_extra={"not": {"enum": [*sorted(RESERVED)]}},
+    )
+    port: Port | None = Field(
+        None,
+        description="Its port. Unset: the next from 9001 on, or a free one. A port that is set is never moved.",
+        examples=[9001],
+    )
+    max_sessions: Sessions | None = Field(
+        None, description="How many sessions run at once at most. Unset: as in `defaults`.", examples=[10]
+    )
+    capacity_kw: Kilowatts | None = Field(
+        None, description="How many kW all sessions together may take. Unset: as in `defaults`.", examples=[74]
+    )
+    session_s: GridSeconds | None = Field(
+        None,
+        description="How long a session lasts by default, in grid seconds. Unset: as in `defaults`.",
+        examples=[30],
+    )
+    power_kw: Kilowatts | None = Field(
+        None,
+        description="The power in kW of a session whose request names none. Unset: as in `defaults`.",
+        examples=[11],
+    )
+    url: Annotated[str, Field(pattern=URL_PATTERN)] | None = Field(
+        None,
+        description="Makes it external: the http(s)://HOST:PORT of a service that is not started here, only used.",
+        examples=["http://127.0.0.1:7601"],
+    )
+    load_metric: Annotated[str, Field(pattern=METRIC_PATTERN)] | None = Field(
+        None,
+        description=f"With `url`: the Prometheus gauge of its sessions at /metrics. Unset: {DEFAULT_LOAD_METRIC}.",
+        examples=["current_load"],
+    )
 
 
 def numbered(count: int) -> list[dict[str, Any]]:
@@ -66,32 +141,76 @@ def numbered(count: int) -> list[dict[str, Any]]:
     return [{"name": f"substation{index}"} for index in range(1, count + 1)]
 
 
-def _spell_out(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10_000:
+def spell_out(value: Any) -> Any:
+    """`substations: N` as the list of N that it stands for; anything else as it is."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SUBSTATIONS:
         return numbered(value)
     return value
 
 
-class Topology(Part):
-    """A whole cluster; `time_scale` is grid seconds per wall second."""
+def _or_empty(value: Any) -> Any:
+    return {} if value is None else value
 
-    name: Name | None = None
-    time_scale: Positive = 1.0
-    request_service: RequestService = RequestService()
-    balancer: Balancer = Balancer()
-    defaults: Defaults = Defaults()
-    substations: Annotated[tuple[Substation, ...], BeforeValidator(_spell_out)] = Field(
-        default_factory=lambda: tuple(Substation(**entry) for entry in numbered(3))
+
+def _nullable_schema(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"$ref": schema.pop("$ref")}, {"type": "null"}]
+
+
+def _list_or_number_schema(schema: dict[str, Any]) -> None:
+    listed = {key: schema.pop(key) for key in ("type", "items", "maxItems")}
+    schema["anyOf"] = [listed, {"type": "integer", "minimum": 0, "maximum": MAX_SUBSTATIONS}]
+
+
+class Topology(Part):
+    """A cluster: its services, its substations, its limits. Every key is optional."""
+
+    name: Name | None = Field(
+        None,
+        description="The cluster's name, for `--name`. Unset: the name of the folder that this file is in.",
+        examples=["city"],
+    )
+    time_scale: TimeScale = Field(
+        1.0, description="Grid seconds per wall second: at 60 a real minute is an hour of the grid.", examples=[1, 60]
+    )
+    request_service: Annotated[RequestService, BeforeValidator(_or_empty)] = Field(
+        default_factory=RequestService,
+        description="The charge-request service: where EVs ask for a charge.",
+        json_schema_extra=_nullable_schema,
+    )
+    balancer: Annotated[Balancer, BeforeValidator(_or_empty)] = Field(
+        default_factory=Balancer,
+        description="The load balancer: which substation an EV is sent to.",
+        json_schema_extra=_nullable_schema,
+    )
+    defaults: Annotated[Defaults, BeforeValidator(_or_empty)] = Field(
+        default_factory=Defaults,
+        description="What a substation has unless it says otherwise.",
+        json_schema_extra=_nullable_schema,
+    )
+    substations: Annotated[tuple[Substation, ...], BeforeValidator(spell_out)] = Field(
+        default_factory=lambda: tuple(Substation(**entry) for entry in numbered(3)),
+        max_length=MAX_SUBSTATIONS,
+        description="A list of substations, or just how many (named substation1, substation2, …). Unset: 3.",
+        examples=[3, [{"name": "substation1", "port": 9001, "capacity_kw": 74}]],
+        json_schema_extra=_list_or_number_schema,
     )
 
+    @model_validator(mode="after")
+    def _keep_rules(self) -> Self:
+        broken = breaks(self.model_dump())
+        if broken:
+            text = "; ".join(f"{key_of(it.path)}: found {it.found}; allowed: {it.allowed}" for it in broken)
+            raise PydanticCustomError(RULE_ERROR, "{text}", {"text": text})
+        return self
+
     def with_substations(self, count: int) -> Topology:
-        """The same topology with `count` own substations: new ones take the lowest free names, the last ones go first.
+        """The same topology with `count` (≥ 0) own substations: new ones take the lowest free names, the last go first.
 
         External substations are kept as they are.
         """
         own = [entry for entry in self.substations if entry.url is None]
         external = [entry for entry in self.substations if entry.url is not None]
-        taken = {entry.name for entry in self.substations}
+        taken = {entry.name.casefold() for entry in self.substations}
         index = 1
         kept = own[:count]
         while len(kept) < count:
