@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 TEST_PROGRAMS := curl tmux procps
 
 .DEFAULT_GOAL := help
-.PHONY: help up install test test-deps check format bench picture clean
+.PHONY: help up install test test-deps check format bench docs picture clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -60,7 +60,10 @@ bench: install ## Run every benchmark in benchmarks/ (minutes; leave the machine
 	  [ -e "$$each" ] || { echo "No benchmarks yet."; break; }; echo "== $$each"; $(BIN)/python -P "$$each"; done
 
 picture: install ## Make docs/top.svg anew: `gridctl top` of a real grid under load (about a minute)
-	@$(BIN)/python docs/picture.py docs/top.svg
+	@$(BIN)/python -P docs/picture.py docs/top.svg
+
+docs: install ## Make the reference anew: docs/cli.md, docs/topology.md and the table of verbs in README.md
+	@$(BIN)/python -P docs/reference.py
 
 clean: ## Remove what was built, installed and cached (not the state of clusters)
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov

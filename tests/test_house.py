@@ -1,0 +1,162 @@
+"""The house's own rules, where no linter has them: sizes, honest tests, one version, no path of anybody's machine."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gridctl import __version__
+
+ROOT = Path(__file__).resolve().parent.parent
+FLOORS = ("gridctl", "services", "monitoring", "config")
+FILE_LINES = 300
+FUNCTION_LINES = 40
+#: A sleep in a test must say on its line why there is no condition to wait for: `# sleep: reason`.
+SLEEP_REASON = re.compile(r"# sleep: \w+")
+#: A test asserts, or expects an error, or calls something that does and is named so.
+CHECKS = re.compile(r"^_?(assert|check|expect|raises|warns|fail|validate|call_and_validate|match|verify)")
+#: Where people keep their files; written so that this line does not match itself.
+MACHINE_PATH = re.compile("|".join(f"/{folder}/" for folder in ("work", "root", "home/[a-z]+", "Users/[A-Za-z]+")))
+TEXT = {".py", ".md", ".cfg", ".toml", ".yaml", ".yml", ".svg", ".json", ".csv", ""}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def sources(*folders: str) -> list[Path]:
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def functions(path: Path) -> Iterator[Function]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, Function):
+            yield node
+
+
+def calls(node: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+    """Every call below `node`, with the dotted name of what is called."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Call):
+            yield ast.unparse(inner.func), inner
+
+
+def at(path: Path, line: int) -> str:
+    return f"{path.relative_to(ROOT)}:{line}"
+
+
+def own_lines(node: Function) -> int:
+    """The length of a function without its decorators and its docstring: prose is free."""
+    documented = ast.get_docstring(node) is not None
+    first = node.body[0]
+    docstring = (first.end_lineno or first.lineno) - first.lineno + 1 if documented else 0
+    return (node.end_lineno or node.lineno) - node.lineno + 1 - docstring
+
+
+def test_files_are_short() -> None:
+    long = {
+        at(path, 1): count for path in sources(*FLOORS) if (count := len(path.read_text().splitlines())) > FILE_LINES
+    }
+    assert not long, f"files have at most {FILE_LINES} lines: {long}"
+
+
+def test_functions_are_short() -> None:
+    long = [
+        at(path, node.lineno)
+        for path in sources(*FLOORS)
+        for node in functions(path)
+        if own_lines(node) > FUNCTION_LINES
+    ]
+    assert not long, f"functions have at most {FUNCTION_LINES} lines: {long}"
+
+
+def test_no_test_sleeps_instead_of_waiting() -> None:
+    found = []
+    for path in sources("tests"):
+        lines = path.read_text().splitlines()
+        for name, call in calls(ast.parse("\n".join(lines))):
+            if (
+                name.split(".")[-1] == "sleep"
+                and not _yields_only(call)
+                and not SLEEP_REASON.search(lines[call.lineno - 1])
+            ):
+                found.append(at(path, call.lineno))
+    assert not found, f"wait for the condition, or say why not (`# sleep: reason`): {found}"
+
+
+def _yields_only(call: ast.Call) -> bool:
+    return [ast.unparse(argument) for argument in call.args] == ["0"]
+
+
+def test_no_mocks_and_no_patching() -> None:
+    forbidden = re.compile(r"unittest.mock|import_module\(.mock|monkeypatch\.(setattr|setitem)|\bmocker\b")
+    found = [
+        at(path, number)
+        for path in sources("tests")
+        if path.name != Path(__file__).name
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if forbidden.search(line)
+    ]
+    assert not found, f"pass a fake in instead: {found}"
+
+
+def test_every_test_checks_something() -> None:
+    silent = [
+        at(path, node.lineno)
+        for path in sources("tests")
+        if path.name.startswith("test_")
+        for node in functions(path)
+        if node.name.startswith("test_") and not _checks(node)
+    ]
+    assert not silent, f"these tests assert nothing: {silent}"
+
+
+def _checks(node: Function) -> bool:
+    if any(isinstance(inner, ast.Assert) for inner in ast.walk(node)):
+        return True
+    return any(CHECKS.match(name.split(".")[-1]) for name, _ in calls(node))
+
+
+def test_every_folder_of_tests_is_a_package() -> None:
+    folders = {path.parent for path in sources("tests")}
+    bare = [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").exists()]
+    assert not bare, f"without __init__.py they would hide the packages they are named after: {bare}"
+
+
+def test_no_file_names_a_folder_of_somebodys_machine() -> None:
+    folders = [*FLOORS, "tests", "docs", "benchmarks", ".ci"]
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    files += [path for path in ROOT.iterdir() if path.is_file() and path.suffix in TEXT]
+    found = [
+        at(path, number)
+        for path in files
+        if path.suffix in TEXT and not path.name.startswith(".coverage")
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if MACHINE_PATH.search(line)
+    ]
+    assert not found, f"paths of one machine: {found}"
+
+
+def test_there_is_one_version() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert setup["metadata"]["version"] == __version__
+    assert (
+        f"[{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+        or "[Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+    )
+
+
+def test_nothing_we_write_installs_from_a_package_index() -> None:
+    """The name `gridctl` there is not ours."""
+    command = re.compile(r"(pip|pipx|uv tool) install (-\S+ )*['\"]?gridctl")
+    texts = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *sources(*FLOORS)]
+    assert not [at(path, 1) for path in texts if command.search(path.read_text())]
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/design.md"])
+def test_the_house_is_complete(name: str) -> None:
+    assert (ROOT / name).read_text().strip()
