@@ -1,0 +1,168 @@
+"""Writes the reference from what the code declares: docs/cli.md, docs/topology.md and the table of verbs in README.md.
+
+`python docs/reference.py` writes them (`make docs`); `--check` only says which of them are not as the code has it, exit 1.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from config.errors import GridError
+from config.schema import topology_schema
+from gridctl.cli import SECTIONS, group
+
+ROOT = Path(__file__).resolve().parent.parent
+MADE = "<!-- made by `make docs`: change the code, not this -->"
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Every command with its full name, also those below a group (`topology init`), in the order of the help."""
+    context = click.Context(group)
+    for verb in group.list_commands(context):
+        command = group.get_command(context, verb)
+        if isinstance(command, click.Group):
+            for name, inner in command.commands.items():
+                yield f"{verb} {name}", inner
+        elif command is not None:
+            yield verb, command
+
+
+def cli() -> str:
+    """docs/cli.md: one section a verb, with its usage and its options."""
+    parts = [MADE, (ROOT / "docs/cli-intro.md").read_text().strip(), exit_codes()]
+    return "\n\n".join([*parts, *(section(name, command) for name, command in commands())]) + "\n"
+
+
+def exit_codes() -> str:
+    """The table of exit codes; those of expected failures come from the error tree."""
+    known = {0: "all is well", 1: GridError.__doc__ or "", 130: "ended by Ctrl-C"}
+    known |= {kind.exit_code: kind.__doc__ or "" for kind in GridError.__subclasses__() if kind.exit_code != 1}
+    rows = [
+        f"| {code} | {meaning.split(';')[0].split('. ')[0].strip().rstrip('.')} |"
+        for code, meaning in sorted(known.items())
+    ]
+    return "\n".join(["## Exit codes", "", "| code | meaning |", "| --- | --- |", *rows])
+
+
+def section(name: str, command: click.Command) -> str:
+    """One verb: heading, usage, help and a table of its options."""
+    usage = " ".join(["gridctl", name, *command.collect_usage_pieces(click.Context(command))])
+    lines = [f"## gridctl {name}", "", f"    {usage}", "", paragraphs(command.help or command.short_help or "")]
+    options = [one for one in command.params if isinstance(one, click.Option) and not one.hidden]
+    if options:
+        lines += ["", "| option | meaning |", "| --- | --- |", *(row(option) for option in options)]
+    return "\n".join(lines)
+
+
+def paragraphs(text: str) -> str:
+    """click's help as Markdown: `\\b` and single line ends mean nothing there."""
+    blocks = re.split(r"\n\s*\n", text.replace("\b\n", "").strip())
+    return "\n\n".join(" ".join(block.split()) for block in blocks)
+
+
+def row(option: click.Option) -> str:
+    """`| `--name CLUSTER` | what it does |`."""
+    names = ", ".join([*option.opts, *option.secondary_opts])
+    value = "" if option.is_flag or option.count else f" {option.metavar or option.type.name.upper()}"
+    if isinstance(option.type, click.Choice):
+        value = " " + "|".join(map(str, option.type.choices))
+    variable = f" Environment: `{option.envvar}`." if isinstance(option.envvar, str) else ""
+    return cells(f"`{names}{value}`", (option.help or "") + variable)
+
+
+def cells(*texts: str) -> str:
+    """One row of a Markdown table; a bar inside a cell is escaped."""
+    return "| " + " | ".join(text.replace("|", r"\|") for text in texts) + " |"
+
+
+def topology() -> str:
+    """docs/topology.md: one table of keys for the whole and for each part."""
+    schema = topology_schema()
+    parts = [MADE, (ROOT / "docs/topology-intro.md").read_text().strip()]
+    parts.append(keys("", schema, schema))
+    for name, part in schema["$defs"].items():
+        parts.append(keys(name, part, schema))
+    return "\n\n".join(parts) + "\n"
+
+
+def keys(name: str, part: dict[str, Any], schema: dict[str, Any]) -> str:
+    """One part of the topology: its heading and the table of its keys."""
+    heading = f"## {places(name, schema)}" if name else "## The file"
+    text = paragraphs(part.get("description", ""))
+    head = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+    rows = [
+        f"| `{key}` | {kind(value)} | {default(value)} | {' '.join(value.get('description', '').split())} |"
+        for key, value in part["properties"].items()
+    ]
+    return "\n".join([heading, "", *([text, ""] if text else []), *head, *rows])
+
+
+def places(name: str, schema: dict[str, Any]) -> str:
+    """The key under which the part called `name` stands: `request_service`, `substations[]`."""
+    for key, value in schema["properties"].items():
+        if f"/{name}" in str(value):
+            return f"`{key}`" if "items" not in str(value) else f"one of `{key}`"
+    return name
+
+
+def kind(value: dict[str, Any]) -> str:
+    """The type of a key, with its limits: `number, 0.001 … 1000000`."""
+    options = [option for option in value.get("anyOf", [value]) if option.get("type") != "null"]
+    return " or ".join(_kind(option) for option in options)
+
+
+def _kind(option: dict[str, Any]) -> str:
+    if "enum" in option:
+        return ", ".join(f"`{each}`" for each in option["enum"])
+    if "$ref" in option:
+        return "mapping"
+    limits = [str(option[key]) for key in ("minimum", "maximum") if key in option]
+    name = str(option.get("type", "any"))
+    return f"{name}, {' … '.join(limits)}" if len(limits) == 2 else name
+
+
+def default(value: dict[str, Any]) -> str:
+    """The default as it would stand in the file."""
+    given = value.get("default")
+    if given is None or isinstance(given, dict | list):
+        return ""
+    return f"`{given:g}`" if isinstance(given, float) else f"`{given}`"
+
+
+def verbs() -> str:
+    """The table of verbs in README.md."""
+    head = ["| verb | what it does |", "| --- | --- |"]
+    return "\n".join(
+        head + [f"| `{verb}` | {text} |" for part in SECTIONS.values() for verb, (_, text) in part.items()]
+    )
+
+
+def readme() -> str:
+    """README.md with its table of verbs made anew."""
+    text = (ROOT / "README.md").read_text()
+    return re.sub(
+        r"(<!-- verbs -->\n).*?(<!-- end of verbs -->)", lambda m: m[1] + verbs() + "\n" + m[2], text, flags=re.S
+    )
+
+
+def main() -> int:
+    """Write all, or with `--check` name what differs."""
+    pages = {"docs/cli.md": cli(), "docs/topology.md": topology(), "README.md": readme()}
+    stale = [path for path, text in pages.items() if not (ROOT / path).exists() or (ROOT / path).read_text() != text]
+    if "--check" in sys.argv:
+        for path in stale:
+            click.echo(f"{path} is not as the code has it: run `make docs`")
+        return 1 if stale else 0
+    for path in stale:
+        (ROOT / path).write_text(pages[path])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
