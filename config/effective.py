@@ -57,7 +57,7 @@ def summary(topology: Topology) -> str:
     parts = [
         counted + (f" and {external:,} external" if external else ""),
         f"{sessions:,} sessions",
-        f"{power:,g} kW" + (" where limited" if None in limits else "") if power else "no kW limit",
+        f"{power:,.15g} kW" + (" where limited" if None in limits else "") if power else "no kW limit",
         f"policy {topology.balancer.policy}",
         f"time_scale {topology.time_scale:g}",
     ]

@@ -28,7 +28,7 @@ def find_topology_file(given: Path | None, environ: Mapping[str, str], cwd: Path
     variable that is set but empty counts as unset.
     """
     if given is not None:
-        return _named(given, "--file", cwd)
+        return _named(given, str(given), cwd)
     if named := environ.get(FILE_VARIABLE):
         return _named(Path(named), f"${FILE_VARIABLE}", cwd)
     folders = (cwd, *cwd.parents)
@@ -40,8 +40,9 @@ def _named(path: Path, where: str, cwd: Path) -> Path:
     absolute = cwd / path.expanduser() if str(path).startswith("~") else cwd / path
     if _is_file(absolute):
         return absolute
-    found = f"{path}, a folder" if _is_folder(absolute) else f"{path}, which is not there or is no regular file"
-    raise _invalid(where, "(file)", found, "an existing topology file; `gridctl topology init FILE` writes one")
+    found = "a folder" if _is_folder(absolute) else "no such file" if not _exists(absolute) else "no regular file"
+    named = found if where == str(path) else f"{path}: {found}"
+    raise _invalid(where, "(file)", named, "an existing topology file; `gridctl topology init FILE` writes one")
 
 
 def _is_file(path: Path) -> bool:
@@ -54,6 +55,13 @@ def _is_file(path: Path) -> bool:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
     except (OSError, ValueError):
         return False
 
