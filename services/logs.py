@@ -43,6 +43,18 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=repr)
 
 
+class PlainLines(logging.Formatter):
+    """A record as one line for people: local time, level, message, then `key=value` for each extra field."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
+        """The line without a traceback."""
+        extra = [f"{key}={value}" for key, value in record.__dict__.items() if key not in _STANDARD]
+        return "  ".join([super().formatMessage(record), *extra])
+
+
 def _timestamp(unix_s: float) -> str:
     return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
@@ -122,9 +134,12 @@ class DescriptorHandler(logging.Handler):
 
 
 def set_up(name: str, role: str, log_file: LogFile | None = None, level: int = logging.INFO) -> logging.Handler:
-    """Sends all of this process's logging to stderr as JSON lines; `log_file` is the file behind it, to be rotated."""
+    """Sends all of this process's logging to stderr: JSON lines, in a terminal plain ones.
+
+    `log_file` is the file behind stderr, to be rotated.
+    """
     handler = DescriptorHandler(log_file=log_file)
-    handler.setFormatter(JsonLines(name, role))
+    handler.setFormatter(PlainLines() if os.isatty(2) else JsonLines(name, role))
     logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.captureWarnings(capture=True)
     return handler
