@@ -36,13 +36,13 @@ class Node:
 
     def load_after(self, power_w: int) -> float:
         """The larger of both load ratios once a session of `power_w` watts is placed: 1.0 is full."""
-        load = (self.sessions + 1) / self.max_sessions
+        load = (self.sessions + 1) / (self.max_sessions or 1)
         if self.capacity_w is None:
             return load
-        return max(load, (self.load_w + power_w) / self.capacity_w)
+        return max(load, (self.load_w + power_w) / (self.capacity_w or 1))
 
     @property
     def load(self) -> float:
         """The larger of both load ratios now: 1.0 is full."""
-        load = self.sessions / self.max_sessions
-        return load if self.capacity_w is None else max(load, self.load_w / self.capacity_w)
+        load = self.sessions / (self.max_sessions or 1)
+        return load if self.capacity_w is None else max(load, self.load_w / (self.capacity_w or 1))

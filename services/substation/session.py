@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from config.messages import SubstationCharge
+from config.messages import ChargeRequest
 
 State = Literal["charging", "ended", "revoked"]
 
@@ -39,7 +39,7 @@ def watts(power_kw: float) -> int:
     return round(power_kw * 1000)
 
 
-def length_s(charge: SubstationCharge, power_w: int, session_s: float) -> float:
+def length_s(charge: ChargeRequest, power_w: int, session_s: float) -> float:
     """Grid seconds that `charge` will last at `power_w`: the earliest of energy, duration, departure, else `session_s`."""
     energy_s = None if charge.energy_kwh is None else charge.energy_kwh * WATT_SECONDS_PER_KWH / power_w
     limits = [limit for limit in (energy_s, charge.duration_s, charge.departure_in_s) if limit is not None]

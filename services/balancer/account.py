@@ -1,0 +1,262 @@
+"""What the balancer believes of one substation: newest report, what was sent since, how it behaved. Time is passed in.
+
+The estimate is `used(report) - what that report's planned ends say has ended by now + pending` (DESIGN §4). A substation
+that sends no report is carried by its gauge instead: the gauge at the last poll plus own sends since, with the planned
+ends of what was sent.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from config.report import Report
+from services.balancer.targets import Target
+from services.routing.node import FRESH, STALE, SUSPECT, Node
+
+#: A substation that missed this many polls in a row is stale: asked last, never left out.
+STALE_AFTER_POLLS = 2
+#: How long a substation that did not answer is asked last (wall seconds): doubled each time, up to the cap.
+SUSPICION_S = 1.0
+SUSPICION_CAP_S = 30.0
+#: A report this young that says "full" is believed without asking (wall seconds).
+CERTAIN_S = 0.25
+_MOST_PAST_EPOCHS = 16
+
+
+class Release(NamedTuple):
+    """`sessions` of together `load_w` watts end at `at_s`; `since_s`: when an own send without report was confirmed."""
+
+    at_s: float
+    sessions: int
+    load_w: int
+    since_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Assumption:
+    """A session that was sent and is in no report yet; `unknown_since_s` is set once its answer was given up."""
+
+    power_w: int
+    unknown_since_s: float | None = None
+
+
+class Account:
+    """One substation's entry in the ledger. All times are wall seconds of one monotonic clock, passed in.
+
+    `node` is what policies see and is kept up to date by every method; call `advance` before reading it.
+    """
+
+    def __init__(self, target: Target, order: int, power_w: int, time_scale: float = 1.0) -> None:
+        self.target = target
+        self.report: Report | None = None
+        self.gauge: int | None = None
+        self.heard_at_s: float | None = None
+        self.missed_polls = 0
+        self.pending: dict[str, Assumption] = {}
+        self.node = Node(target.name, order, target.max_sessions, target.capacity_w, rank=STALE)
+        self._power_w = power_w
+        self._time_scale = time_scale
+        self._sessions = 0
+        self._load_w = 0
+        self._pending_w = 0
+        self._releases: list[Release] = []
+        self._past_epochs: deque[int] = deque(maxlen=_MOST_PAST_EPOCHS)
+        self._strikes = 0
+        self._suspect_until_s = 0.0
+
+    @property
+    def admits(self) -> bool:
+        """Whether it has a hard limit of its own (ours do), so that asking it can never overload it."""
+        return self.report is not None or not self.target.external
+
+    def redeclare(self, target: Target) -> None:
+        """Takes the same substation's changed declaration; its limits count only while no report tells the truth."""
+        self.target = target
+        if self.report is None:
+            self.node.max_sessions, self.node.capacity_w = target.max_sessions, target.capacity_w
+
+    def advance(self, now_s: float) -> None:
+        """Drops what has ended by `now_s` from the estimate."""
+        releases = self._releases
+        while releases and releases[0].at_s <= now_s:
+            ended = heapq.heappop(releases)
+            self._sessions -= ended.sessions
+            self._load_w -= ended.load_w
+            self._show()
+        if self._suspect_until_s and now_s >= self._suspect_until_s:
+            self._suspect_until_s = 0.0
+            self._rank()
+
+    def assume(self, request_id: str, power_w: int) -> None:
+        """Counts a session that is about to be sent, so that no other request believes its slot free."""
+        self.forget(request_id)
+        self.pending[request_id] = Assumption(power_w)
+        self._pending_w += power_w
+        self._show()
+
+    def forget(self, request_id: str) -> None:
+        """Stops counting a session that was sent: it was refused, or is in a report now."""
+        gone = self.pending.pop(request_id, None)
+        if gone is not None:
+            self._pending_w -= gone.power_w
+            self._show()
+
+    def doubt(self, request_id: str, now_s: float) -> None:
+        """Goes on counting a session of unknown outcome, until a report asked for after `now_s` tells the truth."""
+        assumed = self.pending.get(request_id)
+        if assumed is not None:
+            assumed.unknown_since_s = now_s
+
+    def confirm(self, request_id: str, ends_at_s: float, now_s: float) -> None:
+        """Counts an accepted session until `ends_at_s`; for a substation whose answers carry no report."""
+        assumed = self.pending.get(request_id)
+        self.forget(request_id)
+        if assumed is None or self.report is not None or ends_at_s <= now_s:
+            return
+        self._sessions += 1
+        self._load_w += assumed.power_w
+        heapq.heappush(self._releases, Release(ends_at_s, 1, assumed.power_w, now_s))
+        self._show()
+
+    def fold(self, report: Report, asked_at_s: float, now_s: float) -> bool:
+        """Takes `report`, the answer to something sent at `asked_at_s`; returns whether it came from a new epoch.
+
+        An older one by (epoch, seq) only shows that the substation lives. A new epoch is a restart: what was sent to the
+        old one is forgotten.
+        """
+        self._alive()
+        known = self.report
+        if report.epoch in self._past_epochs:
+            return False
+        restarted = known is not None and known.epoch != report.epoch
+        if known is not None and restarted:
+            self._past_epochs.append(known.epoch)
+            self._forget_all()
+        if known is None or restarted or report.seq > known.seq:
+            self._take(report, now_s)
+        elif report.seq < known.seq:
+            return False
+        self._heard(asked_at_s, now_s)
+        return known is None or restarted
+
+    def fold_gauge(self, sessions: int, asked_at_s: float, now_s: float) -> None:
+        """Takes a gauge that was asked for at `asked_at_s`: it holds all own sends that were confirmed before."""
+        self._alive()
+        self._releases = [release for release in self._releases if release.at_s > now_s]
+        heapq.heapify(self._releases)
+        since = sum(1 for release in self._releases if release.since_s > asked_at_s)
+        foreign = max(0, sessions + since - len(self._releases))
+        self.gauge = sessions
+        self._sessions = sessions + since
+        self._load_w = sum(release.load_w for release in self._releases) + foreign * self._power_w
+        self._heard(asked_at_s, now_s)
+
+    def miss_poll(self) -> None:
+        """A poll was not answered, or with nothing usable."""
+        self.missed_polls += 1
+        self._rank()
+
+    def suspect(self, now_s: float) -> None:
+        """It did not answer, or contradicted itself: for a growing, capped time it is asked last."""
+        lasting_s = min(SUSPICION_CAP_S, SUSPICION_S * 2 ** min(self._strikes, 10))
+        self._strikes += 1
+        self._suspect_until_s = now_s + lasting_s
+        self._rank()
+
+    def trust(self) -> None:
+        """It accepted a session: former failures count no more."""
+        self._strikes = 0
+        self._suspect_until_s = 0.0
+        self._rank()
+
+    def is_certainly_full(self, power_w: int, now_s: float) -> bool:
+        """Whether asking for `power_w` is useless (it just reported full) or harmful (only this ledger limits it)."""
+        if self.node.fits(power_w):
+            return False
+        if not self.admits:
+            return True
+        young = self.heard_at_s is not None and now_s - self.heard_at_s <= CERTAIN_S
+        return young and not self._fits(power_w, self._sessions, self._load_w)
+
+    def can_ever_fit(self, power_w: int) -> bool:
+        """Whether it would take `power_w` when empty."""
+        return self._fits(power_w, 0, 0)
+
+    def fits_at_s(self, power_w: int, now_s: float) -> float | None:
+        """When `power_w` fits if nobody else comes, by planned ends; None where they do not tell."""
+        sessions, load_w = self.node.sessions, self.node.load_w
+        if self._fits(power_w, sessions, load_w):
+            return now_s
+        for release in sorted(self._releases):
+            sessions -= release.sessions
+            load_w -= release.load_w
+            if self._fits(power_w, sessions, load_w):
+                return release.at_s
+        return None
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no new sessions: the launcher, or its own newest report, says so."""
+        return self.target.draining or (self.report is not None and self.report.draining)
+
+    @property
+    def next_end_s(self) -> float | None:
+        """The earliest planned end of what runs there; None if none is known."""
+        return self._releases[0].at_s if self._releases else None
+
+    @property
+    def state(self) -> str:
+        """`draining`, `unheard`, `stale` or `fresh`, as `GET /status` has it."""
+        if self.draining:
+            return "draining"
+        if self.heard_at_s is None:
+            return "unheard"
+        return "stale" if self.missed_polls >= STALE_AFTER_POLLS else "fresh"
+
+    def _take(self, report: Report, now_s: float) -> None:
+        self.report = report
+        self._sessions, self._load_w = report.sessions, report.load_w
+        self._releases = [Release(now_s + end.in_s / self._time_scale, end.sessions, end.load_w) for end in report.ends]
+        heapq.heapify(self._releases)
+        self.node.max_sessions = report.max_sessions
+        self.node.capacity_w = report.capacity_w
+
+    def _heard(self, asked_at_s: float, now_s: float) -> None:
+        self.heard_at_s = now_s
+        settled = [
+            request_id
+            for request_id, assumed in self.pending.items()
+            if assumed.unknown_since_s is not None and assumed.unknown_since_s <= asked_at_s
+        ]
+        for request_id in settled:
+            self.forget(request_id)
+        self._rank()
+        self._show()
+
+    def _alive(self) -> None:
+        self.missed_polls = 0
+
+    def _forget_all(self) -> None:
+        self.pending.clear()
+        self._pending_w = 0
+
+    def _fits(self, power_w: int, sessions: int, load_w: int) -> bool:
+        node = self.node
+        if sessions >= node.max_sessions:
+            return False
+        return node.capacity_w is None or load_w + power_w <= node.capacity_w
+
+    def _show(self) -> None:
+        self.node.sessions = max(0, self._sessions) + len(self.pending)
+        self.node.load_w = max(0, self._load_w) + self._pending_w
+
+    def _rank(self) -> None:
+        if self._suspect_until_s:
+            self.node.rank = SUSPECT
+        elif self.heard_at_s is None or self.missed_polls >= STALE_AFTER_POLLS:
+            self.node.rank = STALE
+        else:
+            self.node.rank = FRESH

@@ -1,0 +1,96 @@
+"""Who was placed where: by request, so that the same request gets the same answer, and by EV. Pure: time is passed in."""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from dataclasses import dataclass
+
+#: A placed request is remembered this long after its planned end (wall seconds) …
+WINDOW_S = 600.0
+#: … unless more than this many are remembered; those that still charge are never forgotten.
+MOST_REMEMBERED = 200_000
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A request that was placed: at `substation`, by `attempt`, to charge until `ends_at_s` (wall, monotonic).
+
+    `epoch` is the substation's, at the time; None where it sends no report.
+    """
+
+    request_id: str
+    ev_id: str
+    substation: str
+    attempt: int
+    ends_at_s: float
+    epoch: int | None
+
+
+class Book:
+    """The entries of one balancer."""
+
+    def __init__(self, window_s: float = WINDOW_S, most: int = MOST_REMEMBERED) -> None:
+        self._window_s = window_s
+        self._most = most
+        self._by_request: dict[str, Entry] = {}
+        self._by_ev: dict[str, Entry] = {}
+        self._by_end: list[tuple[float, int, Entry]] = []
+        self._number = 0
+        self._attempts: OrderedDict[str, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._by_request)
+
+    def find(self, request_id: str, now_s: float) -> Entry | None:
+        """The entry of `request_id`, which charges or did within the window."""
+        self._expire(now_s)
+        return self._by_request.get(request_id)
+
+    def charging(self, ev_id: str, now_s: float) -> Entry | None:
+        """The entry by which `ev_id` is planned to charge now."""
+        entry = self._by_ev.get(ev_id)
+        return entry if entry is not None and entry.ends_at_s > now_s else None
+
+    def add(self, entry: Entry) -> Entry | None:
+        """Remembers `entry`. Where its request is charging elsewhere by another attempt, the higher attempt stays.
+
+        Returns the entry that lost: its session is one too many and must be revoked.
+        """
+        known = self._by_request.get(entry.request_id)
+        if known is not None and known.substation != entry.substation and known.attempt > entry.attempt:
+            return entry
+        self._by_request[entry.request_id] = entry
+        self._by_ev[entry.ev_id] = entry
+        self._number += 1
+        heapq.heappush(self._by_end, (entry.ends_at_s, self._number, entry))
+        return known if known is not None and known.substation != entry.substation else None
+
+    def drop(self, entry: Entry) -> None:
+        """Forgets `entry`: its session is over before its time, or lost."""
+        if self._by_request.get(entry.request_id) is entry:
+            del self._by_request[entry.request_id]
+        if self._by_ev.get(entry.ev_id) is entry:
+            del self._by_ev[entry.ev_id]
+
+    def drop_lost(self, substation: str, epoch: int) -> None:
+        """Forgets what was placed at `substation` before it restarted as `epoch`."""
+        for entry in [entry for entry in self._by_request.values() if entry.substation == substation]:
+            if entry.epoch not in (None, epoch):
+                self.drop(entry)
+
+    def given_up(self, request_id: str, attempt: int) -> None:
+        """Remembers that attempts up to `attempt` of `request_id` are revoked, so that the next one is higher."""
+        self._attempts[request_id] = max(attempt, self._attempts.get(request_id, 0))
+        self._attempts.move_to_end(request_id)
+        if len(self._attempts) > self._most:
+            self._attempts.popitem(last=False)
+
+    def next_attempt(self, request_id: str) -> int:
+        """The first attempt of `request_id` that is not revoked."""
+        return self._attempts.get(request_id, 0) + 1
+
+    def _expire(self, now_s: float) -> None:
+        ends = self._by_end
+        while ends and (ends[0][0] + self._window_s <= now_s or (len(ends) > self._most and ends[0][0] <= now_s)):
+            self.drop(heapq.heappop(ends)[2])

@@ -1,0 +1,249 @@
+"""What a balancer says to substations over HTTP, and what it makes of their answers. Must not know the ledger."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import aiohttp
+from yarl import URL
+
+from config.report import HEADER, Report
+from services.balancer.targets import Target
+
+#: No answer of a substation is longer, but for its list of sessions.
+MOST_ANSWER_BYTES = 2**20
+MOST_SESSIONS_BYTES = 2**28
+#: Connections to one substation; who waits for one has sent nothing yet.
+CONNECTIONS_PER_SUBSTATION = 256
+_JSON = {"Content-Type": "application/json"}
+
+
+class Result(enum.Enum):
+    """What became of one attempt; the values are the `result` labels of `balancer_attempts_total`."""
+
+    ACCEPTED = "accepted"
+    #: It has no room now.
+    FULL = "full"
+    #: It answered that it takes nothing now (draining, starting), or something that nobody can use.
+    CLOSED = "closed"
+    #: It will never have room for this.
+    NEVER = "never"
+    #: Its id belongs to another EV.
+    TAKEN = "taken"
+    #: This attempt was revoked before.
+    REVOKED = "revoked"
+    #: No byte of the request was sent.
+    UNREACHABLE = "unreachable"
+    #: It was sent and not answered: nobody knows.
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The end of one attempt: `result`, the report and the JSON object that came with it."""
+
+    result: Result
+    report: Report | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A substation's metrics page: its report where it sends one, else the page's text."""
+
+    report: Report | None
+    text: str
+
+
+class Silent(Exception):
+    """It did not answer, or with nothing that can be used; the message says what happened."""
+
+
+class Line(Protocol):
+    """The way to substations: the one seam where tests put a fake. No method outlasts its `timeout_s` (wall seconds)."""
+
+    async def charge(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> Answer:
+        """Asks for one session; never raises for what a substation does."""
+        ...
+
+    async def page(self, target: Target, timeout_s: float) -> Page:
+        """Its metrics page; Silent where there is none."""
+        ...
+
+    async def sessions(self, target: Target, timeout_s: float) -> list[dict[str, Any]]:
+        """Its running sessions, as records; Silent where they cannot be had."""
+        ...
+
+    async def session(self, target: Target, request_id: str, timeout_s: float) -> dict[str, Any] | None:
+        """The record of one session, None where it knows none; Silent where nobody can say."""
+        ...
+
+    async def revoke(self, target: Target, request_id: str, attempt: int, timeout_s: float) -> None:
+        """Ends attempts up to `attempt` of a request; Silent where it is not known to have arrived."""
+        ...
+
+
+class HttpLine:
+    """The real line. Opens its connections in `start`, closes them in `stop`.
+
+    Connections to external substations are never used twice: an answer that stays out on a reused one would leave open
+    whether to repeat a request that is not idempotent there.
+    """
+
+    async def start(self) -> None:
+        """Opens the pools; in the event loop."""
+        self._own = _pool(force_close=False)
+        self._external = _pool(force_close=True)
+
+    async def stop(self) -> None:
+        """Closes all connections."""
+        await self._own.close()
+        await self._external.close()
+
+    async def charge(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> Answer:
+        """See `Line.charge`."""
+        headers = {**_JSON, "Idempotency-Key": request_id} if target.external else _JSON
+        try:
+            async with self._pool(target).post(
+                URL(f"{target.url}/charge"),
+                data=body,
+                headers=headers,
+                timeout=_within(timeout_s),
+                allow_redirects=False,
+            ) as response:
+                said = b"" if target.external else await _read(response)
+                return _answer(target, response.status, report_of(response.headers), said)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            return Answer(Result.UNREACHABLE, detail=_said(error))
+        except (aiohttp.ClientError, TimeoutError, OSError, Silent) as error:
+            return Answer(Result.UNKNOWN, detail=_said(error))
+
+    async def page(self, target: Target, timeout_s: float) -> Page:
+        """See `Line.page`."""
+        try:
+            async with self._pool(target).get(
+                URL(target.metrics_url), timeout=_within(timeout_s), allow_redirects=False
+            ) as response:
+                report = report_of(response.headers)
+                text = (await _read(response)).decode("utf-8", "replace")
+                if report is None and response.status != 200:
+                    raise Silent(f"{target.metrics_url} answered {response.status}")
+                return Page(report, text)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Silent(_said(error)) from error
+
+    async def sessions(self, target: Target, timeout_s: float) -> list[dict[str, Any]]:
+        """See `Line.sessions`."""
+        document = await self._get(target, f"{target.url}/sessions", timeout_s)
+        found = document.get("sessions") if document else None
+        if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
+            raise Silent(f"{target.url}/sessions holds no list of sessions")
+        return found
+
+    async def session(self, target: Target, request_id: str, timeout_s: float) -> dict[str, Any] | None:
+        """See `Line.session`."""
+        return await self._get(target, f"{target.url}/sessions/{request_id}", timeout_s)
+
+    async def revoke(self, target: Target, request_id: str, attempt: int, timeout_s: float) -> None:
+        """See `Line.revoke`."""
+        url = URL(f"{target.url}/sessions/{request_id}?attempt={attempt}")
+        try:
+            async with self._own.delete(url, timeout=_within(timeout_s)) as response:
+                await _read(response)
+                if response.status >= 500:
+                    raise Silent(f"{target.url} answered {response.status}")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Silent(_said(error)) from error
+
+    async def _get(self, target: Target, url: str, timeout_s: float) -> dict[str, Any] | None:
+        try:
+            async with self._pool(target).get(URL(url), timeout=_within(timeout_s), allow_redirects=False) as response:
+                body = await _read(response, MOST_SESSIONS_BYTES)
+                if response.status == 404:
+                    return None
+                if response.status != 200:
+                    raise Silent(f"{url} answered {response.status}")
+                return _object(body)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Silent(_said(error)) from error
+
+    def _pool(self, target: Target) -> aiohttp.ClientSession:
+        return self._external if target.external else self._own
+
+
+def report_of(headers: Mapping[str, str]) -> Report | None:
+    """The report in an answer's headers; None where there is none, or none that can be true."""
+    text = headers.get(HEADER)
+    if text is None:
+        return None
+    try:
+        return Report.decode(text)
+    except ValueError:
+        return None
+
+
+def _answer(target: Target, status: int, report: Report | None, body: bytes) -> Answer:
+    said = _object(body)
+    if target.external:
+        return Answer(_foreign(status), report, said, f"answered {status}")
+    reason = said.get("reason")
+    known = {202: Result.ACCEPTED, 409: Result.TAKEN, 410: Result.REVOKED, 422: Result.NEVER}
+    if status == 503 and reason == "substation-full":
+        return Answer(Result.FULL, report, said)
+    return Answer(known.get(status, Result.CLOSED), report, said, f"answered {status} {reason or ''}".rstrip())
+
+
+def _foreign(status: int) -> Result:
+    if 200 <= status < 300:
+        return Result.ACCEPTED
+    return Result.FULL if status in {429, 503} else Result.CLOSED
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`; empty where it holds something else."""
+    try:
+        found = json.loads(body) if body else {}
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+async def _read(response: aiohttp.ClientResponse, most: int = MOST_ANSWER_BYTES) -> bytes:
+    """The body; Silent where it is longer than `most` (its connection is then not used again)."""
+    if (response.content_length or 0) <= most:
+        chunks, size = [], 0
+        async for chunk in response.content.iter_any():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > most:
+                break
+        else:
+            return b"".join(chunks)
+    response.close()
+    raise Silent(f"the answer is longer than {most} bytes")
+
+
+def _pool(force_close: bool) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_PER_SUBSTATION, force_close=force_close)
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
+    )
+
+
+def _within(timeout_s: float) -> aiohttp.ClientTimeout:
+    """All of an exchange within `timeout_s`, and of that four fifths at most for the connection.
+
+    The rest tells "not connected, so nothing sent" from "sent and not answered".
+    """
+    return aiohttp.ClientTimeout(total=timeout_s, connect=timeout_s * 0.8, ceil_threshold=float("inf"))
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,37 @@
+"""One request on its way to a substation, with what the balancer needs of it ready. Must not know who places it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from config.messages import ChargeRequest
+from services.problem import to_json
+from services.substation.session import length_s, watts
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A request that is to be placed by `deadline_s` (wall seconds, monotonic).
+
+    `power_w` and `length_s` (grid seconds) are estimates where the request leaves them to the substation.
+    """
+
+    request: ChargeRequest
+    request_id: str
+    deadline_s: float
+    power_w: int
+    length_s: float
+
+    @staticmethod
+    def of(request: ChargeRequest, request_id: str, deadline_s: float, power_kw: float, session_s: float) -> Order:
+        """The order for `request`; `power_kw` and `session_s` are what substations take where a request says nothing."""
+        power_w = watts(request.power_kw if request.power_kw is not None else power_kw)
+        return Order(request, request_id, deadline_s, power_w, length_s(request, power_w, session_s))
+
+    def body(self, attempt: int | None) -> bytes:
+        """The JSON for a substation; an external one (`attempt` None) is told only what the client told us."""
+        fields = self.request.model_dump(exclude_none=True, exclude={"request_id"})
+        if attempt is not None:
+            fields["request_id"] = self.request_id
+            fields["attempt"] = attempt
+        return to_json(fields)
