@@ -181,12 +181,13 @@ def run_operation(
     """
     for line in control.operation(verb, **args):
         if line.get("done"):
-            return _outcome(line)
+            return outcome(line)
         printer(progress_line(line))
     raise control.broken()
 
 
-def _outcome(line: dict[str, Any]) -> dict[str, Any]:
+def outcome(line: dict[str, Any]) -> dict[str, Any]:
+    """An operation's last line, when it is ok; else the GridError of its `exit_code` is raised."""
     if not line.get("ok"):
         raise _error(line.get("message") or "the operation failed", line.get("hint", ""), line.get("exit_code", 1))
     return line

@@ -1,4 +1,4 @@
-"""Where a cluster keeps its state on disk; must not know what is written there. Imports nothing heavy: every verb uses it."""
+"""Where a cluster keeps its state on disk; must not know what is written there. Every verb imports it: nothing heavy."""
 
 from __future__ import annotations
 
@@ -42,13 +42,18 @@ class ClusterPaths:
         return self.folder / "cluster.json"
 
     @property
+    def roster(self) -> Path:
+        """`processes.json`: PID and identity of every process of this cluster, for whoever starts it after a crash."""
+        return self.folder / "processes.json"
+
+    @property
     def lock(self) -> Path:
         """Held (flock) by the supervisor as long as it lives; whoever can take it found a dead cluster."""
         return self.folder / "supervisor.lock"
 
     @property
     def logs(self) -> Path:
-        """One log file a process: `<name>.log`, rotated to `<name>.log.1` … `.3`; the supervisor's own is `supervisor.log`."""
+        """A log file a process: `<name>.log`, rotated to `<name>.log.1` … `.3`; the supervisor's is `supervisor.log`."""
         return self.folder / "logs"
 
     @property

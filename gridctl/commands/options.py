@@ -82,3 +82,54 @@ def required_names_argument(command: Command) -> Command:
     """`NAME...`: at least one process, globs allowed."""
     argument = click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete_processes)
     return argument(command)
+
+
+def declaration_options(command: Command) -> Command:
+    """`--substations`, `--policy`, `--time-scale`: what a flag may change of the topology; None: not given."""
+    for option in (
+        click.option("--time-scale", type=float, metavar="X", help="Grid seconds per wall second."),
+        click.option("--policy", metavar="POLICY", help="The balancer's policy."),
+        click.option("--substations", type=int, metavar="N", help="How many substations of our own."),
+    ):
+        command = option(command)
+    return command
+
+
+def wait_option(command: Command) -> Command:
+    """`--wait-timeout S`: how long to wait for READY."""
+    return click.option(
+        "--wait-timeout",
+        "wait_timeout_s",
+        type=click.FloatRange(min=0),
+        default=60.0,
+        show_default=True,
+        metavar="S",
+        help="Seconds to wait until all are READY.",
+    )(command)
+
+
+def drain_option(command: Command) -> Command:
+    """`--drain-timeout S`: how long a substation may take until its last session ended."""
+    return click.option(
+        "--drain-timeout",
+        "drain_timeout_s",
+        type=click.FloatRange(min=0),
+        default=60.0,
+        show_default=True,
+        metavar="S",
+        help="Seconds a substation may take to end its sessions before it is stopped all the same.",
+    )(command)
+
+
+def stop_option(command: Command) -> Command:
+    """`-t/--timeout S`: how long a stopping service may take to answer what is under way."""
+    return click.option(
+        "-t",
+        "--timeout",
+        "stop_timeout_s",
+        type=click.FloatRange(min=0),
+        default=10.0,
+        show_default=True,
+        metavar="S",
+        help="Seconds a stopping process may take before it is killed.",
+    )(command)

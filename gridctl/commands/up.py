@@ -1,0 +1,114 @@
+"""`gridctl up`: start the grid, or bring a running one to what its topology says."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gridctl.commands.options import declaration_options, drain_option, file_option, name_option, wait_option
+
+if TYPE_CHECKING:
+    from gridctl.declared import Declared
+
+
+@click.command(short_help="Start the grid, or bring a running one to what its topology says.")
+@file_option
+@declaration_options
+@click.option("-d", "--detach", is_flag=True, help="Return once all processes are healthy; the grid runs on.")
+@click.option("--dry-run", is_flag=True, help="Print what would change, and why; change nothing.")
+@click.option("--force", is_flag=True, help="Converge the running cluster though it was started from another topology.")
+@wait_option
+@drain_option
+@name_option
+def command(
+    file: Path | None,
+    name: str | None,
+    detach: bool,
+    dry_run: bool,
+    force: bool,
+    wait_timeout_s: float,
+    drain_timeout_s: float,
+    **declared: Any,
+) -> int:
+    """Start the grid, or bring a running one to what its topology says.
+
+    In a terminal the live table is shown until Ctrl-C, which stops the grid gracefully; a second Ctrl-C kills it. With -d
+    the grid runs on by itself, and one line an endpoint says how to reach it.
+    """
+    from gridctl.commands.plan import show_plan  # noqa: PLC0415 - pydantic, only when needed
+    from gridctl.declared import declare  # noqa: PLC0415
+
+    wanted = declare(name, file, declared, os.environ)
+    if dry_run:
+        return show_plan(wanted, as_json=False)
+    timeouts = {"wait_timeout_s": wait_timeout_s, "drain_timeout_s": drain_timeout_s}
+    return up(wanted, detach=detach, force=force, timeouts=timeouts)
+
+
+def up(wanted: Declared, detach: bool, force: bool, timeouts: dict[str, float]) -> int:
+    """Start or converge the cluster that `wanted` declares; in the foreground, stay until it ends. The exit code."""
+    from gridctl.clusters import running  # noqa: PLC0415
+    from gridctl.control import control_at  # noqa: PLC0415
+    from gridctl.foreground import Foreground  # noqa: PLC0415
+    from gridctl.launch import launch  # noqa: PLC0415
+
+    began = time.monotonic()
+    fresh = not running(wanted.paths)
+    supervisor = launch(wanted.paths, attached=not detach) if fresh else None
+    control = control_at(wanted.paths)
+    foreground = Foreground(control, wanted.paths.name, leash=supervisor.leash if supervisor else None)
+    with foreground.interruptible(stop_on_interrupt=fresh or not detach):
+        _converge(foreground, wanted, fresh, force, timeouts)
+        snapshot = control.snapshot()
+        _announce(snapshot, time.monotonic() - began)
+        if detach:
+            return 0
+        foreground.stay()
+    return foreground.exit_code
+
+
+def _converge(foreground: Any, wanted: Declared, fresh: bool, force: bool, timeouts: dict[str, float]) -> None:
+    from config.errors import GridError, NotReady  # noqa: PLC0415
+    from gridctl.progress import operate, shown  # noqa: PLC0415
+
+    try:
+        with shown(every_state=False) as progress:
+            operate(
+                foreground.control,
+                "apply",
+                progress,
+                topology=wanted.topology.model_dump_json(),
+                source=wanted.source,
+                force=force,
+                **timeouts,
+            )
+    except NotReady:
+        raise  # what came up stays up, for `ps` and `logs` to be asked
+    except GridError:
+        if fresh:
+            foreground.stop()
+        raise
+
+
+def _announce(snapshot: dict[str, Any], took_s: float) -> None:
+    from gridctl.endpoints import endpoint_lines  # noqa: PLC0415
+
+    name, processes = snapshot["cluster"]["name"], snapshot["processes"]
+    print_line(f"{name} is up: {len(processes)} processes ready in {took_s:.2f} s")
+    for line in endpoint_lines(processes):
+        print_line(line)
+    option = "" if name == "grid" else f" --name {name}"
+    print_line(
+        f"Next: gridctl top{option} · gridctl loadtest{option} --rate 0.5 · gridctl logs -f{option} · gridctl down{option}"
+    )
+
+
+def print_line(text: str) -> None:
+    """A line on stdout, at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,32 @@
+"""The few Linux process calls that Python does not offer; must not know what gridctl does with them.
+
+Source of the numbers: `linux/prctl.h`; of the behaviour: prctl(2).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+LINUX = sys.platform.startswith("linux")
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), f"prctl({option})")
+
+
+def become_subreaper() -> None:
+    """Orphaned descendants become children of this process; OSError where the kernel refuses."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(signal: int) -> None:
+    """Have the kernel send `signal` to this process when its parent ends."""
+    _prctl(PR_SET_PDEATHSIG, signal)

@@ -1,0 +1,173 @@
+"""The supervisor's life, top to bottom: lock, clear, listen, serve, stop. Started by `gridctl up`, never by hand."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import setproctitle
+from aiohttp import web
+
+from config.errors import GridError, InUse
+from gridctl import kernel
+from gridctl.state import ClusterPaths
+from gridctl.supervisor.api import ControlApi
+from gridctl.supervisor.cluster import Cluster
+from gridctl.supervisor.forking import Zygote
+from gridctl.supervisor.health import Watcher
+from gridctl.supervisor.journal import Journal, timestamp
+from gridctl.supervisor.leftovers import clear
+from gridctl.supervisor.snapshot import Snapshots
+from gridctl.supervisor.verbs import down
+
+log = logging.getLogger("gridctl.supervisor")
+
+
+class Lines(logging.Formatter):
+    """Log records as the services write them: one JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as JSON."""
+        line = {"ts": timestamp(), "level": record.levelname.lower(), "name": "supervisor", "role": "supervisor"}
+        message = record.getMessage()
+        if record.exc_info:
+            message += "\n" + self.formatException(record.exc_info)
+        return json.dumps({**line, "message": message})
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one cluster's supervisor until it is told to go down; its exit code."""
+    parser = argparse.ArgumentParser(prog="gridctl-supervisor", description=__doc__)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument(
+        "--ready-fd", type=int, required=True, help="told 'ready' or the reason why not, as one JSON line"
+    )
+    parser.add_argument("--attached-fd", type=int, help="end of file on it: the terminal is gone, go down")
+    args = parser.parse_args(argv)
+    handler = logging.StreamHandler()
+    handler.setFormatter(Lines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    setproctitle.setproctitle(f"gridctl: supervisor [{args.name}]")
+    paths = ClusterPaths(args.root, args.name)
+    kernel.become_subreaper()
+    try:
+        with _locked(paths):
+            clear(paths)
+            return asyncio.run(_live(paths, args))
+    except GridError as error:
+        _say(args.ready_fd, {"ok": False, "exit_code": error.exit_code, "message": error.message, "hint": error.hint})
+        return error.exit_code
+    except OSError as error:
+        hint = "free some space, or set GRIDCTL_STATE_DIR to a folder that can be written"
+        _say(
+            args.ready_fd, {"ok": False, "exit_code": 1, "message": f"cannot use {paths.folder}: {error}", "hint": hint}
+        )
+        return 1
+
+
+@contextlib.contextmanager
+def _locked(paths: ClusterPaths) -> Any:
+    descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InUse(f"cluster {paths.name!r} has a supervisor already", "see: gridctl ls") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _say(descriptor: int, line: Mapping[str, Any]) -> None:
+    with contextlib.suppress(OSError):
+        os.write(descriptor, json.dumps(line).encode() + b"\n")
+        os.close(descriptor)
+
+
+async def _live(paths: ClusterPaths, args: argparse.Namespace) -> int:
+    loop = asyncio.get_running_loop()
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        watcher = Watcher(session)
+        cluster = Cluster(paths, Journal(paths.events), Zygote(loop), watcher.watch)
+        watcher.follow(cluster)
+        api = ControlApi(cluster, Snapshots(cluster).take, watcher.look)
+        runner = web.AppRunner(api.application(), access_log=None, handler_cancellation=False)
+        await runner.setup()
+        await _listen(runner, paths.control_socket)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, _go_down, cluster)
+        if args.attached_fd is not None:
+            _attach(loop, cluster, args.attached_fd)
+        engine = asyncio.create_task(cluster.run())
+        _say(args.ready_fd, {"ok": True})
+        ending = asyncio.create_task(cluster.finished.wait())
+        await asyncio.wait({engine, ending}, return_when=asyncio.FIRST_COMPLETED)
+        cluster.close()
+        _forget(paths)
+        await runner.cleanup()
+        engine.cancel()
+        ending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await engine
+    return 0
+
+
+async def _listen(runner: web.AppRunner, path: Path) -> None:
+    _make_way(path)
+    previous = os.umask(0o177)
+    try:
+        await web.UnixSite(runner, str(path)).start()
+    finally:
+        os.umask(previous)
+
+
+def _make_way(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def _go_down(cluster: Cluster) -> None:
+    async def _down() -> None:
+        async for line in down(cluster, {}):
+            if line.get("message"):
+                log.info("%s", line["message"])
+
+    if not cluster.stopping:
+        task = asyncio.ensure_future(_down())
+        task.add_done_callback(lambda _: cluster.finished.set())
+
+
+def _attach(loop: asyncio.AbstractEventLoop, cluster: Cluster, descriptor: int) -> None:
+    def ended() -> None:
+        if not os.read(descriptor, 64):
+            loop.remove_reader(descriptor)
+            _go_down(cluster)
+
+    os.set_blocking(descriptor, False)
+    loop.add_reader(descriptor, ended)
+
+
+def _forget(paths: ClusterPaths) -> None:
+    """A cluster that went down in order leaves its logs and events, and nothing that looks alive."""
+    for path in (paths.control_socket, paths.record, paths.roster, paths.targets):
+        path.unlink(missing_ok=True)
+    if paths.control_socket.parent != paths.folder:
+        shutil.rmtree(paths.control_socket.parent, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

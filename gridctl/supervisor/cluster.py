@@ -1,0 +1,296 @@
+"""The running cluster: one loop is the only writer of its state, all else posts events to it. Must not know verbs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+from config.errors import GridError
+from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL
+from config.plan import ProcessSpec
+from config.settings import ChargeRequestSettings, settings_to_json
+from config.topology import Topology
+from gridctl.state import ClusterPaths
+from gridctl.supervisor import happenings as life
+from gridctl.supervisor.backoff import Backoff
+from gridctl.supervisor.forking import Birth, Zygote, exits
+from gridctl.supervisor.happenings import Event, State
+from gridctl.supervisor.journal import Journal
+from gridctl.supervisor.lifecycle import Life, Watched
+from gridctl.supervisor.member import Member
+from gridctl.supervisor.sockets import HeldSocket, busy
+from gridctl.supervisor.targets import render, write_atomically
+
+log = logging.getLogger("gridctl.supervisor")
+
+Watch = Callable[[Member], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Cluster:
+    """A cluster's members and the loop that moves them. `watch` follows one member's health for as long as it is in."""
+
+    paths: ClusterPaths
+    journal: Journal
+    zygote: Zygote
+    watch: Watch
+    topology: Topology | None = None
+    source: str = ""
+    started_at: float = field(default_factory=time.monotonic)
+    members: dict[str, Member] = field(default_factory=dict)
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: bool = False
+    _events: asyncio.Queue[tuple[str, Event]] = field(default_factory=asyncio.Queue)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _owners: dict[int, str] = field(default_factory=dict)
+    _early: dict[int, int] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _zygote_deaths: int = 0
+    _random: Random = field(default_factory=Random)
+    _roster_due: asyncio.TimerHandle | None = None
+    _watches: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    # -- the outside -----------------------------------------------------------------------------------------------
+    def post(self, name: str, event: Event) -> None:
+        """Something happened to, or is wished for, member `name`; the loop will take it up."""
+        self._events.put_nowait((name, event))
+
+    def add(self, spec: ProcessSpec, held: HeldSocket | None) -> Member:
+        """A new member, STOPPED until a Start is posted; an external one is only watched."""
+        member = Member(spec, Watched() if spec.role == EXTERNAL else Life(), held)
+        self.members[spec.name] = member
+        self._watches[spec.name] = self._task(self.watch(member))
+        return member
+
+    async def idle(self) -> None:
+        """Until everything posted so far was taken up."""
+        await self._events.join()
+
+    async def changed(self, timeout_s: float) -> bool:
+        """Wait for the next change of anything, `timeout_s` at most; whether there was one."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), timeout_s)
+            return True
+        return False
+
+    def specs(self) -> list[ProcessSpec]:
+        """What should run now: each member's newest specification, without those that leave."""
+        staying = [member for member in self.members.values() if not member.leaving]
+        return [member.successor[0] if member.successor else member.spec for member in staying]
+
+    def publish(self) -> None:
+        """Write the targets file; a disk that is full is logged, and the old file stays."""
+        targets = [member.target() for member in self.members.values() if member.held or member.external]
+        try:
+            write_atomically(self.paths.targets, render(self.paths.name, targets))
+        except OSError as error:
+            log.warning("cannot write %s: %s", self.paths.targets, error)
+
+    def roster_changed(self) -> None:
+        """Processes came or went: note them soon, so that a later start can tell ours from others'."""
+        if self._roster_due is None:
+            self._roster_due = asyncio.get_running_loop().call_later(0.1, self._write_roster)
+
+    def _write_roster(self) -> None:
+        self._roster_due = None
+        alive = [(m.name, m.life.pid, m.identity) for m in self.members.values() if m.life.pid and m.identity]
+        try:
+            write_atomically(self.paths.roster, [{"name": n, "pid": pid, "identity": who} for n, pid, who in alive])
+        except OSError as error:
+            log.warning("cannot write %s: %s", self.paths.roster, error)
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+    async def run(self) -> None:
+        """Take up events, and the passing of time, until cancelled. The only place where a member's life moves."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self.reap)
+        self.zygote.on_death = self._zygote_died
+        self.zygote.start()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                name, event = await asyncio.wait_for(self._events.get(), self._patience())
+                self._take(name, event)
+                self._events.task_done()
+            now = time.monotonic()
+            for name in [m.name for m in self.members.values() if m.life.deadline is not None]:
+                if (self.members[name].life.deadline or now + 1) <= now:
+                    self._take(name, life.Tick())
+
+    def _patience(self) -> float | None:
+        deadlines = [m.life.deadline for m in self.members.values() if m.life.deadline is not None]
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+
+    def _take(self, name: str, event: Event) -> None:
+        member = self.members.get(name)
+        if member is None:
+            return
+        now = time.monotonic()
+        if isinstance(event, life.Spawned):
+            member.born(event.pid, now)
+            self.roster_changed()
+        elif isinstance(event, life.Exited) and event.pid == member.life.pid:
+            member.died()
+            self.roster_changed()
+        actions = member.life.handle(event, now)
+        for action in actions:
+            if not self._act(member, action):
+                break
+        if actions or isinstance(event, life.Spawned):
+            member.stirred.set()
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+    def _act(self, member: Member, action: life.Action) -> bool:
+        match action:
+            case life.Spawn():
+                self._task(self._spawn(member))
+            case life.Signal(number):
+                member.signal(number)
+            case life.Refuse(on):
+                member.refusing = on
+                member.tell({"do": "drain" if on else "undrain"})
+                self.publish()
+            case life.Listen(on):
+                return self._listen(member, on)
+            case life.Moved(old, new, reason):
+                self._moved(member, old, new, reason)
+        return True
+
+    def _listen(self, member: Member, on: bool) -> bool:
+        if on:
+            member.succeed()
+        if member.held is None:
+            return True
+        try:
+            member.held.listen(on)
+        except OSError:
+            self.post(member.name, life.SpawnFailed(busy(member.name, member.held.port).message))
+            return False
+        return True
+
+    def _moved(self, member: Member, old: State, new: State, reason: str) -> None:
+        about = {"name": member.name, "role": member.spec.role, "from": old, "to": new, "reason": reason}
+        self.journal.add("state", **about, pid=member.life.pid)
+        if new is State.STOPPED and member.leaving:
+            self.remove(member)
+        elif new is State.STARTING and member.refusing:
+            member.refusing = False
+            self.publish()
+
+    def remove(self, member: Member) -> None:
+        """Forget a member that is down, and give its port back."""
+        del self.members[member.name]
+        self._watches.pop(member.name).cancel()
+        member.close()
+        self.publish()
+
+    # -- processes ------------------------------------------------------------------------------------------------------
+    async def _spawn(self, member: Member) -> None:
+        if member.held is None:
+            return
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        member.hang_up()
+        member.lifeline = ours
+        member.count_anew()
+        spec = member.spec
+        birth = Birth(
+            spec.name,
+            spec.role,
+            self.paths.name,
+            self._settings(spec),
+            self.log_file(spec.name),
+            member.held.sock,
+            theirs,
+        )
+        try:
+            pid = await self.zygote.spawn(birth)
+        except GridError as error:
+            member.hang_up()
+            self.post(spec.name, life.SpawnFailed(error.message))
+            return
+        finally:
+            theirs.close()
+        self._zygote_deaths = 0
+        self._owners[pid] = spec.name
+        self.post(spec.name, life.Spawned(pid))
+        if pid in self._early:
+            self._ended(pid, self._early.pop(pid))
+
+    def _settings(self, spec: ProcessSpec) -> dict[str, Any]:
+        settings = spec.settings
+        if settings is None:
+            return {}
+        if isinstance(settings, ChargeRequestSettings):
+            balancers = tuple(member.url for member in self.members.values() if member.spec.role == BALANCER)
+            settings = replace(settings, balancers=balancers)
+        return settings_to_json(settings)
+
+    def log_file(self, name: str) -> Any:
+        """Where member `name` logs."""
+        return self.paths.logs / f"{name}.log"
+
+    def reap(self) -> None:
+        """Collect every child that ended and tell its member."""
+        for pid, status in exits():
+            if pid == self.zygote.pid:
+                self.zygote.close()
+            elif pid in self._owners:
+                self._ended(pid, status)
+            else:
+                self._early[pid] = status
+
+    def _ended(self, pid: int, status: int) -> None:
+        self.post(self._owners.pop(pid), life.Exited(pid, status))
+
+    def _zygote_died(self, pid: int) -> None:
+        if self.stopping:
+            return
+        log.warning("the zygote (pid %d) died; starting another", pid)
+        self.journal.add("note", name="zygote", reason="died, started again", pid=pid)
+        self._zygote_deaths += 1
+        delay_s = Backoff().delay_s(self._zygote_deaths, self._random)
+        asyncio.get_running_loop().call_later(delay_s, self._restart_zygote)
+
+    def _restart_zygote(self) -> None:
+        if not self.stopping:
+            self.zygote.start()
+
+    # -- helpers of the loop --------------------------------------------------------------------------------------------
+    def _task(self, work: Awaitable[None]) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of the supervisor failed", exc_info=error)
+
+    def by_role(self, *roles: str) -> Iterator[Member]:
+        """The members of these roles, in order."""
+        return (member for member in list(self.members.values()) if member.spec.role in roles)
+
+    def close(self) -> None:
+        """Stop watching and give every socket back."""
+        self.stopping = True
+        for task in list(self._tasks):
+            task.cancel()
+        for member in self.members.values():
+            member.close()
+        self.zygote.close()
+
+
+def ordered_for_stop(cluster: Cluster) -> list[list[Member]]:
+    """Who stops with whom, in order: whoever asks goes before whoever answers, so that what is under way gets its answer."""
+    roles = ((CHARGE_REQUEST,), (BALANCER,), ("substation",))
+    groups = [list(cluster.by_role(*group)) for group in roles]
+    return [group for group in groups if group]

@@ -1,0 +1,126 @@
+"""Makes the running cluster what a topology declares, touching only what changed. Must not know who asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from config.errors import InUse
+from config.names import EXTERNAL, SUBSTATION
+from config.plan import Change, ProcessSpec, changes, expand
+from config.topology import Topology
+from gridctl.identity import identify
+from gridctl.supervisor.cluster import Cluster
+from gridctl.supervisor.happenings import Drain, Start, State, Stop
+from gridctl.supervisor.sockets import HeldSocket, hold
+from gridctl.supervisor.targets import write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long leaving services may take, in wall seconds: to drain their sessions, and to stop."""
+
+    drain_timeout_s: float = 60.0
+    stop_timeout_s: float = 10.0
+
+
+def plan(cluster: Cluster, topology: Topology) -> tuple[tuple[ProcessSpec, ...], list[Change]]:
+    """What `topology` wants to run, and the steps from what runs now."""
+    wanted = expand(topology, str(cluster.paths.targets))
+    return wanted, changes(cluster.specs(), wanted)
+
+
+def check_source(cluster: Cluster, source: str, force: bool) -> None:
+    """InUse when the cluster was started from another topology than `source`, unless forced."""
+    if cluster.source and cluster.source != source and not force:
+        raise InUse(
+            f"cluster {cluster.paths.name!r} runs already, started from {cluster.source}; this is {source}",
+            "choose another name (--name), stop the other one (gridctl down), or make it follow this one (--force)",
+        )
+
+
+def converge(cluster: Cluster, topology: Topology, source: str, patience: Patience) -> list[Change]:
+    """Start, restart and drain what differs; returns the steps taken. Does not wait for them.
+
+    Every new port is bound first: InUse or GridError leaves the cluster as it was. OSError: the record cannot be written.
+    """
+    wanted, steps = plan(cluster, topology)
+    by_name = {spec.name: spec for spec in wanted}
+    sockets = _bind_all(cluster, [by_name[step.name] for step in steps if step.action in {"start", "restart"}])
+    try:
+        write_record(cluster, topology, source)
+    except OSError:
+        _close_all(sockets)
+        raise
+    cluster.topology, cluster.source = topology, source
+    for step in steps:
+        _take(cluster, step, by_name.get(step.name), sockets.get(step.name), patience)
+    cluster.publish()
+    _journal(cluster, sockets, by_name)
+    return steps
+
+
+def _bind_all(cluster: Cluster, specs: Sequence[ProcessSpec]) -> dict[str, HeldSocket]:
+    sockets: dict[str, HeldSocket] = {}
+    try:
+        for spec in specs:
+            if spec.role != EXTERNAL and _needs_socket(cluster, spec):
+                sockets[spec.name] = hold(spec.name, spec.host, spec.port, spec.port_fixed)
+    except BaseException:
+        _close_all(sockets)
+        raise
+    return sockets
+
+
+def _needs_socket(cluster: Cluster, spec: ProcessSpec) -> bool:
+    member = cluster.members.get(spec.name)
+    if member is None or member.held is None:
+        return True
+    return spec.port_fixed and member.held.port != spec.port
+
+
+def _close_all(sockets: dict[str, HeldSocket]) -> None:
+    for held in sockets.values():
+        held.close()
+
+
+def _take(
+    cluster: Cluster, step: Change, spec: ProcessSpec | None, held: HeldSocket | None, patience: Patience
+) -> None:
+    stop = Stop(patience.stop_timeout_s)
+    if step.action == "stop":
+        member = cluster.members[step.name]
+        member.leaving = True
+        if member.state is State.STOPPED:
+            cluster.remove(member)
+            return
+        cluster.post(step.name, Drain(patience.drain_timeout_s, stop) if member.spec.role == SUBSTATION else stop)
+    elif step.action == "restart" and spec is not None:
+        member = cluster.members[step.name]
+        member.successor = (spec, held)
+        again = Stop(patience.stop_timeout_s, again=True)
+        cluster.post(step.name, Drain(patience.drain_timeout_s, again) if member.spec.role == SUBSTATION else again)
+    elif step.action == "start" and spec is not None:
+        cluster.add(spec, held)
+        cluster.post(step.name, Start())
+
+
+def _journal(cluster: Cluster, sockets: dict[str, HeldSocket], specs: dict[str, ProcessSpec]) -> None:
+    for name, held in sockets.items():
+        moved = held.port != specs[name].port
+        cluster.journal.add("port", name=name, port=held.port, wanted=specs[name].port, moved=moved)
+
+
+def write_record(cluster: Cluster, topology: Topology, source: str) -> None:
+    """`cluster.json`: who runs this cluster and from what; OSError if it cannot be written."""
+    record: dict[str, Any] = {
+        "name": cluster.paths.name,
+        "supervisor_pid": os.getpid(),
+        "identity": identify(os.getpid()),
+        "control_socket": str(cluster.paths.control_socket),
+        "source": source,
+        "topology": topology.model_dump(mode="json", exclude_defaults=True),
+    }
+    write_atomically(cluster.paths.record, record)

@@ -1,0 +1,142 @@
+"""The supervisor's side of the zygote: keeps one alive and asks it for processes. Must not know what they are for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from config.errors import GridError
+
+#: The first answer waits for the zygote's imports, on a busy machine.
+ANSWER_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What a new service is told, and the two sockets it gets."""
+
+    name: str
+    role: str
+    cluster: str
+    settings: Mapping[str, Any]
+    log_file: Path
+    listener: socket.socket
+    lifeline: socket.socket
+
+
+@dataclass(slots=True)
+class Zygote:
+    """One zygote process, started when first needed and again when it died. Use from the event loop's thread only."""
+
+    loop: asyncio.AbstractEventLoop
+    on_death: Callable[[int], None] = lambda _pid: None
+    pid: int | None = None
+    _link: socket.socket | None = None
+    _buffer: bytes = b""
+    _next: int = 0
+    _waiting: dict[int, asyncio.Future[int]] = field(default_factory=dict)
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(16))
+
+    def start(self) -> socket.socket:
+        """Start the process, unless there is one, and answer the link to it; it imports while the caller goes on."""
+        if self._link is not None:
+            return self._link
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-P", "-m", "gridctl.zygote", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+            )
+        self.pid = process.pid
+        process.returncode = 0  # the supervisor's reaper collects it, not Popen
+        ours.setblocking(False)
+        self._link, self._buffer = ours, b""
+        self.loop.add_reader(ours.fileno(), self._readable, ours)
+        return ours
+
+    async def spawn(self, birth: Birth) -> int:
+        """The PID of a new service; GridError when the zygote died or did not answer in time."""
+        async with self._turns:
+            return await self._ask(birth)
+
+    async def _ask(self, birth: Birth) -> int:
+        self._next += 1
+        number, future = self._next, self.loop.create_future()
+        self._waiting[number] = future
+        request = {
+            "id": number,
+            "name": birth.name,
+            "role": birth.role,
+            "cluster": birth.cluster,
+            "settings": dict(birth.settings),
+            "log_file": str(birth.log_file),
+        }
+        try:
+            line = json.dumps(request).encode() + b"\n"
+            socket.send_fds(self._link or self.start(), [line], [birth.listener.fileno(), birth.lifeline.fileno()])
+            return await asyncio.wait_for(future, ANSWER_S)
+        except TimeoutError:
+            raise GridError(f"{birth.name}: the zygote did not answer within {ANSWER_S:g} s") from None
+        except OSError as error:
+            raise GridError(f"{birth.name}: the zygote cannot be asked: {error}") from error
+        finally:
+            self._waiting.pop(number, None)
+
+    def _readable(self, link: socket.socket) -> None:
+        try:
+            data = link.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        self._buffer += data
+        *lines, self._buffer = self._buffer.split(b"\n")
+        for line in lines:
+            self._answered(json.loads(line))
+
+    def _answered(self, answer: dict[str, Any]) -> None:
+        future = self._waiting.get(answer["id"])
+        if future is None or future.done():
+            return
+        if "pid" in answer:
+            future.set_result(int(answer["pid"]))
+        else:
+            future.set_exception(GridError(str(answer.get("error", "the zygote refused"))))
+
+    def close(self) -> None:
+        """Drop the link: the zygote ends, and whoever waits for an answer is told so. The next spawn starts another."""
+        if self._link is None:
+            return
+        self.loop.remove_reader(self._link.fileno())
+        self._link.close()
+        self._link = None
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(GridError("the zygote died"))
+        if self.pid is not None:
+            self.on_death(self.pid)
+
+
+def exits() -> list[tuple[int, int]]:
+    """Every child that ended since the last call, as (pid, exit code or minus signal)."""
+    found: list[tuple[int, int]] = []
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return found
+        if pid == 0:
+            return found
+        found.append((pid, os.waitstatus_to_exitcode(status)))

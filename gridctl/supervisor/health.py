@@ -1,0 +1,134 @@
+"""Asks every member how it is, as often as somebody cares; must not know what the answers lead to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import aiohttp
+
+from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL
+from gridctl.supervisor.happenings import Event, Probed, State
+from gridctl.supervisor.member import Member
+from gridctl.supervisor.rates import Meter
+
+#: Wall seconds between two questions: while a service starts, while somebody looks at the table, and otherwise.
+STARTING_S = 0.03
+WATCHED_S = 0.5
+QUIET_S = 2.0
+#: A question without an answer for this long has failed.
+PATIENCE_S = 2.0
+#: Somebody looks at the table if a snapshot was taken within this time.
+LOOKING_S = 3.0
+#: A health answer is small; more than this is not one.
+MAX_ANSWER = 1 << 20
+
+
+class Crowd(Protocol):
+    """Those who are followed."""
+
+    def post(self, name: str, event: Event) -> None:
+        """Something was heard of member `name`."""
+
+    def by_role(self, *roles: str) -> Iterator[Member]:
+        """The members of these roles."""
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Follows the health of members over HTTP and posts what it hears to the cluster it follows."""
+
+    session: aiohttp.ClientSession
+    now: Callable[[], float] = time.monotonic
+    looked_at: float = float("-inf")
+    _crowd: Crowd | None = None
+
+    def follow(self, crowd: Crowd) -> None:
+        """Whom to tell, and where the balancer is found through which external services are heard."""
+        self._crowd = crowd
+
+    def look(self) -> None:
+        """Somebody looks: ask more often for a while."""
+        self.looked_at = self.now()
+
+    async def watch(self, member: Member) -> None:
+        """Ask `member` until cancelled."""
+        while True:
+            member.stirred.clear()
+            if not member.external and (member.life.pid is None or member.state in {State.PAUSED, State.STOPPING}):
+                await member.stirred.wait()
+                continue
+            pid = member.life.pid
+            answer = await (self._ask_balancer(member) if member.external else self._ask(member))
+            if member.life.pid == pid:
+                self._heard(member, *answer)
+            await self._rest(member)
+
+    async def _rest(self, member: Member) -> None:
+        looking = self.now() - self.looked_at < LOOKING_S
+        wait_s = WATCHED_S if looking or member.state is State.DRAINING else QUIET_S
+        if member.state is State.STARTING:
+            await asyncio.sleep(STARTING_S)
+            return
+        try:
+            await asyncio.wait_for(member.stirred.wait(), wait_s)
+        except TimeoutError:
+            return
+
+    async def _ask(self, member: Member) -> tuple[bool, str, dict[str, Any]]:
+        status, document = await self._get(member.url + "/health")
+        if status == 200:
+            return True, "", document
+        word = document.get("status") or document.get("detail") or document.get("error") or ""
+        return False, f"health {status or 'unanswered'}: {word}".rstrip(": "), document
+
+    async def _ask_balancer(self, member: Member) -> tuple[bool, str, dict[str, Any]]:
+        balancer = next(self._crowd.by_role(BALANCER), None) if self._crowd else None
+        if balancer is None or balancer.life.pid is None:
+            return False, "no balancer to hear it", {}
+        _, status = await self._get(balancer.url + "/status")
+        rows = [row for row in status.get("substations", []) if row.get("name") == member.name]
+        if not rows:
+            return False, "the balancer does not know it yet", {}
+        heard = rows[0].get("state") == "fresh"
+        return heard, "" if heard else f"the balancer says: {rows[0].get('state')}", rows[0]
+
+    async def _get(self, url: str) -> tuple[int, dict[str, Any]]:
+        try:
+            async with self.session.get(url, timeout=aiohttp.ClientTimeout(total=PATIENCE_S)) as answer:
+                document = json.loads(await answer.content.read(MAX_ANSWER))
+                return answer.status, document if isinstance(document, dict) else {}
+        except TimeoutError:
+            return 0, {"error": f"no answer within {PATIENCE_S:g} s"}
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return 0, {"error": str(error) or type(error).__name__}
+
+    def _heard(self, member: Member, ok: bool, reason: str, document: dict[str, Any]) -> None:
+        now = self.now()
+        if ok:
+            member.health = document
+            count(member, document, now)
+        empty = not document.get("sessions", 0)
+        if self._crowd is not None:
+            self._crowd.post(member.name, Probed(ok, reason, empty and bool(document)))
+
+
+def count(member: Member, document: dict[str, Any], now: float) -> None:
+    """Fold a health answer's counters into the member's meters."""
+    if member.spec.role == CHARGE_REQUEST:
+        by_status = document.get("requests_total") or {}
+        member.arrivals.read(sum(by_status.values()), now)
+        for status, number in by_status.items():
+            member.answers.setdefault(int(status), Meter()).read(number, now)
+        return
+    refused = document.get("refused_total") or 0
+    accepted = document.get("accepted_total") or 0
+    member.refusals.read(refused, now)
+    if member.spec.role != EXTERNAL:
+        member.arrivals.read(accepted + refused, now)
+    if member.spec.role != BALANCER:
+        member.loads.note(document.get("load_pct") or 0.0, now)

@@ -1,0 +1,70 @@
+"""The cluster's event journal: what happened, in order, on disk and to whoever follows. Must not know what events mean."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+KEPT = 10_000
+
+
+def timestamp() -> str:
+    """Now, as ISO 8601 in UTC with microseconds; sorts as text."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@dataclass(slots=True)
+class Journal:
+    """Appends events to `path` (one JSON object a line) and keeps the last 10,000 for followers.
+
+    A disk that is full costs lines in the file, never the cluster: `lost` counts them.
+    """
+
+    path: Path
+    now: Callable[[], str] = timestamp
+    lost: int = 0
+    _seq: int = 0
+    _recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT))
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def add(self, event: str, **fields: Any) -> None:
+        """Record one event."""
+        self._seq += 1
+        record = {"ts": self.now(), "seq": self._seq, "event": event, **fields}
+        self._recent.append(record)
+        self._append(json.dumps(record) + "\n")
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _append(self, line: str) -> None:
+        try:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                os.write(descriptor, line.encode())
+            finally:
+                os.close(descriptor)
+        except OSError:
+            self.lost += 1
+
+    @property
+    def seq(self) -> int:
+        """The number of the newest event."""
+        return self._seq
+
+    async def read(self, since: int, follow: bool) -> AsyncIterator[dict[str, Any]]:
+        """Events numbered above `since` that are still kept; with `follow` also all that come."""
+        while True:
+            news = self._news
+            for record in [kept for kept in self._recent if kept["seq"] > since]:
+                since = record["seq"]
+                yield record
+            if not follow:
+                return
+            await news.wait()

@@ -1,0 +1,241 @@
+"""The life of one process as a pure state machine: events and the time in, actions out. Must not know the operating system.
+
+STOPPED ─Start→ STARTING ─healthy→ READY ⇄ UNHEALTHY        DRAINING ─empty or timeout→ STOPPING ─exit→ STOPPED
+                   ▲ └─exit→ BACKOFF ─┐  READY ⇄ PAUSED       (Drain: from any living state; Stop likewise)
+                   └──────────────────┘  never READY in `Limits.failed_starts` starts → FATAL
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from gridctl.supervisor.backoff import Backoff
+from gridctl.supervisor.happenings import (
+    LIVING,
+    RESTING,
+    Action,
+    Drain,
+    Event,
+    Exited,
+    Kill,
+    Limits,
+    Listen,
+    Moved,
+    Pause,
+    Probed,
+    Refuse,
+    Signal,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    Start,
+    State,
+    Stop,
+    Tick,
+    Unpause,
+    describe_exit,
+)
+
+
+@dataclass(slots=True)
+class Life:
+    """One process's state and the rules that move it. `handle` is the only way in; it never blocks and never raises."""
+
+    limits: Limits = field(default_factory=Limits)
+    backoff: Backoff = field(default_factory=Backoff)
+    random: Random = field(default_factory=Random)
+    state: State = State.STOPPED
+    pid: int | None = None
+    reason: str = ""
+    restarts: int = 0
+    since: float = 0.0
+    deadline: float | None = None
+    _crashes: int = 0
+    _failed_starts: int = 0
+    _failed_probes: int = 0
+    _ready_at: float | None = None
+    _spawning: bool = False
+    _leaving: Stop | None = None
+    _killing: bool = False
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Apply `event` at monotonic time `now`; returns what must be done, in order."""
+        rule = _RULES[type(event)]
+        return rule(self, event, now)
+
+    def _move(self, new: State, now: float, reason: str = "", deadline: float | None = None) -> list[Action]:
+        old, self.state, self.reason, self.deadline = self.state, new, reason, deadline
+        if old is new:
+            return []
+        self.since = now
+        return [Moved(old, new, reason)]
+
+    # -- wishes of users --------------------------------------------------------------------------------------------
+    def _start(self, _: Start, now: float) -> list[Action]:
+        if self.state in LIVING:
+            if self.state is State.DRAINING:
+                self._leaving = None
+                return [Refuse(False), *self._move(State.READY, now)]
+            if self.state is State.STOPPING and self._leaving is not None:
+                self._leaving = Stop(self._leaving.timeout_s, again=True)
+            return self._unpause(Unpause(), now)
+        self._crashes = self._failed_starts = 0
+        return self._spawn(now)
+
+    def _spawn(self, now: float, reason: str = "") -> list[Action]:
+        self._spawning, self._killing, self._leaving = True, False, None
+        self._failed_probes, self._ready_at = 0, None
+        moved = self._move(State.STARTING, now, reason, now + self.limits.start_s)
+        return [*moved, Listen(True), Spawn()]
+
+    def _stop(self, event: Stop, now: float) -> list[Action]:
+        if self.state in RESTING or self.state is State.BACKOFF:
+            if event.again:
+                self.restarts += self.state is State.BACKOFF
+                return self._start(Start(), now)
+            return [*self._move(State.STOPPED, now), Listen(False)]
+        self._leaving = event
+        moved = self._move(State.STOPPING, now, deadline=now + event.timeout_s)
+        return [*moved, *self._terminate()]
+
+    def _terminate(self) -> list[Action]:
+        if self.pid is None:
+            return []
+        return [Signal(signal.SIGCONT), Signal(signal.SIGTERM)]
+
+    def _drain(self, event: Drain, now: float) -> list[Action]:
+        if self.state not in LIVING or self.state is State.STARTING:
+            return self._stop(event.then, now)
+        if self.state is State.STOPPING:
+            return []
+        wake: list[Action] = [Signal(signal.SIGCONT)] if self.state is State.PAUSED else []
+        self._leaving = event.then
+        return [*wake, Refuse(True), *self._move(State.DRAINING, now, deadline=now + event.timeout_s)]
+
+    def _kill(self, event: Kill, _now: float) -> list[Action]:
+        return [Signal(event.signal)] if self.pid is not None else []
+
+    def _pause(self, _: Pause, now: float) -> list[Action]:
+        if self.state not in {State.READY, State.UNHEALTHY} or self.pid is None:
+            return []
+        return [Signal(signal.SIGSTOP), *self._move(State.PAUSED, now)]
+
+    def _unpause(self, _: Unpause, now: float) -> list[Action]:
+        if self.state is not State.PAUSED:
+            return []
+        self._failed_probes = 0
+        return [Signal(signal.SIGCONT), *self._move(State.READY, now)]
+
+    # -- what the system reports ------------------------------------------------------------------------------------
+    def _spawned(self, event: Spawned, _now: float) -> list[Action]:
+        self._spawning, self.pid = False, event.pid
+        return self._terminate() if self.state is State.STOPPING else []
+
+    def _spawn_failed(self, event: SpawnFailed, now: float) -> list[Action]:
+        self._spawning = False
+        if self.state is State.STOPPING:
+            return self._gone(now)
+        return self._crashed(event.reason, now)
+
+    def _exited(self, event: Exited, now: float) -> list[Action]:
+        if event.pid != self.pid:
+            return []
+        self.pid = None
+        if self.state is State.STOPPING or (self.state is State.DRAINING and self._leaving is not None):
+            return self._gone(now)
+        why = describe_exit(event.status)
+        if self._killing:
+            why = f"not healthy within {self.limits.start_s:g} s ({self.reason or 'no answer'})"
+        return self._crashed(why, now)
+
+    def _gone(self, now: float) -> list[Action]:
+        again = self._leaving is not None and self._leaving.again
+        self._leaving = None
+        if again:
+            self.restarts += 1
+            return self._spawn(now)
+        return [*self._move(State.STOPPED, now), Listen(False)]
+
+    def _crashed(self, reason: str, now: float) -> list[Action]:
+        if self._ready_at is None:
+            self._failed_starts += 1
+        elif now - self._ready_at >= self.limits.stable_s:
+            self._crashes = 0
+        self._crashes += 1
+        if self._failed_starts >= self.limits.failed_starts:
+            why = f"never came up in {self._failed_starts} starts; the last: {reason}"
+            return [*self._move(State.FATAL, now, why), Listen(False)]
+        delay_s = self.backoff.delay_s(self._crashes, self.random)
+        return self._move(State.BACKOFF, now, reason, now + delay_s)
+
+    def _probed(self, event: Probed, now: float) -> list[Action]:
+        if self.pid is None or self.state in {State.PAUSED, State.STOPPING}:
+            return []
+        if self.state is State.DRAINING:
+            return self._leave(now) if event.ok and event.empty else []
+        if event.ok:
+            return self._healthy(now)
+        self.reason = event.reason if self.state is State.STARTING else self.reason
+        self._failed_probes += 1
+        if self.state is State.READY and self._failed_probes >= self.limits.failed_probes:
+            return self._move(State.UNHEALTHY, now, event.reason)
+        return []
+
+    def _healthy(self, now: float) -> list[Action]:
+        self._failed_probes = 0
+        if self.state is State.STARTING:
+            self._ready_at, self._failed_starts = now, 0
+        return self._move(State.READY, now)
+
+    def _leave(self, now: float) -> list[Action]:
+        return self._stop(self._leaving or Stop(), now)
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+    def _tick(self, _: Tick, now: float) -> list[Action]:
+        if self.deadline is None or now < self.deadline:
+            return []
+        self.deadline = None
+        if self.state is State.BACKOFF:
+            self.restarts += 1
+            return self._spawn(now, self.reason)
+        if self.state is State.DRAINING:
+            return self._leave(now)
+        if self.state in {State.STARTING, State.STOPPING} and self.pid is not None:
+            self._killing = True
+            return [Signal(signal.SIGKILL)]
+        return []
+
+
+@dataclass(slots=True)
+class Watched(Life):
+    """The life of somebody else's service: never started or signalled by us, READY while the balancer hears it."""
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """As `Life.handle`; only probes and wishes to come and go move it."""
+        match event:
+            case Start() if self.state is State.STOPPED:
+                return self._move(State.STARTING, now)
+            case Stop() | Drain():
+                return self._move(State.STOPPED, now)
+            case Probed(ok, reason) if self.state is not State.STOPPED:
+                return self._move(State.READY if ok else State.UNHEALTHY, now, reason)
+        return []
+
+
+_RULES: dict[type, Callable[[Life, Any, float], list[Action]]] = {
+    Start: Life._start,
+    Stop: Life._stop,
+    Drain: Life._drain,
+    Kill: Life._kill,
+    Pause: Life._pause,
+    Unpause: Life._unpause,
+    Spawned: Life._spawned,
+    SpawnFailed: Life._spawn_failed,
+    Exited: Life._exited,
+    Probed: Life._probed,
+    Tick: Life._tick,
+}

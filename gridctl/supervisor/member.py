@@ -1,0 +1,136 @@
+"""One supervised service: its specification, life, socket, lifeline and newest health. Must not know the other members."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+from config.names import EXTERNAL, SUBSTATION
+from config.plan import ProcessSpec
+from gridctl.identity import identify
+from gridctl.supervisor.happenings import State
+from gridctl.supervisor.lifecycle import Life
+from gridctl.supervisor.rates import Meter, Series
+from gridctl.supervisor.sockets import HeldSocket
+from gridctl.supervisor.targets import Target
+
+
+@dataclass(slots=True)
+class Member:
+    """What the supervisor knows of one process. `held` is None for an external service, which is only watched."""
+
+    spec: ProcessSpec
+    life: Life
+    held: HeldSocket | None = None
+    lifeline: socket.socket | None = None
+    pidfd: int | None = None
+    spawned_at: float | None = None
+    identity: str | None = None
+    leaving: bool = False
+    refusing: bool = False
+    successor: tuple[ProcessSpec, HeldSocket | None] | None = None
+    health: dict[str, Any] = field(default_factory=dict)
+    arrivals: Meter = field(default_factory=Meter)
+    refusals: Meter = field(default_factory=Meter)
+    answers: dict[int, Meter] = field(default_factory=dict)
+    loads: Series = field(default_factory=Series)
+    stirred: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def name(self) -> str:
+        """The process's name, unique in its cluster."""
+        return self.spec.name
+
+    @property
+    def state(self) -> State:
+        """Its state; an external service is READY or UNHEALTHY as the balancer hears it."""
+        return self.life.state
+
+    @property
+    def external(self) -> bool:
+        """Whether it is somebody else's service."""
+        return self.spec.role == EXTERNAL
+
+    @property
+    def is_substation(self) -> bool:
+        """Whether EVs charge there, ours or external."""
+        return self.spec.role in {SUBSTATION, EXTERNAL}
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        if self.held is None:
+            return self.spec.url or ""
+        return f"http://{self.held.host}:{self.held.port}"
+
+    def born(self, pid: int, now: float) -> None:
+        """Note its new process; its identity and a pidfd tell it from any later one with that PID."""
+        self.spawned_at = now
+        with contextlib.suppress(OSError, AttributeError):  # it may be gone already; macOS has no pidfd
+            self.pidfd = os.pidfd_open(pid)
+        self.identity = identify(pid)
+
+    def count_anew(self) -> None:
+        """Its next process counts from zero; totals go on."""
+        for meter in (self.arrivals, self.refusals, *self.answers.values()):
+            meter.restarted()
+
+    def died(self) -> None:
+        """Forget the process that ended."""
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+        self.pidfd = self.spawned_at = self.identity = None
+        self.health = {}
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the lifeline: a service at its other end ends itself."""
+        if self.lifeline is not None:
+            self.lifeline.close()
+            self.lifeline = None
+
+    def signal(self, number: int) -> None:
+        """Send a signal to its process, never to another one that got its PID."""
+        with contextlib.suppress(ProcessLookupError):
+            if self.pidfd is not None:
+                signal.pidfd_send_signal(self.pidfd, number)
+            elif self.life.pid is not None:
+                os.kill(self.life.pid, number)
+
+    def tell(self, command: dict[str, Any]) -> None:
+        """Send a command over the lifeline; a service that is gone or stuck does not hear it."""
+        if self.lifeline is not None:
+            with contextlib.suppress(OSError):
+                self.lifeline.send(json.dumps(command).encode() + b"\n")
+
+    def succeed(self) -> None:
+        """Take over the specification, and the socket, that wait for the next start."""
+        if self.successor is None:
+            return
+        spec, held = self.successor
+        self.successor = None
+        self.spec = spec
+        if held is not None:
+            if self.held is not None:
+                self.held.close()
+            self.held = held
+
+    def target(self) -> Target:
+        """How the balancer and Prometheus find it."""
+        spec = self.spec
+        host, port = (self.held.host, self.held.port) if self.held is not None else (spec.host, spec.port)
+        limits = (spec.max_sessions, spec.capacity_kw) if self.external else (None, None)
+        draining = self.refusing or self.leaving
+        return Target(spec.name, spec.role, host, port, draining, spec.url, spec.load_metric, *limits)
+
+    def close(self) -> None:
+        """Give back everything it holds."""
+        self.died()
+        if self.held is not None:
+            self.held.close()

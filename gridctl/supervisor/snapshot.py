@@ -1,0 +1,167 @@
+"""The cluster as one JSON document, for `ps`, `top` and tests; must not know who asks. `docs/json.md` describes it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+from config.names import BALANCER, CHARGE_REQUEST
+from gridctl.supervisor.cluster import Cluster
+from gridctl.supervisor.happenings import State
+from gridctl.supervisor.member import Member
+
+#: Grid loading, in percent, from which the grid counts as strained; above 100 anywhere it is overloaded.
+STRAINED_PCT = 80.0
+
+
+@dataclass(slots=True)
+class Sampler:
+    """CPU and memory of processes by psutil; CPU is percent of one core since the sample before."""
+
+    _known: dict[int, psutil.Process] = field(default_factory=dict)
+
+    def sample(self, pids: Iterable[int]) -> dict[int, tuple[float, int]]:
+        """PID → (cpu percent, resident bytes); a process that is gone is left out."""
+        wanted = set(pids)
+        self._known = {pid: process for pid, process in self._known.items() if pid in wanted}
+        found = {}
+        for pid in wanted:
+            try:
+                process = self._known.setdefault(pid, psutil.Process(pid))
+                with process.oneshot():
+                    found[pid] = (process.cpu_percent(), process.memory_info().rss)
+            except psutil.Error:
+                self._known.pop(pid, None)
+        return found
+
+
+@dataclass(slots=True)
+class Snapshots:
+    """Makes snapshots of `cluster`; `sampler` is asked at most each 0.4 s, so that two watchers cost no more than one."""
+
+    cluster: Cluster
+    sampler: Sampler = field(default_factory=Sampler)
+    _usage: dict[int, tuple[float, int]] = field(default_factory=dict)
+    _sampled: float = float("-inf")
+
+    def take(self) -> dict[str, Any]:
+        """The document, as of now."""
+        now = time.monotonic()
+        if now - self._sampled >= 0.4:
+            pids = [m.life.pid for m in self.cluster.members.values() if m.life.pid is not None]
+            self._usage, self._sampled = self.sampler.sample(pids), now
+        members = list(self.cluster.members.values())
+        substations = [self._substation(m, now) for m in members if m.is_substation]
+        return {
+            "cluster": self._cluster(members, now),
+            "grid": self._grid(members, substations, now),
+            "processes": [self._process(m, now) for m in sorted(members, key=_table_order)],
+            "substations": substations,
+        }
+
+    def _cluster(self, members: list[Member], now: float) -> dict[str, Any]:
+        cluster = self.cluster
+        return {
+            "name": cluster.paths.name,
+            "state": State.STOPPING if cluster.stopping else overall(m.state for m in members),
+            "supervisor_pid": psutil.Process().pid,
+            "state_dir": str(cluster.paths.folder),
+            "uptime_s": round(now - cluster.started_at, 3),
+            "time_scale": cluster.topology.time_scale if cluster.topology else 1.0,
+            "source": cluster.source,
+        }
+
+    def _used(self, member: Member) -> tuple[float | None, int | None]:
+        cpu_pct, rss_bytes = self._usage.get(member.life.pid or -1, (None, None))
+        return (round(cpu_pct, 1) if cpu_pct is not None else None), rss_bytes
+
+    def _process(self, member: Member, now: float) -> dict[str, Any]:
+        cpu_pct, rss_bytes = self._used(member)
+        host, port = (member.held.host, member.held.port) if member.held else (None, None)
+        return {
+            "name": member.name,
+            "role": member.spec.role,
+            "state": member.state,
+            "pid": member.life.pid,
+            "host": host,
+            "port": port,
+            "url": member.url,
+            "restarts": member.life.restarts,
+            "uptime_s": round(now - member.spawned_at, 3) if member.spawned_at is not None else None,
+            "cpu_pct": cpu_pct,
+            "rss_bytes": rss_bytes,
+            "reason": member.life.reason or None,
+        }
+
+    def _substation(self, member: Member, now: float) -> dict[str, Any]:
+        cpu_pct, rss_bytes = self._used(member)
+        keys = ("sessions", "max_sessions", "load_kw", "capacity_kw", "load_pct")
+        return {
+            "name": member.name,
+            "state": member.state,
+            "external": member.external,
+            **{key: member.health.get(key) for key in keys},
+            "arrivals_per_s": round(member.arrivals.per_s(now), 3),
+            "refused_total": int(member.refusals.total),
+            "history": [round(value, 1) for value in member.loads.values],
+            "cpu_pct": cpu_pct,
+            "rss_bytes": rss_bytes,
+            "restarts": member.life.restarts,
+        }
+
+    def _grid(self, members: list[Member], rows: list[dict[str, Any]], now: float) -> dict[str, Any]:
+        ingress = next((m for m in members if m.spec.role == CHARGE_REQUEST), None)
+        balancer = next((m for m in members if m.spec.role == BALANCER), None)
+        answered = {status: int(meter.total) for status, meter in ingress.answers.items()} if ingress else {}
+        sums = {key: _sum(rows, key) for key in ("sessions", "max_sessions", "load_kw", "capacity_kw")}
+        load_pct = loading_pct(rows)
+        return {
+            **sums,
+            "load_pct": load_pct,
+            "health": health_word(load_pct, [row["load_pct"] for row in rows if row["load_pct"] is not None]),
+            "requests_per_s": round(ingress.arrivals.per_s(now), 3) if ingress else 0.0,
+            "accepted_total": answered.get(202, 0),
+            "rejected_total": answered.get(503, 0),
+            "failed_total": sum(number for status, number in answered.items() if status >= 500 and status != 503),
+            "refusals_total": int(balancer.refusals.total) if balancer else 0,
+        }
+
+
+def _table_order(member: Member) -> int:
+    return {CHARGE_REQUEST: 0, BALANCER: 1}.get(member.spec.role, 2)
+
+
+def _sum(rows: list[dict[str, Any]], key: str) -> float | None:
+    values = [row[key] for row in rows if row[key] is not None]
+    total = sum(values)
+    return round(total, 3) if values else None
+
+
+def loading_pct(rows: list[dict[str, Any]]) -> float:
+    """Grid loading in percent: the larger of sessions over places and, where all declare kW limits, kW over capacity."""
+    heard = [row for row in rows if row["max_sessions"]]
+    places = sum(row["max_sessions"] for row in heard)
+    by_sessions = sum(row["sessions"] or 0 for row in heard) / places if places else 0.0
+    limited = [row for row in heard if row["capacity_kw"]]
+    by_kw = 0.0
+    if limited and len(limited) == len(heard):
+        by_kw = sum(row["load_kw"] or 0 for row in limited) / sum(row["capacity_kw"] for row in limited)
+    return round(100 * max(by_sessions, by_kw), 2)
+
+
+def health_word(grid_pct: float, substations_pct: list[float]) -> str:
+    """`overloaded` when any substation is above its limit, `strained` from 80 % grid loading, else `ok`."""
+    if any(pct > 100.0 for pct in substations_pct):
+        return "overloaded"
+    return "strained" if grid_pct >= STRAINED_PCT else "ok"
+
+
+def overall(states: Iterable[State]) -> State:
+    """A cluster's state from its members': the most telling of them."""
+    present = set(states)
+    order = (State.FATAL, State.UNHEALTHY, State.BACKOFF, State.STARTING, State.STOPPING, State.DRAINING, State.PAUSED)
+    return next((state for state in order if state in present), State.READY)

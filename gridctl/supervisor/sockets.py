@@ -1,0 +1,103 @@
+"""The listening sockets that the launcher holds for its services; must not know what is served on them.
+
+A port is bound before anything starts and stays bound while its service restarts: connections wait in the backlog
+instead of being refused, and no other process can slip in. While a service is meant to be down the port refuses.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from dataclasses import dataclass
+
+import psutil
+
+from config.errors import GridError, InUse
+
+BACKLOG = 1024
+
+
+@dataclass(slots=True)
+class HeldSocket:
+    """One bound TCP socket and the address it really has."""
+
+    sock: socket.socket
+    host: str
+    port: int
+    listening: bool = False
+
+    def listen(self, on: bool) -> None:
+        """Accept connections into the backlog, or refuse them; the port stays bound either way."""
+        if on and not self.listening:
+            self.sock.listen(BACKLOG)
+        elif self.listening and not on:
+            self.sock.shutdown(socket.SHUT_RDWR)  # Linux: a listening socket goes back to bound (tcp_disconnect)
+        self.listening = on
+
+    def close(self) -> None:
+        """Give the port back."""
+        self.sock.close()
+
+
+def hold(name: str, host: str, port: int, fixed: bool) -> HeldSocket:
+    """Bind `port` for service `name`, or a free one when it is busy and not `fixed`.
+
+    Raises InUse, naming the holder, for a busy fixed port; GridError when the address cannot be bound at all.
+    """
+    try:
+        return _bind(host, port)
+    except PermissionError as error:
+        raise GridError(
+            f"port {port} ({name}) may not be bound: {error.strerror}", "choose a port above 1023"
+        ) from error
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise GridError(f"{host}:{port} ({name}) cannot be bound: {error.strerror}") from error
+        if fixed:
+            raise busy(name, port) from error
+    return _bind(host, 0)
+
+
+def busy(name: str, port: int) -> InUse:
+    """The error for a port that the topology sets and another process holds."""
+    hint = "stop that process, or give this service another port in the topology (or none: then a free one is taken)"
+    return InUse(f"port {port} ({name}) is in use by {holder(port)}", hint)
+
+
+def _bind(host: str, port: int) -> HeldSocket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)  # with SO_REUSEADDR two may bind, only one may listen: this is the test that counts
+    except OSError:
+        sock.close()
+        raise
+    return HeldSocket(sock, host, sock.getsockname()[1], listening=True)
+
+
+def holder(port: int) -> str:
+    """Who listens on TCP `port`, in words: program, PID and command line; or why that cannot be said."""
+    try:
+        found = [
+            c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr[1] == port and c.status == "LISTEN"
+        ]
+    except (psutil.Error, OSError):
+        found = []
+    pid = next((number for number in found if number), None)
+    if pid is None:
+        return "another process (of another user, so its name cannot be read)"
+    if pid == os.getpid():
+        return "this cluster itself"
+    return _describe(pid)
+
+
+def _describe(pid: int) -> str:
+    try:
+        process = psutil.Process(pid)
+        name, command = process.name(), " ".join(process.cmdline())
+    except psutil.Error:
+        return f"process {pid}"
+    shown = command if len(command) <= 80 else command[:79] + "…"
+    return f"{name} (pid {pid}: {shown})"

@@ -1,0 +1,273 @@
+"""What users may ask of a running cluster, one function a verb, each yielding progress. Must not know HTTP or terminals."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from config.errors import GridError, Invalid, NotReady
+from config.names import EXTERNAL, SUBSTATION
+from config.topology import Topology
+from gridctl.selection import select
+from gridctl.supervisor.cluster import Cluster, ordered_for_stop
+from gridctl.supervisor.converge import Patience, check_source, converge, plan
+from gridctl.supervisor.happenings import RESTING, Drain, Event, Kill, Pause, Start, State, Stop, Unpause
+from gridctl.supervisor.member import Member
+from gridctl.supervisor.waiting import Line, Outcome, until
+
+#: Log lines shown of a service that never came up.
+LAST_LINES = 10
+
+
+async def apply(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line]:
+    """Converge to a topology (`topology`, `source`, `force`) and, with `wait`, wait until all are READY."""
+    check_source(cluster, args["source"], bool(args.get("force")))
+    topology = Topology.model_validate_json(args["topology"])
+    async for line in _converge(cluster, topology, args["source"], args):
+        yield line
+
+
+async def _converge(cluster: Cluster, topology: Topology, source: str, args: Mapping[str, Any]) -> AsyncIterator[Line]:
+    patience = _patience(args)
+    leaving = [member.name for member in cluster.members.values() if member.leaving]
+    steps = converge(cluster, topology, source, patience)
+    yield {"changes": [dataclasses.asdict(step) for step in steps], "message": ""}
+    await _taken_up(cluster)
+    if not args.get("wait", True):
+        return
+    gone = leaving + [step.name for step in steps if step.action == "stop"]
+    async for line in _wait_gone(cluster, gone):
+        yield line
+    names = [step.name for step in steps if step.action != "stop"]
+    fresh = {step.name for step in steps if step.action in {"start", "restart"}}
+    restarted = {step.name: cluster.members[step.name].life.restarts for step in steps if step.action == "restart"}
+    async for line in _wait_ready(cluster, names, fresh, restarted, float(args.get("wait_timeout_s", 60.0))):
+        yield line
+
+
+async def _wait_gone(cluster: Cluster, names: list[str]) -> AsyncIterator[Line]:
+    async for line in until(cluster, names, lambda _: False, Outcome([])):
+        yield line
+
+
+async def _wait_ready(
+    cluster: Cluster, names: list[str], fresh: set[str], restarted: dict[str, int], timeout_s: float
+) -> AsyncIterator[Line]:
+    """READY, and through the restart that was asked for; what was not touched need not be READY, only not FATAL."""
+
+    def there(member: Member) -> bool:
+        if member.state in RESTING or member.name not in fresh:
+            return True
+        return member.state is State.READY and member.life.restarts > restarted.get(member.name, -1)
+
+    outcome = Outcome([])
+    async for line in until(cluster, names, there, outcome, timeout_s):
+        yield line
+    failed = [member for name in names if (member := cluster.members.get(name)) and member.state is State.FATAL]
+    if failed:
+        raise _never_came_up(cluster, failed)
+    stopped = [name for name in fresh if name in cluster.members and cluster.members[name].state is State.STOPPED]
+    if stopped:
+        raise NotReady(f"stopped meanwhile by another command: {', '.join(stopped)}", "see: gridctl ps")
+    if outcome.missing:
+        raise NotReady(
+            f"not ready within {timeout_s:g} s: {', '.join(outcome.missing)}", "see: gridctl ps, gridctl logs"
+        )
+
+
+def _never_came_up(cluster: Cluster, members: list[Member]) -> NotReady:
+    parts = []
+    for member in members:
+        path = cluster.log_file(member.name)
+        parts.append(f"{member.name}: {member.life.reason}\n{last_lines(path)}\n  ({path})")
+    return NotReady("\n".join(parts), "mend the cause, then: gridctl start NAME, or gridctl down")
+
+
+def last_lines(path: Path, count: int = LAST_LINES) -> str:
+    """The last lines of a log, indented; a note where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 16_384))
+            lines = file.read().decode(errors="replace").splitlines()[-count:]
+    except OSError as error:
+        return f"  (no log: {error.strerror})"
+    return "\n".join(f"  {line}" for line in lines) or "  (the log is empty)"
+
+
+def _patience(args: Mapping[str, Any]) -> Patience:
+    given = {key: float(args[key]) for key in ("drain_timeout_s", "stop_timeout_s") if args.get(key) is not None}
+    return Patience(**given)
+
+
+async def show_plan(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line]:
+    """What `apply` of the same topology would do, and why."""
+    _, steps = plan(cluster, Topology.model_validate_json(args["topology"]))
+    yield {"changes": [dataclasses.asdict(step) for step in steps], "message": ""}
+
+
+async def scale(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line]:
+    """Have `substations` own substations; those that go are drained first."""
+    if cluster.topology is None:
+        raise GridError("nothing runs yet")
+    topology = cluster.topology.with_substations(int(args["substations"]))
+    async for line in _converge(cluster, topology, cluster.source, args):
+        yield line
+
+
+def _chosen(cluster: Cluster, args: Mapping[str, Any], default_all: bool = False) -> list[Member]:
+    names = list(cluster.members)
+    patterns = list(args.get("names") or ())
+    if not patterns and not default_all:
+        raise Invalid("no process named", "name one or more, or a pattern such as 'substation*'")
+    members = [cluster.members[name] for name in (select(patterns, names) if patterns else names)]
+    ours = [member for member in members if member.spec.role != EXTERNAL]
+    if patterns and not ours:
+        raise Invalid(
+            f"{', '.join(m.name for m in members)}: external, not ours to control", "name a process of this grid"
+        )
+    return ours
+
+
+async def start(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line]:
+    """Start what is STOPPED, FATAL or in BACKOFF, and wait until it is READY."""
+    members = _chosen(cluster, args, default_all=True)
+    for member in members:
+        cluster.post(member.name, Start())
+    names = [member.name for member in members]
+    await _taken_up(cluster)
+    async for line in _wait_ready(cluster, names, set(names), {}, float(args.get("wait_timeout_s", 60.0))):
+        yield line
+
+
+async def stop(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line]:
+    """Stop, and stay down; with `drain`, substations end their sessions first."""
+    members = _chosen(cluster, args, default_all=True)
+    patience = _patience(args)
+    async for line in _stop(cluster, members, patience, bool(args.get("drain"))):
+        yield line
+
+
+async def _stop(cluster: Cluster, members: list[Member], patience: Patience, drain: bool) -> AsyncIterator[Line]:
+    event = Stop(patience.stop_timeout_s)
+    for member in members:
+        draining = drain and member.spec.role == SUBSTATION
+        cluster.post(member.name, Drain(patience.drain_timeout_s, event) if draining else event)
+    await _taken_up(cluster)
+    names = [member.name for member in members]
+    async for line in until(cluster, names, lambda member: member.state in RESTING, Outcome([])):
+        yield line
+
+
+async def restart(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line]:
+    """Restart all named at once, or (`rolling`) one after the other, each drained first and READY before the next."""
+    members = _chosen(cluster, args, default_all=True)
+    rolling = bool(args.get("rolling"))
+    groups = [[member] for member in members] if rolling else [members]
+    for group in groups:
+        async for line in _restart(cluster, group, args, drain=rolling or bool(args.get("drain"))):
+            yield line
+
+
+async def _restart(
+    cluster: Cluster, members: list[Member], args: Mapping[str, Any], drain: bool
+) -> AsyncIterator[Line]:
+    patience = _patience(args)
+    before = {member.name: member.life.restarts for member in members if member.state not in RESTING}
+    event = Stop(patience.stop_timeout_s, again=True)
+    for member in members:
+        draining = drain and member.spec.role == SUBSTATION
+        cluster.post(member.name, Drain(patience.drain_timeout_s, event) if draining else event)
+    await _taken_up(cluster)
+    names = [member.name for member in members]
+    timeout_s = float(args.get("wait_timeout_s", 60.0)) + (patience.drain_timeout_s if drain else 0.0)
+    async for line in _wait_ready(cluster, names, set(names), before, timeout_s):
+        yield line
+
+
+async def kill(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line]:
+    """Send a signal (`signal`, a name or a number): a crash, so the service comes back."""
+    number = signal_number(str(args.get("signal", "KILL")))
+    for member in _chosen(cluster, args):
+        if member.life.pid is None:
+            yield {"name": member.name, "message": f"{member.name} has no process ({member.state})"}
+            continue
+        yield {"name": member.name, "message": f"{signal.Signals(number).name} → {member.name} (pid {member.life.pid})"}
+        cluster.post(member.name, Kill(number))
+    await _taken_up(cluster)
+
+
+def signal_number(word: str) -> int:
+    """The number of `KILL`, `SIGKILL` or `9`; Invalid for anything else."""
+    try:
+        return (
+            signal.Signals(int(word)).value
+            if word.isdigit()
+            else signal.Signals["SIG" + word.upper().removeprefix("SIG")].value
+        )
+    except (KeyError, ValueError):
+        raise Invalid(f"unknown signal {word!r}", "use a name or a number: KILL, TERM, INT, STOP, 9, …") from None
+
+
+async def pause(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line]:
+    """Freeze with SIGSTOP: the process is there and does not answer."""
+    async for line in _switch(cluster, args, Pause(), State.PAUSED):
+        yield line
+
+
+async def unpause(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line]:
+    """Let paused processes go on."""
+    async for line in _switch(cluster, args, Unpause(), State.READY):
+        yield line
+
+
+async def _switch(cluster: Cluster, args: Mapping[str, Any], event: Event, goal: State) -> AsyncIterator[Line]:
+    members = _chosen(cluster, args)
+    for member in members:
+        cluster.post(member.name, event)
+    await _taken_up(cluster)
+    wrong = [f"{member.name} is {member.state}" for member in members if member.state is not goal]
+    for member in members:
+        if member.state is goal:
+            yield {"name": member.name, "state": goal, "message": f"{member.name} {goal}"}
+    if wrong:
+        raise GridError("; ".join(wrong), "pause takes a READY or UNHEALTHY process, unpause a PAUSED one")
+
+
+async def down(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line]:
+    """Stop everything: the request service, the balancer, then the substations (with `drain`, once their sessions ended)."""
+    cluster.stopping = True
+    patience = _patience(args)
+    if patience.stop_timeout_s == 0:
+        everyone = list(cluster.by_role(*(member.spec.role for member in cluster.members.values())))
+        async for line in _stop(cluster, everyone, patience, drain=False):
+            yield line
+    for group in ordered_for_stop(cluster):
+        async for line in _stop(cluster, group, patience, bool(args.get("drain"))):
+            yield line
+    cluster.finished.set()
+
+
+async def _taken_up(cluster: Cluster) -> None:
+    """Until the loop has taken up what was posted so far."""
+    await cluster.idle()
+    await asyncio.sleep(0)
+
+
+Verb = Callable[[Cluster, Mapping[str, Any]], AsyncIterator[Line]]
+
+VERBS: dict[str, Verb] = {
+    "apply": apply,
+    "plan": show_plan,
+    "scale": scale,
+    "start": start,
+    "stop": stop,
+    "restart": restart,
+    "kill": kill,
+    "pause": pause,
+    "unpause": unpause,
+    "down": down,
+}

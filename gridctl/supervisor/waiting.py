@@ -1,0 +1,96 @@
+"""Waits for members to get where they should, and says meanwhile what is waited for. Must not move anything itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from gridctl.supervisor.cluster import Cluster
+from gridctl.supervisor.happenings import State
+from gridctl.supervisor.member import Member
+
+Line = dict[str, Any]
+
+#: Say what is waited for after this long, and then each time it passes.
+SAY_S = 1.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a wait ended: who is still not there."""
+
+    missing: list[str]
+
+
+def reached(cluster: Cluster, names: Iterable[str], goal: Callable[[Member], bool]) -> list[str]:
+    """Who of `names` is in the cluster and has not reached `goal`."""
+    present = [cluster.members[name] for name in names if name in cluster.members]
+    return [member.name for member in present if not goal(member)]
+
+
+async def until(
+    cluster: Cluster,
+    names: list[str],
+    goal: Callable[[Member], bool],
+    outcome: Outcome,
+    timeout_s: float = float("inf"),
+) -> AsyncIterator[Line]:
+    """Lines that say what is waited for, until every one of `names` has reached `goal` (a member that left has).
+
+    `outcome.missing` is empty then; after `timeout_s` wall seconds it names the rest.
+    """
+    give_up = time.monotonic() + timeout_s
+    say_at = time.monotonic() + SAY_S
+    told: dict[str, State] = {}
+    while outcome_missing := reached(cluster, names, goal):
+        for line in _news(cluster, names, told):
+            yield line
+        now = time.monotonic()
+        if now >= give_up:
+            break
+        if now >= say_at:
+            say_at = now + SAY_S
+            yield {"message": "waiting for " + _list(cluster, outcome_missing), "waiting": outcome_missing}
+        await cluster.changed(min(SAY_S / 2, max(0.0, give_up - now)))
+    for line in _news(cluster, names, told):
+        yield line
+    outcome.missing = outcome_missing
+
+
+def _news(cluster: Cluster, names: list[str], told: dict[str, State]) -> list[Line]:
+    lines: list[Line] = []
+    for name in names:
+        member = cluster.members.get(name)
+        state = member.state if member is not None else State.STOPPED
+        if told.get(name) is not state:
+            told[name] = state
+            reason = member.life.reason if member is not None else ""
+            lines.append(
+                {"name": name, "state": state, "message": f"{name} {state}" + (f": {reason}" if reason else "")}
+            )
+    return lines
+
+
+def _list(cluster: Cluster, names: list[str], shown: int = 3) -> str:
+    words = [describe(cluster.members[name]) for name in names[:shown] if name in cluster.members]
+    more = len(names) - len(words)
+    return ", ".join(words) + (f" and {more} more" if more else "")
+
+
+def describe(member: Member) -> str:
+    """What a member is waited for, in words: `substation2 (3 sessions, at most 12 s more)`."""
+    left_s = member.life.deadline - time.monotonic() if member.life.deadline is not None else None
+    match member.state:
+        case State.DRAINING:
+            sessions = member.health.get("sessions")
+            limit = f", at most {left_s:.0f} s more" if left_s is not None else ""
+            return f"{member.name} ({sessions if sessions is not None else '?'} sessions charging{limit})"
+        case State.STOPPING:
+            return f"{member.name} (stopping" + (f", killed in {max(left_s, 0):.0f} s)" if left_s is not None else ")")
+        case State.BACKOFF:
+            return f"{member.name} (crashed: {member.life.reason}; again in {max(left_s or 0, 0):.1f} s)"
+        case _:
+            reason = f": {member.life.reason}" if member.life.reason else ""
+            return f"{member.name} ({member.state}{reason})"

@@ -1,0 +1,163 @@
+"""The zygote: imports everything once, then forks each service in milliseconds. Must not know the topology or any state.
+
+It reads requests from the Unix socket whose descriptor is its only argument. A request is one JSON line with two
+descriptors beside it (the listening socket, the lifeline); the answer is one JSON line `{"id", "pid"}` or
+`{"id", "error"}`. The service is double-forked, so that the supervisor, the nearest subreaper, becomes its parent: the
+zygote may die without taking a service along.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+from config.settings import settings_from_json
+from gridctl import kernel
+from services.run import preload, run
+
+#: How long a new service waits to be adopted by the supervisor before it gives up.
+ADOPTION_S = 5.0
+MAX_REQUEST = 1 << 16
+
+
+def main(argv: list[str]) -> None:
+    """Serve fork requests on the socket numbered `argv[1]` until its other end closes."""
+    link = socket.socket(fileno=int(argv[1]))
+    supervisor = os.getppid()
+    kernel.die_with_parent(signal.SIGKILL)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    preload()
+    gc.collect()
+    gc.freeze()
+    _serve(link, supervisor)
+
+
+def _serve(link: socket.socket, supervisor: int) -> None:
+    pending = b""
+    descriptors: list[int] = []
+    while True:
+        data, received, _, _ = socket.recv_fds(link, MAX_REQUEST, 64)
+        if not data:
+            return
+        pending += data
+        descriptors += received
+        while b"\n" in pending:
+            line, pending = pending.split(b"\n", 1)
+            request = json.loads(line)
+            listener, lifeline, descriptors = descriptors[0], descriptors[1], descriptors[2:]
+            answer = _fork_twice(link, request, listener, lifeline, supervisor)
+            os.close(listener)
+            os.close(lifeline)
+            link.sendall(json.dumps({"id": request["id"], **answer}).encode() + b"\n")
+
+
+def _fork_twice(
+    link: socket.socket, request: dict[str, Any], listener: int, lifeline: int, supervisor: int
+) -> dict[str, Any]:
+    reader, writer = os.pipe()
+    try:
+        middle = os.fork()
+    except OSError as error:
+        os.close(reader)
+        os.close(writer)
+        return {"error": f"cannot fork: {error}"}
+    if middle == 0:
+        _middle(link, reader, writer, request, listener, lifeline, supervisor)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        word = pipe.read()
+    os.waitpid(middle, 0)
+    return {"pid": int(word)} if word else {"error": "cannot fork: the second fork failed"}
+
+
+def _middle(
+    link: socket.socket,
+    reader: int,
+    writer: int,
+    request: dict[str, Any],
+    listener: int,
+    lifeline: int,
+    supervisor: int,
+) -> NoReturn:
+    os.close(reader)
+    try:
+        child = os.fork()
+    except OSError:
+        os._exit(1)
+    if child:
+        os.write(writer, str(child).encode())
+        os._exit(0)
+    os.close(writer)
+    link.close()
+    _become_service(request, listener, lifeline, supervisor)
+
+
+def _become_service(request: dict[str, Any], listener: int, lifeline: int, supervisor: int) -> NoReturn:
+    status = 1
+    try:
+        _redirect(Path(request["log_file"]))
+        _await_adoption(supervisor)
+        os.setpgid(0, 0)
+        os.environ["GRIDCTL_LOG_FILE"] = request["log_file"]
+        _set_title(request)
+        settings = settings_from_json(request["role"], request["settings"])
+        with socket.socket(fileno=listener) as sock, socket.socket(fileno=lifeline) as line:
+            status = run(request["role"], settings, sock, line)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except BaseException:  # noqa: BLE001 - a forked child must never return into the zygote's loop
+        traceback.print_exc()
+    finally:
+        _flush()
+        os._exit(status)
+
+
+def _redirect(log_file: Path) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    try:
+        log = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    except OSError:
+        log = os.open(os.devnull, os.O_WRONLY)
+    for target, source in ((0, null), (1, log), (2, log)):
+        os.dup2(source, target)
+    os.close(null)
+    os.close(log)
+
+
+def _await_adoption(supervisor: int) -> None:
+    """Until the middle process is gone and the supervisor is the parent; only then does PDEATHSIG speak of it."""
+    give_up = time.monotonic() + ADOPTION_S
+    while os.getppid() != supervisor:
+        if time.monotonic() > give_up:
+            raise ProcessLookupError("not adopted: the supervisor is gone")
+        time.sleep(0.0002)
+    kernel.die_with_parent(signal.SIGKILL)
+    if os.getppid() != supervisor:
+        raise ProcessLookupError("the supervisor is gone")
+
+
+def _set_title(request: dict[str, Any]) -> None:
+    import setproctitle  # noqa: PLC0415 - costs the zygote nothing until a child needs it
+
+    setproctitle.setproctitle(f"gridctl: {request['name']} [{request['cluster']}]")
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue
+
+
+if __name__ == "__main__":
+    main(sys.argv)
