@@ -1,6 +1,6 @@
 """A real grid for tests: real processes and real HTTP, on free ports, in a folder of its own that is gone afterwards.
 
-Must not know how anything is started: it types what a user would type. Needs the standard library and gridctl only.
+Must not know how anything is started: it types what a user would type.
 
     from gridctl.testing import running_cluster
 
@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from config.errors import GridError, NotReady
+from config.lookup import cluster_name
 
 #: No verb of a healthy grid takes longer, not even a start with coverage on a busy machine (wall seconds).
 VERB_TIMEOUT_S = 120.0
@@ -131,37 +132,28 @@ def running_cluster(
     """
     with tempfile.TemporaryDirectory(prefix="grid-") as folder:
         root = Path(folder)
-        arguments, declared = _source(root, substations, time_scale, topology)
-        chosen = name or declared or "grid"
+        file = _topology_file(root, topology)
+        chosen = cluster_name(name, {}, file)
         environment = _environment(root / "state", chosen, env or {})
         try:
-            yield _up(root / "state", chosen, environment, arguments)
+            overrides = _overrides(substations, time_scale)
+            yield _up(root / "state", chosen, environment, ["--file", str(file), *overrides])
         finally:
             _down(root / "state", chosen, environment)
 
 
-def _source(
-    root: Path, substations: int | None, time_scale: float | None, topology: Topology | None
-) -> tuple[list[str], str | None]:
-    """The arguments that tell `up` its topology, and the name that the topology gives itself."""
-    count = [] if substations is None else ["--substations", str(substations)]
-    given = _read(topology)
-    name = given.get("name")
-    if topology is not None and not isinstance(topology, Mapping) and time_scale is None:
-        return ["--file", os.fspath(Path(topology).absolute()), *count], name
-    wanted = given if time_scale is None else {**given, "time_scale": time_scale}
-    file = root / "gridctl.yaml"
-    file.write_text(json.dumps(wanted))  # JSON is YAML
-    return ["--file", str(file), *count], name
+def _topology_file(folder: Path, topology: Topology | None) -> Path:
+    """The file to start from; one is always named, so that none of the user's own is found."""
+    if topology is not None and not isinstance(topology, Mapping):
+        return Path(topology).absolute()
+    file = folder / "gridctl.yaml"
+    file.write_text(json.dumps({"name": "grid", **(topology or {})}))  # JSON is YAML
+    return file
 
 
-def _read(topology: Topology | None) -> dict[str, Any]:
-    if topology is None or isinstance(topology, Mapping):
-        return dict(topology or {})
-    import yaml  # noqa: PLC0415 - only a topology file needs it
-
-    content = yaml.safe_load(Path(topology).read_text())
-    return content if isinstance(content, dict) else {}
+def _overrides(substations: int | None, time_scale: float | None) -> list[str]:
+    flags = {"--substations": substations, "--time-scale": time_scale}
+    return [text for flag, value in flags.items() if value is not None for text in (flag, str(value))]
 
 
 def _environment(state: Path, name: str, extra: Mapping[str, str | None]) -> dict[str, str]:
