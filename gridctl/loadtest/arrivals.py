@@ -1,0 +1,58 @@
+"""One EV that is going to arrive, and the request that it becomes. Must not know pacing, clocks or HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+EV_ID_LIMIT = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An EV arriving `at_s` wall seconds after the start, asking for `charge` (fields of POST /charge, grid units).
+
+    `label` is what the EV is called where it comes from; it need not be unique, and is empty for a made-up EV.
+    """
+
+    at_s: float
+    charge: Mapping[str, float] = field(default_factory=dict)
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One request to send `at_s` wall seconds after the start: `body` is the JSON, `request_id` its idempotency key."""
+
+    at_s: float
+    request_id: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes the ids of one run its own, so that a second run of the same seed is no repetition of the first.
+
+    `token` becomes part of every request id and of labelled EVs; made-up EVs are numbered from `first_ev`.
+    """
+
+    token: str
+    first_ev: int
+
+    @property
+    def prefix(self) -> str:
+        """What every request id of this run begins with."""
+        return f"lt-{self.token}-"
+
+    def orders(self, arrivals: Iterable[Arrival]) -> Iterator[Order]:
+        """Each arrival with a `request_id` and an `ev_id` that no other of this run has."""
+        for number, arrival in enumerate(arrivals):
+            body = {"ev_id": self._ev_id(arrival.label, number), **arrival.charge}
+            yield Order(arrival.at_s, f"{self.prefix}{number}", body)
+
+    def _ev_id(self, label: str, number: int) -> str:
+        if not label:
+            return f"EV{self.first_ev + number}"
+        suffix = f"-{self.token}-{number}"
+        return label[: EV_ID_LIMIT - len(suffix)] + suffix

@@ -1,0 +1,104 @@
+"""Sends orders at their intended times and never waits for an answer before the next one: an open loop.
+
+Latency counts from the intended time, so that neither a stalled server nor a late load tester hides what a client would
+have waited ("coordinated omission", Gil Tene). Must not know pacing, HTTP, clusters or the terminal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+
+from gridctl.loadtest.arrivals import Order
+from gridctl.loadtest.client import Client, Outcome
+from gridctl.loadtest.tally import Tally
+
+#: How long after an interruption answers are still waited for (wall seconds).
+GRACE_S = 2.0
+#: A load tester that is late goes on to answers after this many orders.
+YIELD_EVERY = 16
+
+Report = Callable[[Order, Outcome], object]
+
+
+class Engine:
+    """One run of `orders` through `client`, counted in `tally`; `report` is told every outcome.
+
+    `clock` is monotonic seconds; it must be the event loop's own where not faked.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        tally: Tally,
+        report: Report = lambda _order, _outcome: None,
+        clock: Callable[[], float] | None = None,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self._client = client
+        self._tally = tally
+        self._report = report
+        self._clock = clock or asyncio.get_running_loop().time
+        self._grace_s = grace_s
+        self._stop = asyncio.Event()
+        self._waiting: set[asyncio.Task[None]] = set()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether `interrupt` was called."""
+        return self._stop.is_set()
+
+    @property
+    def in_flight(self) -> int:
+        """Orders that are out and not answered."""
+        return len(self._waiting)
+
+    def interrupt(self) -> None:
+        """Send nothing more, and wait for what is in flight only for the grace period."""
+        self._stop.set()
+
+    async def run(self, orders: Iterator[Order]) -> float:
+        """Send all of `orders` (in order of time), wait for the answers; the seconds from the start to the last one."""
+        start_s = self._clock()
+        for number, order in enumerate(orders):
+            await self._until(start_s + order.at_s, number)
+            if self._stop.is_set():
+                break
+            task = asyncio.create_task(self._send(order, start_s + order.at_s))
+            self._waiting.add(task)
+            task.add_done_callback(self._waiting.discard)
+        await self._answers()
+        return self._clock() - start_s
+
+    async def _until(self, moment_s: float, number: int) -> None:
+        """Wait for the moment, or the interruption; when late already, let answers in now and then."""
+        wait_s = moment_s - self._clock()
+        if wait_s > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), wait_s)
+        elif number % YIELD_EVERY == 0:
+            await asyncio.sleep(0)
+
+    async def _send(self, order: Order, intended_s: float) -> None:
+        self._tally.note_sent(self._clock() - intended_s)
+        try:
+            outcome = await self._client.send(order)
+        except asyncio.CancelledError:
+            outcome = Outcome("failed", "not answered when the run was interrupted")
+        self._tally.note(outcome, self._clock() - intended_s)
+        self._report(order, outcome)
+
+    async def _answers(self) -> None:
+        """Wait until nothing is in flight; after an interruption no longer than the grace period."""
+        if self._waiting:
+            stop = asyncio.create_task(self._stop.wait())
+            answers = asyncio.create_task(asyncio.wait(self._waiting))
+            await asyncio.wait({answers, stop}, return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            answers.cancel()
+        if self._waiting:
+            _, late = await asyncio.wait(self._waiting, timeout=self._grace_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late)

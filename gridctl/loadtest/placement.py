@@ -1,0 +1,195 @@
+"""How well sessions were placed, from the substations' own records of starts and ends. Pure; must not know HTTP or time now.
+
+Never from polled gauges: between two polls anything can happen. Times are wall-clock seconds, power is integer watts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+#: Erlang-B is not worked out for more slots than this; see `erlang_b`.
+SLOTS_LIMIT = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One session of a substation's records, from `start_s` (inclusive) to `end_s` (exclusive), drawing `power_w`.
+
+    `planned_s` is how long it was to last when it began (wall seconds).
+    """
+
+    request_id: str
+    start_s: float
+    end_s: float
+    power_w: int
+    planned_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a substation may carry at once: sessions, and watts unless None."""
+
+    max_sessions: int
+    capacity_w: int | None = None
+
+    def slots(self, power_w: int) -> int:
+        """How many sessions of `power_w` fit at once."""
+        if self.capacity_w is None or power_w <= 0:
+            return self.max_sessions
+        return min(self.max_sessions, self.capacity_w // power_w)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What one substation carries from `start_s` until the next level: `arrived` sessions began at that moment."""
+
+    start_s: float
+    sessions: int
+    power_w: int
+    arrived: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the records of one run say; `excess` and `spread` are None where there was no load, or no time.
+
+    `overloads` counts arrivals that left a substation above one of its limits, `peak_load_pct` is the highest load
+    anywhere (the larger of sessions and power), `excess` is Σ∫max(0, load - limit) / Σ∫load over all substations (the
+    larger of sessions and power), `spread` the time average of max - min load in sessions.
+    """
+
+    peak_sessions: Mapping[str, int]
+    overloads: int
+    peak_load_pct: float
+    excess: float | None
+    spread: float | None
+
+
+def measure(
+    records: Mapping[str, Sequence[Session]], limits: Mapping[str, Limits], start_s: float, sent_s: float, end_s: float
+) -> Figures:
+    """The figures between `start_s` and `end_s`; the spread between `start_s` and `sent_s`, when EVs were arriving.
+
+    `records` and `limits` have the same substations.
+    """
+    levels = {name: list(_levels(sessions)) for name, sessions in records.items()}
+    within = {name: list(_within(steps, start_s, end_s)) for name, steps in levels.items()}
+    over = [_arrived_over(within[name], limits[name], start_s) for name in records]
+    loads = [load_pct(step, limits[name]) for name in records for step, _ in within[name]]
+    return Figures(
+        peak_sessions={name: max((step.sessions for step, _ in steps), default=0) for name, steps in within.items()},
+        overloads=sum(over),
+        peak_load_pct=max(loads, default=0.0),
+        excess=_excess(within, limits),
+        spread=_spread(levels, start_s, sent_s),
+    )
+
+
+def load_pct(level: Level, limits: Limits) -> float:
+    """The load in percent of the limit that is nearest (or furthest exceeded)."""
+    by_sessions = level.sessions / limits.max_sessions
+    by_power = level.power_w / limits.capacity_w if limits.capacity_w else 0.0
+    return 100 * max(by_sessions, by_power)
+
+
+def _levels(sessions: Iterable[Session]) -> Iterator[Level]:
+    """The steps of load over time. At one moment ends count before starts: what ends then has made room."""
+    changes = [(s.start_s, 1, s.power_w, 1) for s in sessions if s.end_s > s.start_s]
+    changes += [(s.end_s, -1, -s.power_w, 0) for s in sessions if s.end_s > s.start_s]
+    count, power_w = 0, 0
+    for moment, group in groupby(sorted(changes), key=lambda change: change[0]):
+        arrived = 0
+        for _, sessions_more, power_more, began in group:
+            count, power_w, arrived = count + sessions_more, power_w + power_more, arrived + began
+        yield Level(moment, count, power_w, arrived)
+
+
+def _within(levels: Sequence[Level], start_s: float, end_s: float) -> Iterator[tuple[Level, float]]:
+    """The levels that hold at some time between `start_s` and `end_s`, each with the seconds it does."""
+    for level, until_s in _with_ends(levels, end_s):
+        length_s = min(until_s, end_s) - max(level.start_s, start_s)
+        if length_s > 0 or start_s <= level.start_s <= end_s:
+            yield level, max(0.0, length_s)
+
+
+def _with_ends(levels: Sequence[Level], end_s: float) -> Iterator[tuple[Level, float]]:
+    ends = [level.start_s for level in levels[1:]] + [end_s]
+    return zip(levels, ends, strict=True) if levels else iter(())
+
+
+def _arrived_over(steps: Iterable[tuple[Level, float]], limits: Limits, start_s: float) -> int:
+    """How many arrivals left the substation above a limit; of those at one moment only as many as it took."""
+    total = 0
+    for level, _ in steps:
+        if level.start_s >= start_s and load_pct(level, limits) > 100:
+            over = max(1, level.sessions - limits.max_sessions)
+            total += min(level.arrived, over)
+    return total
+
+
+def _excess(within: Mapping[str, Sequence[tuple[Level, float]]], limits: Mapping[str, Limits]) -> float | None:
+    over_sessions = over_power = sessions = power = 0.0
+    for name, steps in within.items():
+        most, most_w = limits[name].max_sessions, limits[name].capacity_w
+        for level, length_s in steps:
+            sessions += level.sessions * length_s
+            power += level.power_w * length_s
+            over_sessions += max(0, level.sessions - most) * length_s
+            over_power += max(0, level.power_w - most_w) * length_s if most_w else 0.0
+    if not sessions:
+        return None
+    return max(over_sessions / sessions, over_power / power if power else 0.0)
+
+
+def _spread(levels: Mapping[str, Sequence[Level]], start_s: float, end_s: float) -> float | None:
+    if end_s <= start_s or not levels:
+        return None
+    now = dict.fromkeys(levels, 0)
+    area, since_s = 0.0, start_s
+    steps = sorted(((level.start_s, name, level.sessions) for name, own in levels.items() for level in own))
+    for moment, name, sessions in steps:
+        if moment >= end_s:
+            break
+        if moment > since_s:
+            area += (max(now.values()) - min(now.values())) * (moment - since_s)
+            since_s = moment
+        now[name] = sessions
+    area += (max(now.values()) - min(now.values())) * (end_s - since_s)
+    return area / (end_s - start_s)
+
+
+def erlang_b(offered: float, slots: int) -> float | None:
+    """The share of Poisson arrivals that one pool of `slots` blocks when it is offered `offered` erlangs (1917).
+
+    B₀ = 1, B_k = aB_{k-1} / (k + aB_{k-1}). None where that is undefined (no slots, no finite load) or too long to work
+    out (more than 10⁷ steps); beyond the load the values fall so fast that the rest is 0.
+    """
+    if slots < 1 or not math.isfinite(offered) or offered < 0:
+        return None
+    blocked = 1.0
+    for k in range(1, slots + 1):
+        if k > SLOTS_LIMIT:
+            return None
+        blocked = offered * blocked / (k + offered * blocked)
+        if blocked < 1e-15:
+            return 0.0
+    return blocked
+
+
+def nominal_blocking(
+    rate_per_s: float | None, records: Mapping[str, Sequence[Session]], limits: Mapping[str, Limits]
+) -> float | None:
+    """Erlang-B of one pool of all slots at the nominal load: rate times mean planned session, over slots.
+
+    `rate_per_s` is EVs per wall second; None (it changes, or there is none) has no nominal load, nor has a run without
+    a session. Where power is limited, a slot is room for the mean power.
+    """
+    sessions = [session for own in records.values() for session in own]
+    if rate_per_s is None or not sessions:
+        return None
+    mean_s = math.fsum(session.planned_s for session in sessions) / len(sessions)
+    mean_w = round(sum(session.power_w for session in sessions) / len(sessions))
+    return erlang_b(rate_per_s * mean_s, sum(limit.slots(mean_w) for limit in limits.values()))

@@ -1,0 +1,96 @@
+"""The result of a run for a reader; must not know how it was measured. Plain lines, cut to no width, without colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gridctl.loadtest.quantities import spoken
+from gridctl.loadtest.result import Result
+
+BAR_WIDTH = 24
+#: So many substations get a line each; of more, the ones with the most and with the least.
+LINES = 16
+
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def lines(result: Result) -> Iterator[str]:
+    """The summary, a line at a time."""
+    tally = result.tally
+    early = ", interrupted" if result.interrupted else ""
+    counts = f"{tally.accepted} accepted, {tally.refused} refused, {tally.failed} failed"
+    yield f"{tally.sent} EVs in {spoken(result.duration_s)}{early}: {counts}"
+    yield from _substations(result)
+    yield from _counted("refused", tally.refused_reasons)
+    yield from _counted("failed", tally.failures)
+    yield from _latencies(result)
+    yield from _placement(result)
+    yield from _warnings(result)
+    yield f"seed        {result.seed}"
+
+
+def bar(share: float, width: int = BAR_WIDTH) -> str:
+    """A bar of `width` columns of which `share` (0…1) is filled, to an eighth of a column."""
+    eighths = round(max(0.0, min(1.0, share)) * width * 8)
+    full, part = divmod(eighths, 8)
+    return ("█" * full + (_EIGHTHS[part] if part else "")).ljust(width)
+
+
+def _substations(result: Result) -> Iterator[str]:
+    rows = sorted(result.per_substation().items(), key=lambda row: -row[1]["accepted"])
+    if not rows:
+        return
+    shown = rows if len(rows) <= LINES else [*rows[: LINES // 2], *rows[-LINES // 2 :]]
+    wide = max(len(name) for name, _ in shown)
+    largest = max(row["share"] for _, row in shown) or 1.0
+    peaks = result.figures.peak_sessions if result.figures else {}
+    yield ""
+    for number, (name, row) in enumerate(shown):
+        if number == LINES // 2 and len(rows) > LINES:
+            yield f"  … {len(rows) - LINES} more"
+        peak = f"  at most {peaks[name]} at once" if name in peaks else ""
+        drawn = bar(row["share"] / largest)
+        yield f"  {name:<{wide}}  {drawn} {int(row['accepted']):>6}  {100 * row['share']:5.1f} %{peak}"
+    yield ""
+
+
+def _counted(title: str, counts: dict[str, int]) -> Iterator[str]:
+    for reason, count in sorted(counts.items(), key=lambda item: -item[1]):
+        yield f"{title:<10}  {count} times: {reason}"
+
+
+def _latencies(result: Result) -> Iterator[str]:
+    latencies = result.tally.latencies
+    if latencies.max_ms is None:
+        yield "latency     nothing was answered"
+        return
+    values = [f"p{percent} {_ms(latencies.percentile_ms(percent))}" for percent in (50, 90, 99)]
+    yield f"latency     {'   '.join(values)}   max {_ms(latencies.max_ms)}   (ms, from the intended time of sending)"
+
+
+def _ms(value: float | None) -> str:
+    return "?" if value is None else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def _placement(result: Result) -> Iterator[str]:
+    figures = result.figures
+    if figures is not None:
+        spread = "unknown" if figures.spread is None else f"{figures.spread:.2f} sessions"
+        peak = f"peak {figures.peak_load_pct:.0f} %   overloads {figures.overloads}"
+        yield f"load        {peak}   spread {spread} on average"
+        if figures.excess:
+            yield f"excess      {100 * figures.excess:.2f} % of the load was above a limit"
+    if result.blocked_share is not None:
+        pool = f"   (Erlang-B of one pool: {100 * result.erlang_b:.2f} %)" if result.erlang_b is not None else ""
+        yield f"blocked     {100 * result.blocked_share:.2f} %{pool}"
+
+
+def _warnings(result: Result) -> Iterator[str]:
+    if result.behind_schedule:
+        longest = _ms(result.tally.delays.max_ms)
+        late = f"p99 {_ms(result.late_ms)} ms, longest {longest} ms late"
+        yield f"warning     the load tester fell behind its own schedule ({late}): its latencies show this machine's limits"
+    for name, why in sorted(result.missing.items()):
+        yield f"warning     the figures of load are unknown without {name}: {why}"
+    if result.unmeasured:
+        yield f"note        {', '.join(result.unmeasured)}: external, without records, so not in the figures of load"
