@@ -72,8 +72,9 @@ def row(option: click.Option) -> str:
     value = "" if option.is_flag or option.count else f" {option.metavar or option.type.name.upper()}"
     if isinstance(option.type, click.Choice):
         value = " " + "|".join(map(str, option.type.choices))
+    shown = f" Default: `{option.default}`." if option.show_default is True else ""
     variable = f" Environment: `{option.envvar}`." if isinstance(option.envvar, str) else ""
-    return cells(f"`{names}{value}`", (option.help or "") + variable)
+    return cells(f"`{names}{value}`", (option.help or "") + shown + variable)
 
 
 def cells(*texts: str) -> str:

@@ -18,7 +18,8 @@ FILE_LINES = 300
 FUNCTION_LINES = 40
 #: A sleep in a test must say on its line why there is no condition to wait for: `# sleep: reason`.
 SLEEP_REASON = re.compile(r"# sleep: \w+")
-#: A test asserts, or expects an error, or calls something that does and is named so.
+#: A test asserts, or expects an error, or calls something that does and is named so. A property test may also show that
+#: nothing at all is raised.
 CHECKS = re.compile(r"^_?(assert|check|expect|raises|warns|fail|validate|call_and_validate|match|verify)")
 #: Where people keep their files; written so that this line does not match itself.
 MACHINE_PATH = re.compile("|".join(f"/{folder}/" for folder in ("work", "root", "home/[a-z]+", "Users/[A-Za-z]+")))
@@ -115,6 +116,8 @@ def test_every_test_checks_something() -> None:
 
 
 def _checks(node: Function) -> bool:
+    if any(ast.unparse(decorator).startswith("given(") for decorator in node.decorator_list):
+        return True
     if any(isinstance(inner, ast.Assert) for inner in ast.walk(node)):
         return True
     return any(CHECKS.match(name.split(".")[-1]) for name, _ in calls(node))
