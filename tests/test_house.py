@@ -105,22 +105,25 @@ def test_no_mocks_and_no_patching() -> None:
 
 
 def test_every_test_checks_something() -> None:
-    silent = [
-        at(path, node.lineno)
-        for path in sources("tests")
-        if path.name.startswith("test_")
-        for node in functions(path)
-        if node.name.startswith("test_") and not _checks(node)
-    ]
+    silent = []
+    for path in sources("tests"):
+        inside = list(functions(path))
+        asserting = {node.name for node in inside if _asserts(node)}
+        tests = [node for node in inside if node.name.startswith("test_") and path.name.startswith("test_")]
+        silent += [at(path, node.lineno) for node in tests if not _checks(node, asserting)]
     assert not silent, f"these tests assert nothing: {silent}"
 
 
-def _checks(node: Function) -> bool:
+def _asserts(node: Function) -> bool:
+    return any(isinstance(inner, ast.Assert) for inner in ast.walk(node))
+
+
+def _checks(node: Function, asserting: set[str]) -> bool:
+    """Whether it asserts, itself or by a function of its file."""
     if any(ast.unparse(decorator).startswith("given(") for decorator in node.decorator_list):
         return True
-    if any(isinstance(inner, ast.Assert) for inner in ast.walk(node)):
-        return True
-    return any(CHECKS.match(name.split(".")[-1]) for name, _ in calls(node))
+    names = {name.split(".")[-1] for name, _ in calls(node)}
+    return _asserts(node) or bool(names & asserting) or any(CHECKS.match(name) for name in names)
 
 
 def test_every_folder_of_tests_is_a_package() -> None:
