@@ -24,10 +24,15 @@ class Glyphs:
     times: str
     marks: Mapping[str, str]
 
+    @property
+    def ascii_only(self) -> bool:
+        """Whether the output can write nothing but ASCII."""
+        return self.full.isascii()
+
 
 UNICODE = Glyphs(
     full="━",
-    half="╸",
+    half="╾",
     track="─",
     levels="▁▂▃▄▅▆▇█",
     restarts="↻",

@@ -38,7 +38,7 @@ def count(value: float | None) -> str:
         return str(round(value))
     if value >= 1e21:
         return ">1Z"
-    step, sign = next(pair for pair in reversed(_STEPS) if value >= pair[0])
+    step, sign = next(pair for pair in reversed(_STEPS) if value >= 0.9995 * pair[0])
     scaled = value / step
     return f"{scaled:.1f}{sign}" if scaled < 9.95 else f"{scaled:.0f}{sign}"
 

@@ -95,7 +95,7 @@ def _last_line(grid: Grid, total: int, paging: tuple[int, int], footer: str, wid
         items.append(((f"{total - shown} of {total} not shown", tones.BUSY),))
         items.append(((f"page {page + 1}/{pages} (PgUp PgDn)", tones.FAINT),))
     if footer:
-        items.append(((narrow(footer), tones.FAINT),))
+        items.append(((narrow(footer, grid.sheet.glyphs.ascii_only), tones.FAINT),))
     if grid.prefix:
         items.append(((f"1 = {grid.prefix}1", tones.FAINT),))
     if pages > 1:

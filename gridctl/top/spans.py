@@ -80,8 +80,8 @@ def shorten(text: str, width: int, ellipsis: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def narrow(text: str, ascii_only: bool = False) -> str:
-    """`text` with `?` for each character that does not take exactly one cell (control, combining, wide), or is not ASCII."""
+def narrow(text: str, ascii_only: bool = True) -> str:
+    """`text` with `?` for each character that is not ASCII or, if `ascii_only` is False, not exactly one cell wide."""
     return "".join(char if _is_narrow(char, ascii_only) else "?" for char in text)
 
 
