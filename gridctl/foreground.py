@@ -13,6 +13,7 @@ from types import FrameType
 from config.errors import GridError, NotRunning
 from gridctl.console import uses_ansi
 from gridctl.control import Control
+from gridctl.launch import await_end
 from gridctl.progress import Progress, operate
 
 #: As a shell reports a process that a signal ended.
@@ -88,6 +89,8 @@ class Foreground:
         progress = Progress()
         try:
             operate(self.control, "down", progress, **args)
+            if self.control.paths is not None:
+                await_end(self.control.paths)
         except NotRunning:
             return
         finally:

@@ -7,13 +7,17 @@ import os
 import select
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 
 from config.errors import GridError, InUse
+from gridctl.clusters import running
 from gridctl.state import ClusterPaths
 
 #: A supervisor answers within a second; on a machine that swaps it may take this long (wall seconds).
 READY_S = 30.0
+#: What a supervisor needs at most from its last word to its end (wall seconds).
+END_S = 5.0
 
 _BY_CODE = {InUse.exit_code: InUse}
 
@@ -51,6 +55,13 @@ def launch(paths: ClusterPaths, attached: bool) -> Supervisor:
         os.close(ready)
     process.returncode = 0  # it outlives this process: not Popen's to wait for
     return Supervisor(process.pid, leash)
+
+
+def await_end(paths: ClusterPaths) -> None:
+    """Return once the supervisor of a cluster that went down is gone, and with it its lock and sockets."""
+    give_up = time.monotonic() + END_S
+    while running(paths) and time.monotonic() < give_up:
+        time.sleep(0.005)
 
 
 def _folder(paths: ClusterPaths) -> int:

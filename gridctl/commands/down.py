@@ -16,21 +16,19 @@ from gridctl.commands.options import drain_option, file_option, name_option, sto
 @name_option
 @file_option
 def command(name: str | None, file: Path | None, drain: bool, drain_timeout_s: float, stop_timeout_s: float) -> int:
-    """Stop the grid: the request service, the balancer, then the substations, each once it answered what is under way.
+    """Stop the grid: request service, balancer, then substations, each once it answered what is under way.
 
     It says what it is waiting for; what takes longer than the timeout is killed. Sessions end with their substations
     unless --drain waits for them.
     """
-    from gridctl.control import control_of  # noqa: PLC0415 - only what a verb needs is imported
+    from gridctl.clusters import resolve  # noqa: PLC0415 - only what a verb needs is imported
+    from gridctl.control import control_at  # noqa: PLC0415
+    from gridctl.launch import await_end  # noqa: PLC0415
     from gridctl.progress import operate, shown  # noqa: PLC0415
 
+    paths = resolve(name, file)
     with shown() as progress:
-        operate(
-            control_of(name, file),
-            "down",
-            progress,
-            drain=drain,
-            drain_timeout_s=drain_timeout_s,
-            stop_timeout_s=stop_timeout_s,
-        )
+        patience = {"drain_timeout_s": drain_timeout_s, "stop_timeout_s": stop_timeout_s}
+        operate(control_at(paths), "down", progress, drain=drain, **patience)
+    await_end(paths)
     return 0

@@ -46,7 +46,7 @@ def hold(name: str, host: str, port: int, fixed: bool) -> HeldSocket:
     Raises InUse, naming the holder, for a busy fixed port; GridError when the address cannot be bound at all.
     """
     try:
-        return _bind(host, port)
+        return _bind(host, port) if port else _bind_free(host)
     except PermissionError as error:
         raise GridError(
             f"port {port} ({name}) may not be bound: {error.strerror}", "choose a port above 1023"
@@ -56,7 +56,15 @@ def hold(name: str, host: str, port: int, fixed: bool) -> HeldSocket:
             raise GridError(f"{host}:{port} ({name}) cannot be bound: {error.strerror}") from error
         if fixed:
             raise busy(name, port) from error
-    return _bind(host, 0)
+    return _bind_free(host)
+
+
+def _bind_free(host: str) -> HeldSocket:
+    """A free port, bound by its number: one that the kernel chose for port 0 would be given up while it does not listen."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as scout:
+        scout.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        scout.bind((host, 0))
+        return _bind(host, scout.getsockname()[1])
 
 
 def busy(name: str, port: int) -> InUse:

@@ -1,0 +1,336 @@
+"""Histories of one process, replayed on the state machine with a clock that only moves when told."""
+
+from __future__ import annotations
+
+import signal
+from random import Random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from gridctl.supervisor.happenings import (
+    LIVING,
+    Action,
+    Drain,
+    Event,
+    Exited,
+    Kill,
+    Limits,
+    Listen,
+    Moved,
+    Pause,
+    Probed,
+    Refuse,
+    Signal,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    Start,
+    State,
+    Stop,
+    Tick,
+    Unpause,
+    describe_exit,
+)
+from gridctl.supervisor.lifecycle import Life, Watched
+
+LIMITS = Limits(start_s=30.0, stable_s=10.0, failed_starts=3, failed_probes=3)
+
+
+def life() -> Life:
+    return Life(limits=LIMITS, random=Random(1))
+
+
+def play(one: Life, *history: tuple[float, Event]) -> list[Action]:
+    """Replay (when, what); the actions of the last event."""
+    actions: list[Action] = []
+    for when, event in history:
+        actions = one.handle(event, when)
+    return actions
+
+
+def ready() -> Life:
+    one = life()
+    play(one, (0, Start()), (0.1, Spawned(7)), (0.2, Probed(True)))
+    assert one.state is State.READY
+    return one
+
+
+def test_a_start_listens_then_spawns_and_a_healthy_answer_makes_it_ready() -> None:
+    one = life()
+    assert one.handle(Start(), 0.0) == [Moved(State.STOPPED, State.STARTING, ""), Listen(True), Spawn()]
+    assert one.handle(Spawned(7), 0.1) == []
+    assert one.handle(Probed(True), 0.2) == [Moved(State.STARTING, State.READY, "")]
+
+
+def test_a_crash_waits_and_comes_back_and_is_counted() -> None:
+    one = ready()
+    assert play(one, (1, Exited(7, -9))) == [Moved(State.READY, State.BACKOFF, "killed by SIGKILL")]
+    assert one.deadline is not None
+    assert play(one, (one.deadline - 1e-6, Tick())) == []
+    actions = play(one, (one.deadline, Tick()))
+    assert actions[0] == Moved(State.BACKOFF, State.STARTING, "killed by SIGKILL")
+    assert Spawn() in actions
+    assert one.restarts == 1
+
+
+def test_waits_grow_while_it_crashes_soon_and_start_anew_after_stable_running() -> None:
+    one = ready()
+    waits, now = [], 1.0
+    for crash in range(4):
+        play(one, (now, Exited(7 + crash, 1)))
+        assert one.deadline is not None
+        waits.append(one.deadline - now)
+        now = one.deadline
+        play(one, (now, Tick()), (now, Spawned(8 + crash)), (now, Probed(True)))
+    for crash, wait in enumerate(waits):
+        whole = one.backoff.first_s * one.backoff.factor**crash
+        assert whole / 2 <= wait <= whole
+    play(one, (now + LIMITS.stable_s, Exited(11, 1)))
+    assert one.deadline is not None
+    assert one.deadline - (now + LIMITS.stable_s) <= one.backoff.first_s
+
+
+def test_what_never_comes_up_is_fatal_and_its_port_refuses() -> None:
+    one = life()
+    now = 0.0
+    play(one, (now, Start()))
+    actions: list[Action] = []
+    for attempt in range(LIMITS.failed_starts):
+        actions = play(one, (now, Spawned(attempt + 1)), (now, Exited(attempt + 1, 3)))
+        if one.deadline is not None:
+            now = one.deadline
+            play(one, (now, Tick()))
+    assert one.state is State.FATAL
+    assert "exit code 3" in one.reason
+    assert actions[-1] == Listen(False)
+    assert Spawn() in one.handle(Start(), now)
+
+
+def test_one_that_was_ready_between_crashes_never_becomes_fatal() -> None:
+    one = ready()
+    now = 1.0
+    for crash in range(20):
+        play(one, (now, Exited(7 + crash, 1)))
+        assert one.state is State.BACKOFF
+        now = one.deadline or now
+        play(one, (now, Tick()), (now, Spawned(8 + crash)), (now, Probed(True)))
+    assert one.restarts == 20
+
+
+def test_a_start_that_hangs_is_killed_and_says_what_its_health_said() -> None:
+    one = life()
+    play(one, (0, Start()), (0.1, Spawned(7)), (1, Probed(False, "health 503: starting")))
+    assert play(one, (LIMITS.start_s, Tick())) == [Signal(signal.SIGKILL)]
+    play(one, (LIMITS.start_s, Exited(7, -9)))
+    assert one.reason == "not healthy within 30 s (health 503: starting)"
+
+
+def test_a_stop_wakes_it_asks_it_then_kills_it() -> None:
+    one = ready()
+    actions = play(one, (1, Stop(timeout_s=5)))
+    assert actions == [Moved(State.READY, State.STOPPING, ""), Signal(signal.SIGCONT), Signal(signal.SIGTERM)]
+    assert play(one, (5.9, Tick())) == []
+    assert play(one, (6.0, Tick())) == [Signal(signal.SIGKILL)]
+    assert play(one, (6.1, Exited(7, -9))) == [Moved(State.STOPPING, State.STOPPED, ""), Listen(False)]
+
+
+def test_a_second_stop_without_patience_kills_at_once() -> None:
+    one = ready()
+    play(one, (1, Stop(timeout_s=60)), (2, Stop(timeout_s=0)))
+    assert play(one, (2, Tick())) == [Signal(signal.SIGKILL)]
+
+
+def test_a_restart_keeps_the_port_listening() -> None:
+    one = ready()
+    play(one, (1, Stop(5, again=True)))
+    actions = play(one, (1.5, Exited(7, 0)))
+    assert actions == [Moved(State.STOPPING, State.STARTING, ""), Listen(True), Spawn()]
+    assert one.restarts == 1
+
+
+def test_a_stop_while_it_is_being_spawned_waits_for_the_process_and_ends_it() -> None:
+    one = life()
+    assert Moved(State.STARTING, State.STOPPING, "") in play(one, (0, Start()), (0.1, Stop(5)))
+    assert play(one, (0.2, Spawned(7))) == [Signal(signal.SIGCONT), Signal(signal.SIGTERM)]
+    play(one, (0.3, Exited(7, 0)))
+    assert one.state is State.STOPPED
+
+
+def test_a_stop_while_a_spawn_fails_ends_stopped() -> None:
+    one = life()
+    play(one, (0, Start()), (0.1, Stop(5)), (0.2, SpawnFailed("no zygote")))
+    assert one.state is State.STOPPED
+
+
+def test_a_start_during_a_stop_brings_it_back() -> None:
+    one = ready()
+    play(one, (1, Stop(5)), (1.1, Start()))
+    assert Spawn() in play(one, (1.5, Exited(7, 0)))
+
+
+def test_draining_refuses_then_leaves_when_it_is_empty() -> None:
+    one = ready()
+    assert play(one, (1, Drain(60, Stop(5)))) == [Refuse(True), Moved(State.READY, State.DRAINING, "")]
+    assert play(one, (2, Probed(True, empty=False))) == []
+    assert play(one, (3, Probed(True, empty=True)))[0] == Moved(State.DRAINING, State.STOPPING, "")
+
+
+def test_draining_leaves_after_its_timeout() -> None:
+    one = ready()
+    play(one, (1, Drain(60, Stop(5))))
+    assert play(one, (60.9, Tick())) == []
+    assert play(one, (61, Tick()))[-1] == Signal(signal.SIGTERM)
+
+
+def test_a_start_while_it_drains_takes_sessions_again() -> None:
+    one = ready()
+    play(one, (1, Drain(60)))
+    assert play(one, (2, Start())) == [Refuse(False), Moved(State.DRAINING, State.READY, "")]
+
+
+def test_a_crash_while_it_drains_is_not_answered_by_a_restart_when_it_was_to_leave() -> None:
+    one = ready()
+    play(one, (1, Drain(60, Stop(5))), (2, Exited(7, -9)))
+    assert one.state is State.STOPPED
+
+
+def test_a_crash_while_it_drains_for_a_restart_restarts_it() -> None:
+    one = ready()
+    play(one, (1, Drain(60, Stop(5, again=True))), (2, Exited(7, -9)))
+    assert one.state is State.STARTING
+
+
+def test_pause_and_unpause() -> None:
+    one = ready()
+    assert play(one, (1, Pause())) == [Signal(signal.SIGSTOP), Moved(State.READY, State.PAUSED, "")]
+    assert play(one, (2, Probed(False, "timeout"))) == []
+    assert play(one, (3, Unpause())) == [Signal(signal.SIGCONT), Moved(State.PAUSED, State.READY, "")]
+
+
+def test_a_paused_one_is_woken_before_it_drains() -> None:
+    one = ready()
+    play(one, (1, Pause()))
+    assert play(one, (2, Drain(60)))[:2] == [Signal(signal.SIGCONT), Refuse(True)]
+
+
+def test_three_failed_probes_make_it_unhealthy_and_one_good_one_heals() -> None:
+    one = ready()
+    play(one, (1, Probed(False, "timeout")), (2, Probed(False, "timeout")))
+    assert one.state is State.READY
+    assert play(one, (3, Probed(False, "timeout"))) == [Moved(State.READY, State.UNHEALTHY, "timeout")]
+    assert play(one, (4, Probed(True))) == [Moved(State.UNHEALTHY, State.READY, "")]
+
+
+def test_a_kill_is_only_a_signal() -> None:
+    one = ready()
+    assert play(one, (1, Kill(9))) == [Signal(9)]
+    assert one.state is State.READY
+    assert play(life(), (0, Kill(9))) == []
+
+
+def test_the_exit_of_an_earlier_process_means_nothing() -> None:
+    assert play(ready(), (1, Exited(6, 1))) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(0, "exit code 0"), (2, "exit code 2"), (-9, "killed by SIGKILL"), (-99, "killed by signal 99")],
+)
+def test_exit_in_words(status: int, words: str) -> None:
+    assert describe_exit(status) == words
+
+
+def test_somebody_elses_service_is_only_watched() -> None:
+    one = Watched()
+    play(one, (0, Start()))
+    assert play(one, (1, Probed(True))) == [Moved(State.STARTING, State.READY, "")]
+    assert play(one, (2, Probed(False, "stale"))) == [Moved(State.READY, State.UNHEALTHY, "stale")]
+    assert play(one, (3, Kill(9)), (3, Pause())) == []
+    assert play(one, (4, Stop())) == [Moved(State.UNHEALTHY, State.STOPPED, "")]
+
+
+class AnyHistory(RuleBasedStateMachine):
+    """Whatever comes in whatever order: never two processes at once, and no state that lies about the process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.life = life()
+        self.now = 0.0
+        self.spawning = False
+        self.alive: int | None = None
+        self.listening = False
+        self.next_pid = 1
+
+    def happen(self, event: Event) -> None:
+        for action in self.life.handle(event, self.now):
+            if action == Spawn():
+                assert not self.spawning, "asked for a second process"
+                assert self.alive is None, "asked for a second process"
+                assert self.listening, "spawned behind a port that refuses"
+                self.spawning = True
+            if isinstance(action, Signal):
+                assert self.alive is not None, "a signal to nobody"
+            if isinstance(action, Listen):
+                self.listening = action.on
+
+    @rule(
+        event=st.sampled_from(
+            [
+                Start(),
+                Stop(5),
+                Stop(5, again=True),
+                Drain(3),
+                Drain(3, Stop(5, again=True)),
+                Kill(9),
+                Pause(),
+                Unpause(),
+            ]
+        )
+    )
+    def wish(self, event: Event) -> None:
+        self.happen(event)
+
+    @rule(ok=st.booleans(), empty=st.booleans())
+    def probe(self, ok: bool, empty: bool) -> None:
+        self.happen(Probed(ok, "why", empty))
+
+    @precondition(lambda self: self.spawning)
+    @rule(works=st.booleans())
+    def spawned(self, works: bool) -> None:
+        self.spawning = False
+        if works:
+            self.alive = self.next_pid
+            self.next_pid += 1
+            self.happen(Spawned(self.alive))
+        else:
+            self.happen(SpawnFailed("no memory"))
+
+    @precondition(lambda self: self.alive is not None)
+    @rule(status=st.sampled_from([0, 1, -9, -15]))
+    def exits(self, status: int) -> None:
+        assert self.alive is not None
+        pid, self.alive = self.alive, None
+        self.happen(Exited(pid, status))
+
+    @rule(passes=st.sampled_from([0.05, 1.0, 20.0]))
+    def tick(self, passes: float) -> None:
+        self.now += passes
+        self.happen(Tick())
+
+    @invariant()
+    def state_and_process_agree(self) -> None:
+        assert self.life.pid == self.alive
+        if self.life.state not in LIVING:
+            assert self.alive is None
+            assert not self.spawning
+        if self.life.state in {State.READY, State.UNHEALTHY, State.PAUSED, State.DRAINING}:
+            assert self.alive is not None
+        if self.life.state is State.BACKOFF:
+            assert self.life.deadline is not None
+
+
+TestAnyHistory = AnyHistory.TestCase
+TestAnyHistory.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
