@@ -1,0 +1,144 @@
+"""The open loop: against a real server, and against a client whose answers a test decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import aiohttp
+from aiohttp import web
+
+from gridctl.loadtest.arrivals import Arrival, Identity, Order
+from gridctl.loadtest.client import HttpClient, Outcome
+from gridctl.loadtest.engine import Engine
+from gridctl.loadtest.tally import Latencies, Tally
+from tests.gridctl.loadtest.server import accept, serving
+
+
+def orders(*times: float) -> Iterator[Order]:
+    return Identity("t", 1000).orders(Arrival(at_s) for at_s in times)
+
+
+class Held:
+    """A client whose every answer waits until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.sent: list[str] = []
+        self.all_sent = asyncio.Event()
+
+    async def send(self, order: Order) -> Outcome:
+        self.sent.append(order.request_id)
+        if len(self.sent) == 3:
+            self.all_sent.set()
+        await self.gate.wait()
+        return Outcome("accepted", substation="a", status=202)
+
+
+async def test_no_order_waits_for_an_answer() -> None:
+    client, tally = Held(), Tally()
+    running = asyncio.create_task(Engine(client, tally).run(orders(0, 0.01, 0.02)))
+    await asyncio.wait_for(client.all_sent.wait(), 5)
+    assert (tally.sent, tally.finished) == (3, 0)
+    client.gate.set()
+    await running
+    assert (tally.accepted, dict(tally.per_substation)) == (3, {"a": 3})
+
+
+async def test_a_stall_shows_in_the_latencies_of_all_who_waited() -> None:
+    """One of twenty requests each 10 ms stalls the server for half a second: half of all waited, not one in twenty."""
+    seen = 0
+
+    async def handler(request: web.Request) -> web.Response:
+        nonlocal seen
+        seen += 1
+        async with lock:
+            if seen == 5:
+                await asyncio.sleep(0.5)
+        return await accept(request)
+
+    lock = asyncio.Lock()
+    tally = Tally()
+    async with serving(handler) as url, aiohttp.ClientSession() as http:
+        await Engine(HttpClient(http, f"{url}/charge", 5), tally).run(orders(*(0.01 * k for k in range(50))))
+    assert tally.accepted == 50
+    median = tally.latencies.percentile_ms(50)
+    assert median is not None
+    assert median > 150
+    assert tally.latencies.max_ms is not None
+    assert tally.latencies.max_ms > 450
+
+
+async def test_a_late_load_tester_says_so_and_counts_from_the_intended_time() -> None:
+    now = 0.0
+
+    class Slow:
+        async def send(self, order: Order) -> Outcome:
+            nonlocal now
+            now += 1.0  # each order keeps the machine busy for a second
+            return Outcome("accepted", status=202)
+
+    tally = Tally()
+    await Engine(Slow(), tally, clock=lambda: now).run(orders(0, 0, 0))
+    assert tally.delays.max_ms == 2000
+    assert tally.latencies.max_ms == 3000
+
+
+async def test_an_interruption_ends_the_sending_and_waits_a_little() -> None:
+    client, tally = Held(), Tally()
+    engine = Engine(client, tally, grace_s=0.01)
+    running = asyncio.create_task(engine.run(orders(0, 0, 0, 3600)))
+    await asyncio.wait_for(client.all_sent.wait(), 5)
+    engine.interrupt()
+    await asyncio.wait_for(running, 5)
+    assert (tally.sent, tally.failed) == (3, 3)
+    assert list(tally.failures) == ["not answered when the run was interrupted"]
+    assert engine.interrupted
+
+
+async def test_an_interruption_while_answers_are_out_counts_those_that_come() -> None:
+    client, tally = Held(), Tally()
+    engine = Engine(client, tally, grace_s=5)
+    running = asyncio.create_task(engine.run(orders(0, 0, 0)))
+    await asyncio.wait_for(client.all_sent.wait(), 5)
+    engine.interrupt()
+    client.gate.set()
+    await asyncio.wait_for(running, 5)
+    assert (tally.accepted, tally.failed) == (3, 0)
+
+
+async def test_every_outcome_is_reported_with_its_order() -> None:
+    seen: list[tuple[str, str]] = []
+
+    async def handler(_request: web.Request) -> web.Response:
+        return web.json_response({"reason": "grid-full"}, status=503)
+
+    tally = Tally()
+    async with serving(handler) as url, aiohttp.ClientSession() as http:
+        client = HttpClient(http, f"{url}/charge", 5)
+        await Engine(client, tally, lambda order, outcome: seen.append((order.request_id, outcome.kind))).run(orders(0))
+    assert seen == [("lt-t-0", "refused")]
+    assert dict(tally.refused_reasons) == {"grid-full": 1}
+
+
+async def test_a_broken_connection_has_no_latency_and_a_timeout_has_one() -> None:
+    tally = Tally()
+    tally.note(Outcome("failed", "connection refused"), 0.5)
+    assert tally.latencies.max_ms is None
+    tally.note(Outcome("failed", "no answer", timed_out=True), 0.5)
+    assert tally.latencies.max_ms == 500
+
+
+def test_percentiles_never_exceed_the_maximum() -> None:
+    latencies = Latencies()
+    assert latencies.percentile_ms(50) is None
+    for ms in range(1, 1001):
+        latencies.add(ms / 1000)
+    assert latencies.percentile_ms(99.9) is not None
+    assert latencies.percentile_ms(100) == latencies.max_ms == 1000
+    median = latencies.percentile_ms(50)
+    assert median is not None
+    assert abs(median - 500) < 1
+    latencies.add(-1)
+    latencies.add(1e9)
+    assert latencies.max_ms == 3_600_000
