@@ -8,6 +8,7 @@ ends of what was sent.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -66,6 +67,7 @@ class Account:
         self._past_epochs: deque[int] = deque(maxlen=_MOST_PAST_EPOCHS)
         self._strikes = 0
         self._suspect_until_s = 0.0
+        self._suspected_at_s = -math.inf
 
     @property
     def admits(self) -> bool:
@@ -135,6 +137,7 @@ class Account:
         if known is not None and restarted:
             self._past_epochs.append(known.epoch)
             self._forget_all()
+            self.trust()
         if known is None or restarted or report.seq > known.seq:
             self._take(report, now_s)
         elif report.seq < known.seq:
@@ -159,8 +162,14 @@ class Account:
         self.missed_polls += 1
         self._rank()
 
-    def suspect(self, now_s: float) -> None:
-        """It did not answer, or contradicted itself: for a growing, capped time it is asked last."""
+    def suspect(self, asked_at_s: float, now_s: float) -> None:
+        """It did not answer, or contradicted itself: for a growing, capped time it is asked last.
+
+        Many that were `asked_at_s` before the last such failure are one failure.
+        """
+        if asked_at_s < self._suspected_at_s:
+            return
+        self._suspected_at_s = now_s
         lasting_s = min(SUSPICION_CAP_S, SUSPICION_S * 2 ** min(self._strikes, 10))
         self._strikes += 1
         self._suspect_until_s = now_s + lasting_s
@@ -172,14 +181,13 @@ class Account:
         self._suspect_until_s = 0.0
         self._rank()
 
-    def is_certainly_full(self, power_w: int, now_s: float) -> bool:
-        """Whether asking for `power_w` is useless (it just reported full) or harmful (only this ledger limits it)."""
-        if self.node.fits(power_w):
-            return False
+    def is_certainly_full(self, power_w: int, least_w: int, now_s: float) -> bool:
+        """Whether asking is useless (it just reported that not even `least_w` fits) or, as nobody but this ledger limits
+        it and `power_w` does not fit by estimate, harmful."""
         if not self.admits:
-            return True
+            return not self.node.fits(power_w)
         young = self.heard_at_s is not None and now_s - self.heard_at_s <= CERTAIN_S
-        return young and not self._fits(power_w, self._sessions, self._load_w)
+        return young and not self._fits(least_w, self._sessions, self._load_w)
 
     def can_ever_fit(self, power_w: int) -> bool:
         """Whether it would take `power_w` when empty."""

@@ -64,8 +64,8 @@ class Ledger:
                 known.redeclare(target)
         return new, gone
 
-    def candidates(self, power_w: int, now_s: float, tried: Collection[str] = ()) -> list[Node]:
-        """Who may be asked now for `power_w` watts, in no order of merit.
+    def candidates(self, power_w: int, least_w: int, now_s: float, tried: Collection[str] = ()) -> list[Node]:
+        """Who may be asked now for about `power_w` watts, certainly `least_w`; in no order of merit.
 
         All but the `tried` ones, those that drain or are certainly full, and failing ones that are being probed already.
         """
@@ -74,7 +74,7 @@ class Ledger:
             account.advance(now_s)
             if name in tried or account.draining or (account.node.rank == SUSPECT and account.pending):
                 continue
-            if account.can_ever_fit(power_w) and not account.is_certainly_full(power_w, now_s):
+            if account.can_ever_fit(least_w) and not account.is_certainly_full(power_w, least_w, now_s):
                 nodes.append(account.node)
         return nodes
 
@@ -82,9 +82,10 @@ class Ledger:
         """Whether any substation would take `power_w` when empty."""
         return any(account.can_ever_fit(power_w) for account in self)
 
-    def fits_at_s(self, power_w: int, now_s: float) -> float | None:
-        """The earliest instant at which `power_w` fits somewhere, by planned ends; None where they do not tell."""
-        instants = (account.fits_at_s(power_w, now_s) for account in self if not account.draining)
+    def fits_at_s(self, power_w: int, now_s: float, but: Collection[str] = ()) -> float | None:
+        """The earliest instant at which `power_w` fits at any that does not drain, `but` these; None where none tells."""
+        asked = (account for name, account in self._accounts.items() if name not in but and not account.draining)
+        instants = (account.fits_at_s(power_w, now_s) for account in asked)
         return min((instant for instant in instants if instant is not None), default=None)
 
     def next_end_s(self) -> float | None:

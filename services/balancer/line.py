@@ -75,8 +75,8 @@ class Line(Protocol):
         """Its metrics page; Silent where there is none."""
         ...
 
-    async def sessions(self, target: Target, timeout_s: float) -> list[dict[str, Any]]:
-        """Its running sessions, as records; Silent where they cannot be had."""
+    async def sessions(self, target: Target, timeout_s: float) -> dict[str, Any]:
+        """Its running sessions: `{"epoch", "now_s", "sessions": […]}`; Silent where they cannot be had."""
         ...
 
     async def session(self, target: Target, request_id: str, timeout_s: float) -> dict[str, Any] | None:
@@ -137,13 +137,9 @@ class HttpLine:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Silent(_said(error)) from error
 
-    async def sessions(self, target: Target, timeout_s: float) -> list[dict[str, Any]]:
+    async def sessions(self, target: Target, timeout_s: float) -> dict[str, Any]:
         """See `Line.sessions`."""
-        document = await self._get(target, f"{target.url}/sessions", timeout_s)
-        found = document.get("sessions") if document else None
-        if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
-            raise Silent(f"{target.url}/sessions holds no list of sessions")
-        return found
+        return await self._get(target, f"{target.url}/sessions", timeout_s) or {}
 
     async def session(self, target: Target, request_id: str, timeout_s: float) -> dict[str, Any] | None:
         """See `Line.session`."""

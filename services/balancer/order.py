@@ -13,20 +13,23 @@ from services.substation.session import length_s, watts
 class Order:
     """A request that is to be placed by `deadline_s` (wall seconds, monotonic).
 
-    `power_w` and `length_s` (grid seconds) are estimates where the request leaves them to the substation.
+    `power_w` and `length_s` (grid seconds) are estimates where the request leaves them to the substation; `least_w` is
+    what it draws for certain.
     """
 
     request: ChargeRequest
     request_id: str
     deadline_s: float
     power_w: int
+    least_w: int
     length_s: float
 
     @staticmethod
     def of(request: ChargeRequest, request_id: str, deadline_s: float, power_kw: float, session_s: float) -> Order:
         """The order for `request`; `power_kw` and `session_s` are what substations take where a request says nothing."""
         power_w = watts(request.power_kw if request.power_kw is not None else power_kw)
-        return Order(request, request_id, deadline_s, power_w, length_s(request, power_w, session_s))
+        least_w = 1 if request.power_kw is None else power_w
+        return Order(request, request_id, deadline_s, power_w, least_w, length_s(request, power_w, session_s))
 
     def body(self, attempt: int | None) -> bytes:
         """The JSON for a substation; an external one (`attempt` None) is told only what the client told us."""

@@ -46,7 +46,9 @@ def test_a_file_holds_own_and_external_substations(tmp_path: Path) -> None:
     assert other.metrics_url == "http://127.0.0.1:7601/api/metrics"
 
 
-@pytest.mark.parametrize("document", [{}, 3, [3], [{"targets": []}], [group("x:1")], [group("x:99999", substation_id="a")]])
+@pytest.mark.parametrize(
+    "document", [{}, 3, [3], [{"targets": []}], [group("x:1")], [group("x:99999", substation_id="a")]]
+)
 def test_a_file_that_is_not_file_sd_is_an_error(tmp_path: Path, document: Any) -> None:
     path = written(tmp_path / "targets.json", document)
     try:
@@ -63,7 +65,9 @@ def test_a_half_written_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_list_names_what_it_does_not_name() -> None:
-    assert from_list(["127.0.0.1:9001", "b=127.0.0.1:9002", "c=http://127.0.0.1:7601/x#load", "https://h:1/y?z=1#g"][:3]) == (
+    assert from_list(
+        ["127.0.0.1:9001", "b=127.0.0.1:9002", "c=http://127.0.0.1:7601/x#load", "https://h:1/y?z=1#g"][:3]
+    ) == (
         Target("substation1", "http://127.0.0.1:9001"),
         Target("b", "http://127.0.0.1:9002"),
         Target("c", "http://127.0.0.1:7601/x", external=True, load_metric="load"),

@@ -1,0 +1,138 @@
+"""What a request is answered: the same answer for the same request, one session an EV. Must not know HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from config.messages import ChargeRequest
+from config.problems import Problem
+from config.settings import BalancerSettings
+from services.balancer import refusals
+from services.balancer.book import Entry
+from services.balancer.line import Silent
+from services.balancer.order import Order
+from services.balancer.placement import Placer
+
+#: More requests than this are not placed at a time.
+MOST_IN_FLIGHT = 10_000
+#: An EV's other session is asked for no longer than this (wall seconds).
+CHECK_TIMEOUT_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+Outcome = Entry | Problem
+
+
+class Dispatch:
+    """Answers requests through `placer`, once `ready` is set."""
+
+    def __init__(self, settings: BalancerSettings, placer: Placer, ready: asyncio.Event) -> None:
+        self._settings = settings
+        self._placer = placer
+        self._book = placer.book
+        self._now_s: Callable[[], float] = placer.now_s
+        self._ready = ready
+        self._requests: dict[str, asyncio.Future[Outcome]] = {}
+        self._evs: dict[str, asyncio.Future[Outcome]] = {}
+
+    async def answer(self, request: ChargeRequest, deadline_s: float) -> dict[str, Any] | Problem:
+        """The body of the 202, or why there is none; by `deadline_s` (wall seconds, monotonic)."""
+        if not self._ready.is_set() and not await self._within(deadline_s, self._ready.wait()):
+            return refusals.starting()
+        request_id = request.request_id or uuid.uuid4().hex
+        outcome = await self._outcome(request, request_id, deadline_s)
+        if isinstance(outcome, Problem):
+            extra = {"request_id": request_id, "ev_id": request.ev_id, "reason": outcome.reason}
+            _log.info("refused", extra=extra)
+            return outcome
+        lasting_s = max(0.0, outcome.ends_at_s - self._now_s()) * self._settings.time_scale
+        return {
+            "response": {"status": "charging started", "vehicle_id": outcome.ev_id},
+            "routed_to": outcome.substation,
+            "request_id": outcome.request_id,
+            "ends_in_s": round(lasting_s, 3),
+        }
+
+    async def _outcome(self, request: ChargeRequest, request_id: str, deadline_s: float) -> Outcome:
+        # after every await all is looked at anew; between the last look and the reservation in _place there is none
+        while True:
+            known = self._known(request, request_id)
+            if known is not None:
+                return known
+            same = self._requests.get(request_id)
+            other = self._evs.get(request.ev_id)
+            charging = self._book.charging(request.ev_id, self._now_s())
+            if same is not None:
+                return await self._join(same, request, deadline_s)
+            if other is not None:
+                if not await self._within(deadline_s, asyncio.shield(other)):
+                    return refusals.out_of_time()
+            elif charging is None:
+                return await self._place(request, request_id, deadline_s)
+            elif not await self._is_over(charging, deadline_s):
+                ends_in_s = round(charging.ends_at_s - self._now_s(), 3)
+                return refusals.ev_is_charging(request.ev_id, charging.request_id, ends_in_s)
+
+    async def _join(self, running: asyncio.Future[Outcome], request: ChargeRequest, deadline_s: float) -> Outcome:
+        if not await self._within(deadline_s, asyncio.shield(running)):
+            return refusals.out_of_time()
+        outcome = running.result()
+        if isinstance(outcome, Entry) and outcome.ev_id != request.ev_id:
+            return refusals.request_id_taken()
+        return outcome
+
+    def _known(self, request: ChargeRequest, request_id: str) -> Outcome | None:
+        entry = self._book.find(request_id, self._now_s())
+        if entry is None:
+            return None
+        return entry if entry.ev_id == request.ev_id else refusals.request_id_taken()
+
+    async def _is_over(self, entry: Entry, deadline_s: float) -> bool:
+        """Whether a session that should still charge does not; its substation is asked, as it may have ended early."""
+        account = self._placer.ledger.get(entry.substation)
+        timeout_s = min(CHECK_TIMEOUT_S, (deadline_s - self._now_s()) / 2)
+        if account is None or account.target.external or timeout_s <= 0:
+            return entry.ends_at_s <= self._now_s()
+        try:
+            record = await self._placer.line.session(account.target, entry.request_id, timeout_s)
+        except Silent:
+            return False
+        if record is not None and record.get("state") == "charging":
+            return False
+        self._book.drop(entry)
+        return True
+
+    async def _place(self, request: ChargeRequest, request_id: str, deadline_s: float) -> Outcome:
+        if len(self._requests) >= MOST_IN_FLIGHT:
+            return refusals.busy()
+        running: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._requests[request_id] = self._evs[request.ev_id] = running
+        outcome: Outcome = refusals.out_of_time()
+        try:
+            settings = self._settings
+            order = Order.of(request, request_id, deadline_s, settings.power_kw, settings.session_s)
+            outcome = await self._placer.place(order)
+            if isinstance(outcome, Entry):
+                self.remember(outcome)
+            return outcome
+        finally:
+            del self._requests[request_id], self._evs[request.ev_id]
+            running.set_result(outcome)
+
+    def remember(self, entry: Entry) -> None:
+        """Takes `entry` into the book; a session that it shows to be one too many is revoked."""
+        extra = self._book.add(entry)
+        if extra is not None:
+            self._placer.revocations.add(extra.substation, extra.request_id, extra.attempt)
+            _log.warning("found twice", extra={"request_id": extra.request_id, "revoked_at": extra.substation})
+
+    async def _within(self, deadline_s: float, awaited: Any) -> bool:
+        try:
+            await asyncio.wait_for(awaited, max(0.0, deadline_s - self._now_s()))
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,73 @@
+"""What a balancer answers when it places nothing, as problems. Must not know how it tried."""
+
+from __future__ import annotations
+
+from config.problems import FieldFault, Problem
+
+#: When to ask again where no planned end tells (wall seconds).
+UNKNOWN_RETRY_S = 1.0
+
+
+def grid_full(retry_after_s: float | None, earliest_end_in_s: float | None) -> Problem:
+    """503: every substation that can be asked has no room. Both times are wall seconds from now, None where unknown.
+
+    `retry_after_s` is when this request fits if nobody else comes, `earliest_end_in_s` the earliest planned end.
+    """
+    return Problem(
+        503,
+        "every substation is full",
+        "grid-full",
+        retry_after_s=UNKNOWN_RETRY_S if retry_after_s is None else max(0.0, retry_after_s),
+        extra={"earliest_end_in_s": earliest_end_in_s},
+    )
+
+
+def no_substations() -> Problem:
+    """503: none is discovered."""
+    detail = "no substation is known; the targets file, or SUBSTATIONS, names none"
+    return Problem(503, detail, "no-substations", retry_after_s=UNKNOWN_RETRY_S)
+
+
+def unreachable(tried: int) -> Problem:
+    """503: nobody could be connected to, or answers that can be used."""
+    detail = f"no substation can be reached or takes sessions ({tried} asked now)"
+    return Problem(503, detail, "substations-unreachable", retry_after_s=UNKNOWN_RETRY_S)
+
+
+def all_draining() -> Problem:
+    """503: those that are known take no new sessions."""
+    return Problem(503, "all substations are draining", "draining", retry_after_s=UNKNOWN_RETRY_S)
+
+
+def starting() -> Problem:
+    """503: not every substation was heard yet since this balancer started."""
+    detail = "the balancer is starting, it has not heard every substation yet"
+    return Problem(503, detail, "starting", retry_after_s=UNKNOWN_RETRY_S)
+
+
+def out_of_time() -> Problem:
+    """504: those that were asked did not answer within the time that the request may take."""
+    return Problem(504, "no substation answered in time", "timeout", retry_after_s=UNKNOWN_RETRY_S)
+
+
+def over_capacity() -> Problem:
+    """422: no substation would have room for this, even when empty."""
+    fault = FieldFault("power_kw", "is more than the whole capacity of every substation")
+    return Problem(422, "no substation can ever take this", "over-capacity", (fault,))
+
+
+def ev_is_charging(ev_id: str, request_id: str, ends_in_s: float) -> Problem:
+    """409: this EV charges under another request, for `ends_in_s` more wall seconds by plan."""
+    detail = f"EV {ev_id} is charging already, under another request"
+    return Problem(409, detail, "ev-is-charging", extra={"charging_request_id": request_id, "ends_in_s": ends_in_s})
+
+
+def request_id_taken() -> Problem:
+    """409: this request_id belongs to another EV."""
+    return Problem(409, "this request_id belongs to another EV's request", "request-id-taken")
+
+
+def busy() -> Problem:
+    """503: more requests are being placed than this balancer holds."""
+    detail = "the balancer places too many requests at a time"
+    return Problem(503, detail, "busy", retry_after_s=UNKNOWN_RETRY_S)

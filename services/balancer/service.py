@@ -1,0 +1,166 @@
+"""The load balancer over HTTP: `POST /route`, `GET /status`. Must not know who launched it or who asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from random import Random
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from config.errors import Invalid
+from config.messages import ChargeRequest
+from config.names import BALANCER
+from config.problems import Problem
+from config.settings import BalancerSettings
+from monitoring.metrics import BalancerMetrics
+from services.balancer import status
+from services.balancer.account import Account
+from services.balancer.book import Book, Entry
+from services.balancer.dispatch import Dispatch
+from services.balancer.ledger import Ledger
+from services.balancer.line import HttpLine, Line
+from services.balancer.placement import Placer
+from services.balancer.revocations import Revocations
+from services.balancer.watch import Watch
+from services.clock import Clock
+from services.deadline import time_left_s
+from services.http import read_messages
+from services.problem import json_response, problem_response
+from services.routing.policies import POLICIES
+from services.service import Health
+from services.substation.session import watts
+
+#: What `balancer_requests_total{outcome}` and /health count an answer as; any other status is `failed`.
+_OUTCOMES = {202: "accepted", 409: "conflict", 422: "invalid"}
+
+Answer = dict[str, Any] | Problem
+
+
+class BalancerService:
+    """One balancer; see services.service.Service. `line` is the way to substations, where tests may put a fake."""
+
+    role = BALANCER
+
+    def __init__(self, settings: BalancerSettings, clock: Clock, random: Random, line: Line | None = None) -> None:
+        self.name = settings.name
+        self.registry = CollectorRegistry()
+        self.stop_timeout_s = settings.request_timeout_s
+        self.ledger = Ledger(watts(settings.power_kw), settings.time_scale)
+        self._settings = settings
+        self._now_s = clock.monotonic_s
+        self._http_line = HttpLine()
+        self._line = line or self._http_line
+        self._metrics = BalancerMetrics(self.registry)
+        self._outcomes: Counter[str] = Counter()
+        self._revocations = Revocations(self._line, self._target)
+        self._placer = Placer(
+            self.ledger,
+            self._line,
+            _policy(settings.policy),
+            Book(),
+            self._revocations,
+            self._metrics,
+            random,
+            settings.time_scale,
+            self._now_s,
+        )
+        self._watch = Watch(settings, self.ledger, self._line, self, random, self._now_s)
+        self._dispatch = Dispatch(settings, self._placer, self._watch.ready)
+        self._metrics.grid_loading_percentage.set_function(lambda: 100 * self.ledger.totals(self._now_s()).load)
+        self._metrics.grid_health.set_function(lambda: status.HEALTH[status.health(self.ledger, self._now_s())])
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """`/route` and `/status`."""
+        return [web.post("/route", self._route), web.get("/status", self._status)]
+
+    def headers(self) -> Mapping[str, str]:
+        """None of its own."""
+        return {}
+
+    def health(self) -> Health:
+        """`starting` until every substation was heard or has timed out."""
+        totals = {f"{outcome}_total": self._outcomes[outcome] for outcome in ("accepted", "refused", "failed")}
+        return Health("ok" if self._watch.ready.is_set() else "starting", totals)
+
+    def command(self, order: Mapping[str, Any]) -> None:
+        """Knows no verb."""
+
+    async def start(self) -> None:
+        """Opens connections and begins to watch; Invalid where the static list of substations is wrong."""
+        await self._http_line.start()
+        await self._watch.start()
+
+    async def stop(self) -> None:
+        """Ends polls, revocations and connections."""
+        await self._watch.stop()
+        await self._revocations.stop()
+        await self._http_line.stop()
+
+    def found(self, entry: Entry) -> None:
+        """See `Listener.found`."""
+        self._dispatch.remember(entry)
+
+    def restarted(self, substation: str, epoch: int) -> None:
+        """See `Listener.restarted`."""
+        self._placer.book.drop_lost(substation, epoch)
+
+    def changed(self, new: Sequence[Account], gone: Sequence[Account]) -> None:
+        """See `Listener.changed`: a substation's series come and go with it."""
+        for account in gone:
+            self._metrics.forget(account.target.name)
+        for account in new:
+            name = account.target.name
+            self._metrics.load_percentage.labels(name).set_function(partial(status.load_pct, account, self._now_s))
+            self._metrics.report_age_s.labels(name).set_function(partial(status.age_s, account, self._now_s))
+
+    def _target(self, name: str) -> Any:
+        account = self.ledger.get(name)
+        return None if account is None else account.target
+
+    async def _route(self, request: web.Request) -> web.Response:
+        deadline_s = self._now_s() + time_left_s(request.headers, self._settings.request_timeout_s)
+        batch = await read_messages(request, ChargeRequest)
+        if batch.is_array:
+            answers = await asyncio.gather(*(self._answer(item, deadline_s) for item in batch.items))
+            return json_response([_element(answer) for answer in answers])
+        answer = await self._answer(batch.items[0], deadline_s)
+        return problem_response(answer) if isinstance(answer, Problem) else json_response(answer, 202)
+
+    async def _answer(self, item: ChargeRequest | Problem, deadline_s: float) -> Answer:
+        answer = item if isinstance(item, Problem) else await self._dispatch.answer(item, deadline_s)
+        outcome = _outcome(answer)
+        self._outcomes[outcome] += 1
+        self._metrics.requests.labels(outcome).inc()
+        return answer
+
+    async def _status(self, _: web.Request) -> web.Response:
+        return json_response(status.document(self.ledger, self._now_s()))
+
+
+def _policy(name: str) -> Any:
+    make = POLICIES.get(name)
+    if make is None:
+        raise Invalid(f"no policy is called {name!r}; there are {', '.join(POLICIES)}")
+    return make()
+
+
+def _outcome(answer: Answer) -> str:
+    if not isinstance(answer, Problem):
+        return "accepted"
+    return "refused" if answer.reason == "grid-full" else _OUTCOMES.get(answer.status, "failed")
+
+
+def _element(answer: Answer) -> dict[str, Any]:
+    if isinstance(answer, Problem):
+        return {"status_code": answer.status, **answer.body()}
+    return {"status_code": 202, **answer}
+
+
+def create(settings: BalancerSettings, clock: Clock, random: Random) -> BalancerService:
+    """The service of role `balancer`; Invalid for an unknown policy."""
+    return BalancerService(settings, clock, random)

@@ -1,0 +1,194 @@
+"""Keeps the ledger true: finds substations, polls their metrics, collects their sessions. Must not know requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol
+
+from config.settings import BalancerSettings
+from services.balancer.account import Account
+from services.balancer.book import Entry
+from services.balancer.gauge import Unreadable, read_gauge
+from services.balancer.ledger import Ledger
+from services.balancer.line import Line, Silent
+from services.balancer.targets import Target, from_file, from_list
+
+#: The targets file is looked at this often, and a substation that missed a poll is polled again after this at most
+#: (wall seconds).
+LOOK_S = 0.2
+MISSED_RETRY_S = 1.0
+#: Where the targets file is not there at the start, it is waited for this long (wall seconds).
+FILE_WAIT_S = 2.0
+#: A poll takes no longer than the poll interval, within these bounds; the list of sessions no longer than the last one.
+SHORTEST_POLL_S = 1.0
+LONGEST_POLL_S = 2.0
+SESSIONS_TIMEOUT_S = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Listener(Protocol):
+    """Who is told what the watch sees."""
+
+    def found(self, entry: Entry) -> None:
+        """A substation has this session running."""
+
+    def restarted(self, substation: str, epoch: int) -> None:
+        """A substation reports as `epoch` for the first time: sessions of former epochs are lost unless found again."""
+
+    def changed(self, new: Sequence[Account], gone: Sequence[Account]) -> None:
+        """Substations came and left."""
+
+
+class Watch:
+    """The polls of one balancer; `ready` is set once each substation was heard or has timed out."""
+
+    def __init__(
+        self,
+        settings: BalancerSettings,
+        ledger: Ledger,
+        line: Line,
+        listener: Listener,
+        rng: Random,
+        now_s: Callable[[], float],
+    ) -> None:
+        self.ready = asyncio.Event()
+        self._settings = settings
+        self._ledger = ledger
+        self._line = line
+        self._listener = listener
+        self._rng = rng
+        self._now_s = now_s
+        self._file = None if settings.targets_file is None else Path(settings.targets_file)
+        self._looked = self._file is None
+        self._mark: tuple[int, int, int] | None = None
+        self._tasks: dict[Account, asyncio.Task[None]] = {}
+        self._unheard: set[Account] = set()
+        self._looking: asyncio.Task[None] | None = None
+        interval_s = settings.poll_interval_s
+        self._timeout_s = min(LONGEST_POLL_S, max(SHORTEST_POLL_S, interval_s))
+
+    async def start(self) -> None:
+        """Begins to look for substations and to poll them; Invalid where the static list is wrong."""
+        self._set(from_list(self._settings.substations))
+        self._settle()
+        self._looking = asyncio.ensure_future(self._look())
+
+    async def stop(self) -> None:
+        """Ends all polls."""
+        tasks = [*self._tasks.values(), *([self._looking] if self._looking else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look(self) -> None:
+        waited_until_s = self._now_s() + FILE_WAIT_S
+        while self._file is not None:
+            self._read(self._file)
+            self._looked = self._looked or self._mark is not None or self._now_s() >= waited_until_s
+            self._settle()
+            await asyncio.sleep(LOOK_S)
+
+    def _read(self, file: Path) -> None:
+        """Takes the targets file where it changed; one that cannot be read leaves all as it is."""
+        try:
+            seen = file.stat()
+            mark = (seen.st_mtime_ns, seen.st_ino, seen.st_size)
+            if mark == self._mark:
+                return
+            targets = from_file(file)
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            _log.warning("targets file is not usable", extra={"file": str(file), "detail": str(error)[:200]})
+        else:
+            self._set((*from_list(self._settings.substations), *targets))
+        self._mark = mark
+
+    def _set(self, targets: tuple[Target, ...]) -> None:
+        new, gone = self._ledger.update(targets)
+        for account in gone:
+            self._tasks.pop(account).cancel()
+            self._unheard.discard(account)
+        self._listener.changed(new, gone)
+        for account in new:
+            self._unheard.add(account)
+            self._tasks[account] = asyncio.ensure_future(self._follow(account))
+            self._tasks[account].add_done_callback(_say_why)
+        if new or gone:
+            names = {"came": [a.target.name for a in new], "left": [a.target.name for a in gone]}
+            _log.info("substations changed", extra=names)
+
+    def _settle(self) -> None:
+        if self._looked and not self._unheard:
+            self.ready.set()
+
+    async def _follow(self, account: Account) -> None:
+        """Polls `account` at once, then at its own phase of the interval, so that polls are spread in time."""
+        collected: int | None = None
+        interval_s = self._settings.poll_interval_s
+        wait_s = interval_s * self._rng.random()
+        while True:
+            heard = await self._poll(account)
+            epoch = account.report.epoch if account.report else None
+            if heard and epoch != collected and await self._collect(account):
+                collected = epoch
+            self._unheard.discard(account)
+            self._settle()
+            await asyncio.sleep(wait_s if heard else min(interval_s, MISSED_RETRY_S))
+            wait_s = interval_s
+
+    async def _poll(self, account: Account) -> bool:
+        asked_at_s = self._now_s()
+        target = account.target
+        try:
+            page = await self._line.page(target, self._timeout_s)
+            if page.report is None:
+                account.fold_gauge(read_gauge(page.text, target.load_metric), asked_at_s, self._now_s())
+            elif account.fold(page.report, asked_at_s, self._now_s()):
+                self._listener.restarted(target.name, page.report.epoch)
+        except (Silent, Unreadable) as error:
+            if not account.missed_polls:
+                _log.warning("not heard", extra={"substation": target.name, "detail": str(error)[:200]})
+            account.miss_poll()
+            return False
+        return True
+
+    async def _collect(self, account: Account) -> bool:
+        """Takes what `account` has running into the book; whether it could be asked."""
+        asked_at_s = self._now_s()
+        try:
+            document = await self._line.sessions(account.target, SESSIONS_TIMEOUT_S)
+        except Silent as error:
+            _log.warning("sessions not heard", extra={"substation": account.target.name, "detail": str(error)[:200]})
+            return False
+        for entry in entries(document, account.target.name, asked_at_s):
+            self._listener.found(entry)
+        return True
+
+
+def entries(document: Mapping[str, Any], substation: str, now_s: float) -> list[Entry]:
+    """The running sessions in an answer to `GET /sessions`, as entries; records that are none are left out."""
+    unix_s, epoch, records = (document.get(key) for key in ("now_s", "epoch", "sessions"))
+    if not isinstance(unix_s, int | float) or not isinstance(records, list):
+        return []
+    found = []
+    for record in records:
+        if not isinstance(record, dict) or record.get("state", "charging") != "charging":
+            continue
+        request_id, ev_id, attempt, ends_s = (record.get(key) for key in ("request_id", "ev_id", "attempt", "ends_s"))
+        named = isinstance(request_id, str) and isinstance(ev_id, str)
+        if named and isinstance(attempt, int) and isinstance(ends_s, int | float):
+            ends_at_s = now_s + ends_s - unix_s
+            found.append(Entry(str(request_id), str(ev_id), substation, attempt, ends_at_s, epoch))
+    return found
+
+
+def _say_why(task: asyncio.Task[None]) -> None:
+    """A poll must never end by itself: where it does, its log line says why."""
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("stopped polling", exc_info=task.exception())
