@@ -93,8 +93,7 @@ def _declared_name(file: Path) -> str | None:
         return None
     if root is None or not isinstance(root.value, list):
         return None
-    for pair in root.value:
-        key, value = pair if isinstance(pair, tuple) else (pair, pair)
+    for key, value in (pair for pair in root.value if isinstance(pair, tuple)):
         legal = value.tag == "tag:yaml.org,2002:str" and isinstance(value.value, str) and is_name(value.value)
         if key.value == "name" and legal:
             return str(value.value)

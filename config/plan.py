@@ -5,7 +5,7 @@ Must not know which ports are free, what runs already, or how anything is starte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,13 +48,13 @@ def expand(topology: Topology, targets_file: str = "targets.json") -> tuple[Proc
     return (*substations, _balancer(topology, targets_file), _request_service(topology))
 
 
-def _free_numbers(topology: Topology) -> Iterable[int]:
+def _free_numbers(topology: Topology) -> Iterator[int]:
     taken = {entry.port for entry in topology.substations} | {loopback_port(it.url) for it in topology.substations}
     taken |= {topology.request_service.port or REQUEST_PORT, topology.balancer.port or BALANCER_PORT}
-    return iter([port for port in range(FIRST_SUBSTATION_PORT, 65536) if port not in taken])
+    return (port for port in range(FIRST_SUBSTATION_PORT, 65536) if port not in taken)
 
 
-def _substation(topology: Topology, entry: Substation, ports: Iterable[int]) -> ProcessSpec:
+def _substation(topology: Topology, entry: Substation, ports: Iterator[int]) -> ProcessSpec:
     if entry.url is not None:
         return _external(entry, entry.url)
     defaults = topology.defaults
@@ -66,7 +66,7 @@ def _substation(topology: Topology, entry: Substation, ports: Iterable[int]) -> 
         power_kw=entry.power_kw or defaults.power_kw,
         time_scale=topology.time_scale,
     )
-    port = entry.port or next(iter(ports))
+    port = entry.port or next(ports)
     return ProcessSpec(entry.name, SUBSTATION, LOOPBACK, port, entry.port is not None, settings)
 
 

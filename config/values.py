@@ -18,8 +18,8 @@ from config.document import MAX_DEPTH, broken
 from config.errors import Fault
 from config.rules import Path, key_of
 
-#: Ten thousand substations with every key are 170,000 values; more than this only an alias bomb unfolds to.
-MAX_VALUES = 500_000
+#: Ten thousand substations with every key are 90,000 values; more than this only an alias bomb unfolds to.
+MAX_VALUES = 200_000
 #: A whole number longer than this is beyond every limit; Python refuses to read thousands of digits.
 MAX_DIGITS = 40
 

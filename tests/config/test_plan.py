@@ -1,0 +1,178 @@
+"""The one expansion from topology to processes, and what must happen to get from one to another."""
+
+import dataclasses
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, SUBSTATION
+from config.plan import Change, ProcessSpec, changes, expand
+from config.settings import BalancerSettings, ChargeRequestSettings, SubstationSettings
+from config.topology import Topology
+
+names = st.lists(st.sampled_from([*"abcdefgh", "substation1", "substation2"]), unique=True, max_size=6)
+ports = st.lists(st.integers(9000, 9012), unique=True, min_size=8, max_size=8)
+maybe = st.booleans()
+
+
+@st.composite
+def topologies(draw: st.DrawFn) -> Topology:
+    """Legal topologies with ports set here and there, close to where the defaults lie, and external substations."""
+    numbers = iter(draw(ports))
+    listed: list[dict[str, Any]] = []
+    for name in draw(names):
+        if draw(maybe):
+            limits = {"max_sessions": draw(st.none() | st.integers(1, 99))}
+            listed.append({"name": name, "url": f"http://127.0.0.1:{next(numbers)}", **limits})
+        else:
+            port = next(numbers) if draw(maybe) else None
+            own = {"max_sessions": draw(st.none() | st.integers(1, 99)), "power_kw": draw(st.none() | st.floats(1, 99))}
+            listed.append({"name": name, "port": port, **own})
+    services = {key: {"port": next(numbers)} for key in ("request_service", "balancer") if draw(maybe)}
+    scale = {"time_scale": draw(st.sampled_from([1, 60]))}
+    defaults = {"defaults": {"session_s": draw(st.sampled_from([30, 60]))}}
+    return Topology.model_validate({"substations": listed, **services, **scale, **defaults})
+
+
+def _named(topology: Topology) -> dict[str, ProcessSpec]:
+    return {spec.name: spec for spec in expand(topology)}
+
+
+def test_the_default_grid() -> None:
+    specs = expand(Topology(), "targets.json")
+    assert [(spec.name, spec.role, spec.host, spec.port, spec.port_fixed) for spec in specs] == [
+        ("substation1", SUBSTATION, "127.0.0.1", 9001, False),
+        ("substation2", SUBSTATION, "127.0.0.1", 9002, False),
+        ("substation3", SUBSTATION, "127.0.0.1", 9003, False),
+        ("balancer", BALANCER, "127.0.0.1", 8081, False),
+        ("charge-request", CHARGE_REQUEST, "127.0.0.1", 8080, False),
+    ]
+    assert specs[0].settings == SubstationSettings(name="substation1")
+    assert specs[3].settings == BalancerSettings(targets_file="targets.json")
+    assert specs[4].settings == ChargeRequestSettings()
+
+
+def test_settings_come_from_the_entry_else_from_the_defaults() -> None:
+    topology = Topology.model_validate(
+        {
+            "time_scale": 60,
+            "request_service": {"port": 80, "request_timeout_s": 3},
+            "balancer": {"port": 81, "policy": "random", "poll_interval_s": 1},
+            "defaults": {"max_sessions": 4, "capacity_kw": 50, "session_s": 7, "power_kw": 11},
+            "substations": [
+                {"name": "a"},
+                {"name": "b", "port": 9, "max_sessions": 5, "capacity_kw": 60, "session_s": 8, "power_kw": 22},
+            ],
+        }
+    )
+    specs = _named(topology)
+    assert specs["a"].settings == SubstationSettings("a", 4, 50, 7, 11, 60)
+    assert specs["b"].settings == SubstationSettings("b", 5, 60, 8, 22, 60)
+    assert (specs["b"].port, specs["b"].port_fixed) == (9, True)
+    assert specs[BALANCER].settings == BalancerSettings(
+        policy="random",
+        poll_interval_s=1,
+        request_timeout_s=3,
+        targets_file="targets.json",
+        session_s=7,
+        power_kw=11,
+        time_scale=60,
+    )
+    assert specs[CHARGE_REQUEST].settings == ChargeRequestSettings(
+        balancers=("http://127.0.0.1:81",), request_timeout_s=3, time_scale=60
+    )
+
+
+def test_an_external_substation_keeps_what_is_declared_of_it() -> None:
+    url = {"name": "e", "url": "http://h:80/x/"}
+    declared = {"load_metric": "load", "max_sessions": 4, "capacity_kw": 30}
+    topology = Topology.model_validate({"defaults": {"max_sessions": 9}, "substations": [{**url, **declared}]})
+    assert _named(topology)["e"] == ProcessSpec(
+        "e", EXTERNAL, "", 0, True, None, "http://h:80/x", "load", max_sessions=4, capacity_kw=30
+    )
+    bare = _named(Topology.model_validate({"substations": [url]}))["e"]
+    assert (bare.load_metric, bare.max_sessions, bare.capacity_kw) == ("substation_current_load", None, None)
+
+
+@given(topologies())
+def test_names_and_ports_are_unique_and_order_is_kept(topology: Topology) -> None:
+    specs = expand(topology)
+    assert [spec.name for spec in specs] == [*(s.name for s in topology.substations), BALANCER, CHARGE_REQUEST]
+    own = [spec.port for spec in specs if spec.role != EXTERNAL]
+    assert len(set(own)) == len(own)
+    taken_by_others = {int(spec.url.rpartition(":")[2]) for spec in specs if spec.url}
+    assert not taken_by_others & set(own)
+    assert all((spec.settings is None) == (spec.role == EXTERNAL) == (spec.url is not None) for spec in specs)
+
+
+@given(topologies())
+def test_expansion_is_pure_and_unchanged_is_kept(topology: Topology) -> None:
+    specs = expand(topology)
+    assert specs == expand(topology)
+    assert {change.action for change in changes(specs, specs)} == {"keep"}
+
+
+@given(topologies(), topologies())
+def test_changes_name_each_process_once_and_stop_first(before: Topology, after: Topology) -> None:
+    running, wanted = _named(before), _named(after)
+    steps = changes(expand(before), expand(after))
+    assert sorted(step.name for step in steps) == sorted(running.keys() | wanted.keys())
+    for step in steps:
+        spec = (wanted if step.name in wanted else running)[step.name]
+        assert step.role == spec.role
+        assert step.cause
+        match step.action:
+            case "stop":
+                assert step.name not in wanted
+            case "start":
+                assert step.name not in running
+            case "keep":
+                assert running[step.name].settings == wanted[step.name].settings
+            case "restart":
+                assert running[step.name] != wanted[step.name]
+    order = [{"stop": 0, "restart": 1, "start": 1, "keep": 2}[step.action] for step in steps]
+    assert order == sorted(order)
+
+
+@given(topologies(), topologies())
+def test_a_process_that_is_kept_is_as_wanted_but_for_a_port_that_may_move(before: Topology, after: Topology) -> None:
+    running, wanted = _named(before), _named(after)
+    for step in changes(expand(before), expand(after)):
+        if step.action == "keep":
+            old, new = running[step.name], wanted[step.name]
+            port = new.port if new.port_fixed else old.port
+            assert dataclasses.replace(new, port=port, port_fixed=old.port_fixed) == old
+
+
+def _cause(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, str, str]]:
+    steps = changes(expand(Topology.model_validate(before)), expand(Topology.model_validate(after)))
+    return [(step.action, step.name, step.cause) for step in steps if step.action != "keep"]
+
+
+def test_causes() -> None:
+    one: dict[str, Any] = {"substations": [{"name": "a"}]}
+    assert _cause(one, {"substations": []}) == [("stop", "a", "not in the topology any more")]
+    assert _cause({"substations": []}, one) == [("start", "a", "in the topology and not running")]
+    assert _cause(one, {"substations": [{"name": "a", "max_sessions": 4, "capacity_kw": 9}]}) == [
+        ("restart", "a", "max_sessions 10 → 4, capacity_kw none → 9.0")
+    ]
+    assert _cause(one, {"substations": [{"name": "a", "port": 9001}]}) == []
+    assert _cause(one, {"substations": [{"name": "a", "port": 9005}]}) == [("restart", "a", "port 9001 → 9005")]
+    assert _cause(one, {"substations": [{"name": "a", "url": "http://h:1"}]}) == [
+        ("restart", "a", "role substation → external, port 9001 → 0")
+    ]
+    external: dict[str, Any] = {"name": "e", "url": "http://h:1"}
+    assert _cause(
+        {"substations": [external]}, {"substations": [{**external, "load_metric": "x", "max_sessions": 4}]}
+    ) == [("restart", "e", "load_metric substation_current_load → x, max_sessions none → 4")]
+    assert [name for _, name, _ in _cause(one, {**one, "time_scale": 60})] == ["a", "balancer", "charge-request"]
+    assert _cause(one, {**one, "balancer": {"policy": "random"}}) == [
+        ("restart", "balancer", "policy least-loaded → random")
+    ]
+
+
+def test_a_change_says_what_it_is_about() -> None:
+    assert changes((), expand(Topology(substations=())))[0] == Change(
+        "start", BALANCER, BALANCER, "in the topology and not running"
+    )
