@@ -89,6 +89,7 @@ def application(service: Service, traffic: Traffic) -> web.Application:
         response.headers.update(service.headers())
         if traffic.stopping:
             response.force_close()
+            response.headers["Connection"] = "close"  # aiohttp has set this header, if at all, before this hook
 
     app.on_response_prepare.append(complete)
     return app

@@ -33,17 +33,13 @@ async def serve(service: Service, sock: socket.socket, lifeline: socket.socket |
     """
     signals = _signals()
     traffic = Traffic()
-    async with _following(lifeline, service), _running(service):
-        runner = web.AppRunner(application(service, traffic), access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        listener = await _listen(runner, sock)
+    async with _following(lifeline, service), _running(service), _listening(service, traffic, sock) as listener:
         _log.info("listening", extra={"port": _port(sock)})
         received = await signals.get()
         _log.info("stopping", extra={"signal": received.name, "in_flight": traffic.in_flight})
         traffic.stop()
         listener.close()
         await _last_answers(traffic, signals, service.stop_timeout_s)
-        await runner.cleanup()
     _log.info("stopped")
     return received
 
@@ -54,6 +50,20 @@ def _signals() -> asyncio.Queue[signal.Signals]:
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, signals.put_nowait, each)
     return signals
+
+
+@contextlib.asynccontextmanager
+async def _listening(service: Service, traffic: Traffic, sock: socket.socket) -> AsyncIterator[asyncio.Server]:
+    runner = web.AppRunner(application(service, traffic), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        listener = await _listen(runner, sock)
+        try:
+            yield listener
+        finally:
+            listener.close()
+    finally:
+        await runner.cleanup()
 
 
 async def _listen(runner: web.AppRunner, sock: socket.socket) -> asyncio.Server:

@@ -1,0 +1,71 @@
+"""A service that answers what it read, for tests of what all services share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter
+
+from config.messages import ChargeRequest
+from config.problems import Problem
+from services.http import read_messages
+from services.problem import ProblemError, json_response
+from services.service import Health
+
+
+class Echo:
+    """Its health, and whether `/slow` may answer, are the test's to set."""
+
+    name = "echo1"
+    role = "substation"
+
+    def __init__(self, stop_timeout_s: float = 5.0) -> None:
+        self.registry = CollectorRegistry()
+        self.stop_timeout_s = stop_timeout_s
+        self.told = Health()
+        self.orders: list[Mapping[str, Any]] = []
+        self.life: list[str] = []
+        self.asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        Counter("echo_requests", "Requests.", registry=self.registry).inc()
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        return [
+            web.post("/echo", self._echo),
+            web.get("/bug", self._bug),
+            web.get("/gone", self._gone),
+            web.post("/slow", self._slow),
+        ]
+
+    async def _echo(self, request: web.Request) -> web.Response:
+        batch = await read_messages(request, ChargeRequest)
+        return json_response([item.detail if isinstance(item, Problem) else item.ev_id for item in batch.items])
+
+    async def _bug(self, _: web.Request) -> web.Response:
+        raise LookupError("this is a bug")
+
+    async def _gone(self, _: web.Request) -> web.Response:
+        raise ProblemError(Problem(410, "gone", "revoked"))
+
+    async def _slow(self, _: web.Request) -> web.Response:
+        self.asked.set()
+        await self.may_answer.wait()
+        return json_response("at last")
+
+    def headers(self) -> Mapping[str, str]:
+        return {"X-Echo": "1"}
+
+    def health(self) -> Health:
+        return self.told
+
+    def command(self, order: Mapping[str, Any]) -> None:
+        self.orders.append(order)
+
+    async def start(self) -> None:
+        self.life.append("started")
+
+    async def stop(self) -> None:
+        self.life.append("stopped")

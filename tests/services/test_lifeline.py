@@ -1,0 +1,37 @@
+"""Orders over the lifeline, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from services.lifeline import follow
+
+
+async def test_orders_are_obeyed_nonsense_is_passed_over_and_the_end_is_noticed() -> None:
+    ours, theirs = socket.socketpair()
+    orders: list[Mapping[str, Any]] = []
+    gone = asyncio.Event()
+    following = asyncio.ensure_future(follow(theirs, orders.append, gone.set))
+    lines = [b'{"do": "drain"}', b"nonsense", b"[1]", b"\xff", b"x" * 200_000, b'{"do": "undrain"}']
+    loop = asyncio.get_running_loop()
+    ours.setblocking(False)
+    await loop.sock_sendall(ours, b"\n".join(lines) + b"\n")
+    ours.close()
+    await asyncio.wait_for(gone.wait(), 10)
+    await following
+    assert orders == [{"do": "drain"}, {"do": "undrain"}]
+
+
+async def test_a_cancelled_follower_does_not_take_the_launcher_for_gone() -> None:
+    ours, theirs = socket.socketpair()
+    gone = asyncio.Event()
+    following = asyncio.ensure_future(follow(theirs, lambda _: None, gone.set))
+    await asyncio.sleep(0)
+    following.cancel()
+    await asyncio.wait({following})
+    assert not gone.is_set()
+    ours.close()
+    theirs.close()
