@@ -172,7 +172,7 @@ def _run(setup: Setup, options: dict[str, Any]) -> Result:
 
     planned = setup.scenario
     # a line a request is progress enough
-    shown = Silent() if options["verbose"] else progress(sys.stderr, planned.expected, planned.duration_s)
+    shown = Silent(sys.stderr) if options["verbose"] else progress(sys.stderr, planned.expected, planned.duration_s)
     report = _reporter(options["as_json"]) if options["verbose"] else _nothing
     return uvloop.run(run(setup, shown, report))
 

@@ -29,6 +29,10 @@ class Progress(Protocol):
         """Show the state `elapsed_s` wall seconds after the start."""
         ...
 
+    def say(self, line: str) -> None:
+        """Print `line` for good, above what is live."""
+        ...
+
     def close(self) -> None:
         """Leave the terminal as it was."""
         ...
@@ -65,9 +69,17 @@ class _Rate:
 
 
 class Silent:
-    """Shows nothing."""
+    """Shows nothing of how far the run is."""
 
     every_s = 3600.0
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def say(self, line: str) -> None:
+        """Print `line`."""
+        self._stream.write(line + "\n")
+        self._stream.flush()
 
     def show(self, tally: Tally, elapsed_s: float) -> None:
         """Nothing to do."""
@@ -76,12 +88,12 @@ class Silent:
         """Nothing to do."""
 
 
-class PlainProgress:
+class PlainProgress(Silent):
     """A line now and then: at most some ten of a run, and none within the first seconds."""
 
     def __init__(self, stream: TextIO, expected: float, duration_s: float) -> None:
         self.every_s = max(PLAIN_EVERY_S, duration_s / 10)
-        self._stream = stream
+        super().__init__(stream)
         self._expected = expected
         self._duration_s = duration_s
         self._rate = _Rate(self.every_s)
@@ -90,11 +102,7 @@ class PlainProgress:
         """Print one line."""
         if elapsed_s > 0:
             at = f"{spoken(elapsed_s)} of {spoken(self._duration_s)}"
-            self._stream.write(f"{at}: {status(tally, self._expected, self._rate.at(elapsed_s, tally.sent))}\n")
-            self._stream.flush()
-
-    def close(self) -> None:
-        """Nothing to do."""
+            self.say(f"{at}: {status(tally, self._expected, self._rate.at(elapsed_s, tally.sent))}")
 
 
 class LiveProgress:
@@ -125,6 +133,10 @@ class LiveProgress:
         lines = [head, status(tally, self._expected, self._rate.at(elapsed_s, tally.sent)), _mini_bars(tally)]
         cut = [Text(line, no_wrap=True, overflow="ellipsis", end="") for line in lines if line]
         self._live.update(Text("\n").join(cut), refresh=True)
+
+    def say(self, line: str) -> None:
+        """Print `line` above."""
+        self._live.console.print(line, soft_wrap=True)
 
     def close(self) -> None:
         """Take the live lines away."""

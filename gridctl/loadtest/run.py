@@ -26,6 +26,7 @@ from gridctl.loadtest.target import Target
 
 #: Sockets to the server at most; requests beyond wait for one, and that counts in their latency.
 SOCKETS = 1000
+STOPPING = "stopping: waiting a moment for what is in flight (Ctrl-C again leaves at once)"
 #: Files that a process has open beside its sockets.
 _OTHER_FILES = 64
 
@@ -59,7 +60,7 @@ async def run(setup: Setup, progress: Progress, report: Report) -> Result:
     async with _http() as http:
         engine = Engine(HttpClient(http, setup.target.url, setup.timeout_s), tally, report)
         start_s = time.time()
-        with _interruptible(engine):
+        with _interruptible(engine, progress):
             ticker = asyncio.create_task(_tick(progress, tally))
             try:
                 duration_s = await engine.run(ids.orders(setup.scenario.arrivals()))
@@ -80,7 +81,7 @@ def _http() -> aiohttp.ClientSession:
 
 
 @contextmanager
-def _interruptible(engine: Engine) -> Iterator[None]:
+def _interruptible(engine: Engine, progress: Progress) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     main = asyncio.current_task()
 
@@ -88,6 +89,7 @@ def _interruptible(engine: Engine) -> Iterator[None]:
         if engine.interrupted and main is not None:
             main.cancel()
         engine.interrupt()
+        progress.say(STOPPING)
 
     try:
         loop.add_signal_handler(signal.SIGINT, interrupt)

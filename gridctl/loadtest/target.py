@@ -100,7 +100,9 @@ async def records(
     names = [name for name in target.substations if name in target.limits]
     read = await asyncio.gather(*(_read(http, target.substations[name], since_s, now_s) for name in names))
     sessions: dict[str, Sequence[Session]] = {}
-    missing = {name: "it was gone before its records were read" for name in accepted if name not in target.names}
+    missing = {
+        name: "it was gone before its records were read" for name in accepted if name and name not in target.names
+    }
     for name, found in zip(names, read, strict=True):
         if isinstance(found, str):
             missing[name] = found
