@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, shell_complete
 
 from gridctl import __version__
 from gridctl.failures import report_failure
+
+PROGRAM = "gridctl"
+#: The variable by which a shell asks for completions; click's scripts name it.
+COMPLETION_VARIABLE = "_GRIDCTL_COMPLETE"
 
 #: verb → (module, one line of help), by section, in the order in which the help shows them.
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
@@ -104,10 +109,22 @@ def group(ctx: click.Context) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run `gridctl` with `arguments` and answer its exit code; whatever went wrong has been said on stderr."""
     try:
-        result = group.main(args=list(arguments), prog_name="gridctl", standalone_mode=False)
+        code = _invoke(arguments)
         sys.stdout.flush()
     except BaseException as failure:  # noqa: BLE001 - the one place where every end becomes an exit code
         return report_failure(failure, arguments)
+    return code
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    """What `group.main` does, without its own ideas of Ctrl-C and closed pipes, which changed between versions."""
+    if instruction := os.environ.get(COMPLETION_VARIABLE):
+        return shell_complete(group, {}, PROGRAM, COMPLETION_VARIABLE, instruction)
+    try:
+        with group.make_context(PROGRAM, list(arguments)) as ctx:
+            result = group.invoke(ctx)
+    except click.exceptions.Exit as end:  # --help, --version
+        return end.exit_code
     return result if isinstance(result, int) else 0
 
 

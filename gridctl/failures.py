@@ -42,23 +42,17 @@ def _report(
     failure: BaseException, arguments: Sequence[str], stream: TextIO, ansi: bool, environ: Mapping[str, str]
 ) -> int:
     if isinstance(failure, SystemExit):
-        return _exit_of(failure)
+        return failure.code if isinstance(failure.code, int) else int(failure.code is not None)
     if isinstance(failure, BrokenPipeError):
         return _reader_gone()
     if _is_interrupt(failure):
+        stream.write("\n" if ansi else "")  # behind the terminal's ^C
         return INTERRUPTED
     lines, code = _expected(failure) or _bug(failure, arguments, environ)
     for kind, text in lines:
         stream.write(_line(kind, text, ansi))
     stream.flush()
     return code
-
-
-def _exit_of(failure: SystemExit) -> int:
-    # click turns a closed pipe into SystemExit(1), raised while it handles the BrokenPipeError
-    if isinstance(failure.__context__, BrokenPipeError):
-        return _reader_gone()
-    return failure.code if isinstance(failure.code, int) else int(failure.code is not None)
 
 
 def _reader_gone() -> int:
@@ -75,7 +69,7 @@ def _reader_gone() -> int:
 
 def _is_interrupt(failure: BaseException) -> bool:
     if isinstance(failure, click.Abort):
-        return not isinstance(failure.__cause__, EOFError)
+        return not isinstance(failure.__context__, EOFError)
     return isinstance(failure, KeyboardInterrupt)
 
 

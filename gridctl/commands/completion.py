@@ -5,10 +5,6 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-PROGRAM = "gridctl"
-#: The variable by which click's scripts ask the program for completions.
-VARIABLE = "_GRIDCTL_COMPLETE"
-
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -24,5 +20,7 @@ def command(ctx: click.Context, shell: str) -> int:
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"this click completes no {shell}", ctx)
-    click.echo(kind(ctx.find_root().command, {}, PROGRAM, VARIABLE).source())
+    root = ctx.find_root()
+    program = root.info_name or ""
+    click.echo(kind(root.command, {}, program, f"_{program.upper()}_COMPLETE").source())
     return 0
