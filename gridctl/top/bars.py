@@ -88,7 +88,7 @@ def bar(pct: float | None, width: int, glyphs: Glyphs) -> tuple[str, str]:
         return "", glyphs.track * max(0, width)
     if pct > 100.5:
         return glyphs.full * (width - 1) + "!", ""
-    halves = min(2 * width, max(round(pct * width / 50), 1 if pct > 0 else 0))
+    halves = min(2 * width, max(round(max(0.0, pct) * width / 50), 1 if pct > 0 else 0))
     filled = glyphs.full * (halves // 2) + glyphs.half * (halves % 2)
     return filled, glyphs.track * (width - len(filled))
 
@@ -112,9 +112,9 @@ def sparkline_cells(width: int) -> int:
 
 
 def _level(samples: Sequence[float | None], glyphs: Glyphs) -> str:
-    known = [value for value in samples if value is not None]
+    known = [min(100.0, max(0.0, value)) for value in samples if value is not None]
     if not known:
         return " "
     top = len(glyphs.levels) - 1
     mean = sum(known) / len(known)
-    return glyphs.levels[max(0, min(top, round(mean * top / 100)))]
+    return glyphs.levels[round(mean * top / 100)]

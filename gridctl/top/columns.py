@@ -34,7 +34,7 @@ def load_pct(substation: Substation) -> float | None:
     if given is not None:
         return given
     sessions, limit = number(substation, "sessions"), number(substation, "max_sessions")
-    return None if sessions is None or not limit else 100 * sessions / limit
+    return None if sessions is None or not limit else figures.finite(100 * sessions / limit)
 
 
 def state_of(source: Mapping[str, Any]) -> str:
@@ -99,7 +99,7 @@ def load_column(bar_cells: int, use_cells: int, *, says_state: bool = False) -> 
             return ((f"{state:<{width}}"[:width], tones.of_state(state)),)
         pct = load_pct(substation)
         filled, track = bar(pct, bar_cells, glyphs)
-        use = figures.share(figures.count(sessions), figures.count(number(substation, "max_sessions")))
+        use = figures.share(sessions, number(substation, "max_sessions"), figures.count)
         tone = tones.PLAIN if sessions else tones.FAINT
         return ((filled, tones.of_load(pct)), (track + " ", tones.FAINT), (use[:use_cells].rjust(use_cells), tone))
 
@@ -114,9 +114,7 @@ def power_column(substations: Sequence[Substation]) -> Column:
     width = max(use_cells, limit_cells, 4) + 1 + limit_cells
 
     def text(substation: Substation) -> str:
-        limit = number(substation, "capacity_kw")
-        used = figures.power(number(substation, "load_kw"))
-        return figures.share(used, None if limit is None else figures.power(limit))
+        return figures.share(number(substation, "load_kw"), number(substation, "capacity_kw"), figures.power)
 
     return _figure("power", "kW", width, text, lambda s: number(s, "load_kw"))
 

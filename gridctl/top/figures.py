@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 #: What stands where a number is not known (a process that is down; an external one has no CPU).
@@ -73,9 +73,9 @@ def memory(size_bytes: float | None) -> str:
     return f"{gib:.1f}G" if gib < 99.95 else f"{count(gib)}G"
 
 
-def share(used: str, limit: str | None) -> str:
-    """`used/limit`, or `used` alone where there is no limit."""
-    return used if limit is None else f"{used}/{limit}"
+def share(used: float | None, limit: float | None, write: Callable[[float | None], str]) -> str:
+    """`used/limit`, each as `write` writes it, or `used` alone where no limit is known."""
+    return write(used) if limit is None else f"{write(used)}/{write(limit)}"
 
 
 def duration(seconds: float | None) -> str:

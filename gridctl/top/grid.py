@@ -64,7 +64,7 @@ def page_of(substations: Sequence[Substation], room: int, page: int) -> tuple[li
 
 def _notability(substation: Substation) -> tuple[int, int]:
     """Not READY first, then by load in steps of 10 %: finer ones would make the cells change places all the time."""
-    return tones.notability(state_of(substation)), -int(min(load_pct(substation) or 0, 1000) // 10)
+    return tones.notability(state_of(substation)), -int(max(0, min(load_pct(substation) or 0, 1000)) // 10)
 
 
 def _grid(substations: Sequence[Substation], size: tuple[int, int], glyphs: Glyphs, *, detailed: bool) -> Grid:

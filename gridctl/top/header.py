@@ -71,7 +71,7 @@ def _since(cluster: Mapping[str, Any], glyphs: Glyphs) -> list[Line]:
 
 def _loads(grid: Mapping[str, Any]) -> list[Line]:
     pct, health = number(grid, "load_pct"), narrow(str(grid.get("health") or "?"))
-    sessions = figures.share(figures.count(number(grid, "sessions")), figures.count(number(grid, "max_sessions")))
+    sessions = figures.share(number(grid, "sessions"), number(grid, "max_sessions"), figures.count)
     items: list[Line] = [
         ((f"{figures.percent(pct):>4}", tones.TITLE),),
         (("health ", tones.FAINT), (health, tones.of_health(health))),
@@ -79,8 +79,7 @@ def _loads(grid: Mapping[str, Any]) -> list[Line]:
     ]
     load_kw, capacity_kw = number(grid, "load_kw"), number(grid, "capacity_kw")
     if load_kw is not None:
-        limit = None if capacity_kw is None else figures.power(capacity_kw)
-        items.append(((f"{figures.share(figures.power(load_kw), limit)} kW", tones.PLAIN),))
+        items.append(((f"{figures.share(load_kw, capacity_kw, figures.power)} kW", tones.PLAIN),))
     return items
 
 

@@ -69,6 +69,7 @@ numbers = st.one_of(
     st.none(),
     st.integers(0, 20),
     st.integers(-(10**30), 10**30),
+    st.sampled_from([5e-324, 1.7e308, -1.7e308, 10**400]),
     st.floats(allow_nan=True, allow_infinity=True),
     st.just("no number"),
 )

@@ -42,6 +42,12 @@ def test_power_rate_and_memory() -> None:
     assert [figures.memory(size) for size in (12 << 20, 1200 << 20, None)] == ["12M", "1.2G", "-"]
 
 
+def test_a_share_of_an_unknown_limit_is_the_figure_alone() -> None:
+    assert figures.share(5, 10, figures.count) == "5/10"
+    assert figures.share(None, 10, figures.count) == "-/10"
+    assert figures.share(None, None, figures.count) == "-"
+
+
 @pytest.mark.parametrize("strange", [None, "7", True, float("nan"), float("inf"), 10**400, []])
 def test_what_is_no_number_is_unknown(strange: object) -> None:
     assert figures.number({"a": strange}, "a") is None
