@@ -1,0 +1,103 @@
+"""Passes requests on to a balancer until one answers or time is over. Must not know what is asked.
+
+A request may be sent more than once: its ids make that harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+from yarl import URL
+
+from config.problems import Problem
+from services import deadline
+
+#: Open connections to all balancers together; further requests wait for one, within their time.
+CONNECTIONS = 1_024
+#: A balancer that refuses connections, or breaks them, is asked again after this, doubled up to the cap (wall seconds).
+PAUSE_S = 0.02
+LONGEST_PAUSE_S = 0.5
+#: No try is begun with less than this left (wall seconds).
+SHORTEST_TRY_S = 0.01
+_PASSED_ON = frozenset({200, 202, 409, 422, 503, 504})
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A balancer's answer, as it came."""
+
+    status: int
+    content_type: str
+    body: bytes
+    retry_after: str | None
+
+
+class Forward:
+    """The way to `balancers` (base URLs), which are asked in turn."""
+
+    def __init__(self, balancers: Sequence[str], now_s: Callable[[], float] = time.monotonic) -> None:
+        self._urls = [URL(f"{base.rstrip('/')}/route") for base in balancers]
+        self._now_s = now_s
+        self._turn = 0
+
+    async def start(self) -> None:
+        """Opens the connection pool; in the event loop."""
+        self._pool = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
+        )
+
+    async def stop(self) -> None:
+        """Closes all connections."""
+        await self._pool.close()
+
+    async def send(self, body: bytes, deadline_s: float) -> Reply | Problem:
+        """The answer to the JSON `body`, or why there is none by `deadline_s` (wall seconds, monotonic)."""
+        sent, pause_s = False, PAUSE_S
+        while (remaining_s := deadline_s - self._now_s()) > SHORTEST_TRY_S:
+            url = self._next()
+            try:
+                return await self._try(url, body, remaining_s / min(2, len(self._urls)))
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+                detail = str(error)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                sent, detail = True, str(error) or type(error).__name__
+            _log.warning("balancer did not answer", extra={"balancer": str(url), "detail": detail[:200]})
+            await asyncio.sleep(min(pause_s, max(0.0, deadline_s - self._now_s())))
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        return _silent() if sent else _unreachable()
+
+    async def _try(self, url: URL, body: bytes, timeout_s: float) -> Reply | Problem:
+        headers = {"Content-Type": "application/json", **deadline.grant(timeout_s)}
+        timeout = aiohttp.ClientTimeout(total=timeout_s, ceil_threshold=float("inf"))
+        async with self._pool.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False) as answer:
+            said = await answer.read()
+        if answer.status not in _PASSED_ON:
+            _log.warning("balancer failed", extra={"balancer": str(url), "status": answer.status})
+            return _failed(answer.status)
+        return Reply(answer.status, answer.content_type, said, answer.headers.get("Retry-After"))
+
+    def _next(self) -> URL:
+        self._turn = (self._turn + 1) % len(self._urls)
+        return self._urls[self._turn]
+
+
+def _silent() -> Problem:
+    detail = "the balancer did not answer in time; the same request_id may be sent again"
+    return Problem(504, detail, "balancer-silent", retry_after_s=1.0)
+
+
+def _unreachable() -> Problem:
+    return Problem(503, "no balancer could be connected to in time", "balancer-unreachable", retry_after_s=1.0)
+
+
+def _failed(status: int) -> Problem:
+    return Problem(503, f"the balancer failed, with status {status}", "balancer-failed", retry_after_s=1.0)

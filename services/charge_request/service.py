@@ -1,0 +1,150 @@
+"""The charge-request service over HTTP: what clients talk to. Must not know substations or how one is chosen."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from config.messages import Batch, ChargeRequest
+from config.names import CHARGE_REQUEST
+from config.problems import Problem
+from config.settings import ChargeRequestSettings
+from monitoring.metrics import ChargeRequestMetrics
+from services.charge_request.forward import Forward, Reply
+from services.clock import Clock
+from services.deadline import time_left_s
+from services.http import read_messages
+from services.openapi import document
+from services.problem import ProblemError, json_response, problem_response, to_json
+from services.service import Health
+
+#: More HTTP requests than this are not held at a time.
+MOST_IN_FLIGHT = 10_000
+
+
+class ChargeRequestService:
+    """One charge-request service, stateless; see services.service.Service."""
+
+    role = CHARGE_REQUEST
+
+    def __init__(self, settings: ChargeRequestSettings, clock: Clock) -> None:
+        self.name = settings.name
+        self.registry = CollectorRegistry()
+        self.stop_timeout_s = settings.request_timeout_s
+        self._timeout_s = settings.request_timeout_s
+        self._now_s = clock.monotonic_s
+        self._forward = Forward(settings.balancers, self._now_s)
+        self._metrics = ChargeRequestMetrics(self.registry)
+        self._statuses: Counter[str] = Counter()
+        self._in_flight = 0
+        self._openapi = to_json(document())
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """`/charge`, the same as `/request-charge`, and `/openapi.json`."""
+        return [
+            web.post("/charge", self._charge),
+            web.post("/request-charge", self._charge),
+            web.get("/openapi.json", self._describe),
+        ]
+
+    def headers(self) -> Mapping[str, str]:
+        """None of its own."""
+        return {}
+
+    def health(self) -> Health:
+        """Its answers by status since it started."""
+        return Health("ok", {"requests_total": dict(self._statuses)})
+
+    def command(self, order: Mapping[str, Any]) -> None:
+        """Knows no verb."""
+
+    async def start(self) -> None:
+        """Opens the pool of connections."""
+        await self._forward.start()
+
+    async def stop(self) -> None:
+        """Closes it."""
+        await self._forward.stop()
+
+    async def _charge(self, request: web.Request) -> web.Response:
+        began_s = time.perf_counter()
+        self._in_flight += 1
+        try:
+            response = await self._answer(request)
+        except ProblemError as raised:
+            response = problem_response(raised.problem)
+            self._count(response.status)
+        except web.HTTPException as error:
+            self._count(error.status)
+            raise
+        finally:
+            self._in_flight -= 1
+            self._metrics.request_duration_s.observe(time.perf_counter() - began_s)
+        return response
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        deadline_s = self._now_s() + time_left_s({}, self._timeout_s)
+        if self._in_flight > MOST_IN_FLIGHT:
+            raise ProblemError(Problem(503, "too many requests are waiting here", "busy", retry_after_s=1.0))
+        batch = await read_messages(request, ChargeRequest)
+        if batch.is_array:
+            return json_response(await self._several(batch, deadline_s))
+        item = batch.items[0]
+        reply = item if isinstance(item, Problem) else await self._forward.send(to_json(_fields(item)), deadline_s)
+        self._count(reply.status)
+        return problem_response(reply) if isinstance(reply, Problem) else _passed_on(reply)
+
+    async def _several(self, batch: Batch[ChargeRequest], deadline_s: float) -> list[dict[str, Any]]:
+        good = [item for item in batch.items if not isinstance(item, Problem)]
+        answers = iter(await self._place(good, deadline_s))
+        elements = [_element(item) if isinstance(item, Problem) else next(answers) for item in batch.items]
+        for element in elements:
+            self._count(element["status_code"])
+        return elements
+
+    async def _place(self, items: Sequence[ChargeRequest], deadline_s: float) -> list[dict[str, Any]]:
+        if not items:
+            return []
+        reply = await self._forward.send(to_json([_fields(item) for item in items]), deadline_s)
+        if isinstance(reply, Problem):
+            return [_element(reply)] * len(items)
+        elements = json.loads(reply.body)
+        if reply.status != 200 or len(elements) != len(items):
+            problem = Problem(503, "the balancer's answer is none to an array", "balancer-failed", retry_after_s=1.0)
+            return [_element(problem)] * len(items)
+        return list(elements)
+
+    def _count(self, status: int) -> None:
+        self._statuses[str(status)] += 1
+        self._metrics.requests.labels(str(status)).inc()
+
+    async def _describe(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._openapi, content_type="application/json")
+
+
+def _fields(item: ChargeRequest) -> dict[str, Any]:
+    fields = item.model_dump(exclude_none=True)
+    fields.setdefault("request_id", uuid.uuid4().hex)
+    return fields
+
+
+def _element(problem: Problem) -> dict[str, Any]:
+    return {"status_code": problem.status, **problem.body()}
+
+
+def _passed_on(reply: Reply) -> web.Response:
+    headers = {} if reply.retry_after is None else {"Retry-After": reply.retry_after}
+    return web.Response(status=reply.status, body=reply.body, content_type=reply.content_type, headers=headers)
+
+
+def create(settings: ChargeRequestSettings, clock: Clock, random: Random) -> ChargeRequestService:  # noqa: ARG001
+    """The service of role `charge-request`; it needs no chance."""
+    return ChargeRequestService(settings, clock)
