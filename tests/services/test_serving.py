@@ -145,6 +145,22 @@ async def test_bytes_that_are_no_http_get_a_problem_and_the_service_goes_on(
             assert answer.status == 200
 
 
+async def test_a_client_that_breaks_off_is_nobodys_bug(held: socket.socket, caplog: pytest.LogCaptureFixture) -> None:
+    head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    async with _served(Echo(), held), aiohttp.ClientSession() as client:
+        for sent in (head, head + b"{", head[:20]):
+            _, writer = await asyncio.open_connection(*held.getsockname())
+            writer.write(sent)
+            await writer.drain()
+            async with client.get(_url(held, "/health")) as answer:
+                assert answer.status == 200
+            writer.close()
+            await writer.wait_closed()
+        async with client.get(_url(held, "/health")) as answer:
+            assert answer.status == 200
+    assert [record.levelname for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_orders_reach_the_service_and_a_stop_is_not_the_launchers_end(held: socket.socket) -> None:
     ours, theirs = socket.socketpair()
     echo = Echo()

@@ -1,0 +1,36 @@
+"""Which module makes which service."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from config.names import BALANCER, CHARGE_REQUEST, SUBSTATION
+from config.settings import BalancerSettings, ChargeRequestSettings, Settings, SubstationSettings
+from services.run import MODULES, create, preload
+
+
+@pytest.mark.parametrize(
+    ("role", "settings"),
+    [
+        (SUBSTATION, SubstationSettings(name="x")),
+        (BALANCER, BalancerSettings(name="x", substations=("127.0.0.1:1",))),
+        (CHARGE_REQUEST, ChargeRequestSettings(name="x")),
+    ],
+)
+async def test_every_role_makes_its_service(role: str, settings: Settings) -> None:
+    service = create(role, settings)
+    assert (service.name, service.role) == ("x", role)
+    paths = {route.path for route in service.routes()}
+    assert not paths & {"/health", "/metrics"}
+
+
+def test_a_role_that_there_is_not() -> None:
+    with pytest.raises(KeyError):
+        create("external", SubstationSettings())
+
+
+def test_everything_is_there_before_the_first_fork() -> None:
+    preload()
+    assert {*MODULES.values(), "services.serving", "uvloop"} <= set(sys.modules)
