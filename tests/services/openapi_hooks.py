@@ -9,7 +9,7 @@ import schemathesis
 KEY = "Idempotency-Key"
 
 
-@schemathesis.hook  # type: ignore[untyped-decorator]
+@schemathesis.hook
 def filter_case(_: Any, case: Any) -> bool:
     """Leaves out cases whose `Idempotency-Key` does not go with the body; test_service.py has them."""
     key = (case.headers or {}).get(KEY)

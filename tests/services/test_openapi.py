@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from config.settings import ChargeRequestSettings
 from services.charge_request.service import ChargeRequestService
@@ -15,19 +15,10 @@ from services.clock import SystemClock
 from services.openapi import PROBLEMS, document
 from tests.services.grid import a_grid
 
+CONFIG = Path(__file__).with_name("schemathesis.toml")
 HOOKS = Path(__file__).with_name("openapi_hooks.py")
-SCHEMATHESIS = (
-    "-m",
-    "schemathesis.cli",
-    "run",
-    "--checks",
-    "all",
-    "--max-examples",
-    "100",
-    "--seed",
-    "7",
-    "--no-color",
-)
+SCHEMATHESIS = ("-m", "schemathesis.cli", "--config-file", str(CONFIG), "run", "--continue-on-failure")
+HOW = ("--checks", "all", "--max-examples", "150", "--seed", "7", "--no-color")
 
 
 async def test_the_service_does_what_it_says(tmp_path: Path) -> None:
@@ -39,7 +30,7 @@ async def test_the_service_does_what_it_says(tmp_path: Path) -> None:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *SCHEMATHESIS,
-            "--continue-on-failure",
+            *HOW,
             f"{url}/openapi.json",
             cwd=tmp_path,
             env={**os.environ, "SCHEMATHESIS_HOOKS": str(HOOKS)},
