@@ -67,5 +67,5 @@ docs: install ## Make the reference anew: docs/cli.md, docs/topology.md and the 
 
 clean: ## Remove what was built, installed and cached (not the state of clusters)
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov
-	rm -rf .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .hypothesis .schemathesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -33,6 +33,8 @@ from config.lookup import cluster_name
 VERB_TIMEOUT_S = 120.0
 #: `down` waits for requests to end; after this long its processes are killed instead (wall seconds).
 DOWN_TIMEOUT_S = 60.0
+#: How long a process may take to be gone once it was told to (wall seconds).
+KILL_S = 5.0
 POLL_S = 0.05
 
 Topology = str | os.PathLike[str] | Mapping[str, Any]
@@ -158,7 +160,8 @@ def _overrides(substations: int | None, time_scale: float | None) -> list[str]:
 
 def _environment(state: Path, name: str, extra: Mapping[str, str | None]) -> dict[str, str]:
     plain = {key: value for key, value in os.environ.items() if key not in {"GRIDCTL_FILE"}}
-    plain |= {"GRIDCTL_STATE_DIR": str(state), "GRIDCTL_NAME": name}
+    # SPT_NOENV: setproctitle leaves the environment readable, by which `_lives_in` knows what is ours
+    plain |= {"GRIDCTL_STATE_DIR": str(state), "GRIDCTL_NAME": name, "SPT_NOENV": "1"}
     wanted = {**plain, **extra}
     return {key: value for key, value in wanted.items() if value is not None}
 
@@ -190,13 +193,16 @@ def _up(state: Path, name: str, environment: Mapping[str, str], arguments: list[
 
 def _down(state: Path, name: str, environment: Mapping[str, str]) -> None:
     """Stop what runs; what does not stop is killed, so that nothing outlives the block."""
-    with suppress(subprocess.TimeoutExpired):
+    watched = [process for process in psutil.process_iter() if _lives_in(process, state)]
+    patience_s = KILL_S
+    try:
         _gridctl(environment, "down", "--name", name, timeout_s=DOWN_TIMEOUT_S)
-    left = [process for process in psutil.process_iter() if _lives_in(process, state)]
-    for process in left:
+    except subprocess.TimeoutExpired:
+        patience_s = 0.0
+    for process in _still_alive(watched, patience_s):
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(left, timeout=5)
+    _still_alive(watched, KILL_S)
 
 
 def _lives_in(process: psutil.Process, state: Path) -> bool:
@@ -204,6 +210,21 @@ def _lives_in(process: psutil.Process, state: Path) -> bool:
         return process.environ().get("GRIDCTL_STATE_DIR") == str(state) and process.pid != os.getpid()
     except psutil.Error:
         return False
+
+
+def _still_alive(processes: list[psutil.Process], within_s: float) -> list[psutil.Process]:
+    """Those that have not ended after `within_s`. A zombie has: in a container there may be nobody to reap it."""
+    end = time.monotonic() + within_s
+    while (alive := [process for process in processes if not _has_ended(process)]) and time.monotonic() < end:
+        time.sleep(POLL_S)
+    return alive
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _parsed(text: str) -> Any:

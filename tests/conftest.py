@@ -50,7 +50,15 @@ def _session_mark() -> Iterator[None]:
 def _outside() -> set[Path]:
     """Where something forgetful would write: the real home's and configuration's `gridctl` folders, and the checkout."""
     homes = [Path.home() / ".local/state/gridctl", Path.home() / ".config/gridctl", Path.home() / ".cache/gridctl"]
-    caches = {".pytest_cache", ".hypothesis", ".mypy_cache", ".ruff_cache", ".import_linter_cache", "__pycache__"}
+    caches = {
+        ".pytest_cache",
+        ".hypothesis",
+        ".schemathesis",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".import_linter_cache",
+        "__pycache__",
+    }
     checkout = {p for p in ROOT.iterdir() if p.name not in caches and not p.name.startswith(".coverage")}
     return checkout | {home for home in homes if home.exists()}
 
@@ -86,6 +94,7 @@ def _own(tmp_path: Path, runtime: Path) -> dict[str, str]:
         "XDG_CACHE_HOME": str(home / ".cache"),
         "XDG_DATA_HOME": str(home / ".local/share"),
         "XDG_RUNTIME_DIR": str(runtime),
+        "SPT_NOENV": "1",  # setproctitle leaves the environment readable: the leak guard looks for its mark there
     }
 
 
