@@ -115,6 +115,7 @@ class _Answer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._response.close()
         self._connection.close()
 
     def _send(self) -> HTTPResponse:
@@ -123,6 +124,7 @@ class _Answer:
         headers = {} if body is None else {"Content-Type": "application/json"}
         try:
             self._connection.request(method, target, body, headers)
+            self._socket = self._connection.sock  # http.client forgets it where the answer ends the connection
             response = self._connection.getresponse()
         except TimeoutError:
             raise control.silent() from None
@@ -130,9 +132,10 @@ class _Answer:
             raise control.absent() from None
         except (OSError, HTTPException) as error:
             raise control.broken() from error
-        if response.status >= 400:
+        if response.status < 400:
+            return response
+        with response:
             raise self._refusal(response)
-        return response
 
     def _refusal(self, response: HTTPResponse) -> GridError:
         try:
@@ -152,8 +155,7 @@ class _Answer:
             raise self._control.broken() from error
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        if self._connection.sock is not None:
-            self._connection.sock.settimeout(None)  # a drain says nothing for minutes; the first byte has come
+        self._socket.settimeout(None)  # a drain says nothing for minutes; the first byte has come
         try:
             for line in self._response:
                 if line.strip():
