@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
@@ -13,6 +14,8 @@ from gridctl.control import Control
 
 #: States that a user wants to read even when all goes on well.
 NOTABLE = frozenset({"BACKOFF", "FATAL", "UNHEALTHY"})
+#: Where lines stay, what is waited for is said this seldom (wall seconds).
+PLAIN_WAIT_S = 5.0
 CLEAR = "\r\x1b[2K"
 
 
@@ -22,9 +25,11 @@ class Progress:
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     every_state: bool = True
+    now: Callable[[], float] = time.monotonic
     _ansi: bool = field(init=False, default=False)
     _states: dict[str, str] = field(default_factory=dict)
     _dirty: bool = False
+    _waited: float = float("-inf")
 
     def __post_init__(self) -> None:
         self._ansi = uses_ansi(self.stream)
@@ -62,7 +67,8 @@ class Progress:
     def _wait(self, text: str) -> None:
         if self._ansi:
             self._transient(text)
-        else:
+        elif self.now() - self._waited >= PLAIN_WAIT_S:
+            self._waited = self.now()
             self.say(text)
 
     def _transient(self, text: str) -> None:

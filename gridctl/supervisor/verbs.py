@@ -36,6 +36,8 @@ async def _converge(cluster: Cluster, topology: Topology, source: str, args: Map
     leaving = [member.name for member in cluster.members.values() if member.leaving]
     steps = converge(cluster, topology, source, patience)
     yield {"changes": [dataclasses.asdict(step) for step in steps], "message": ""}
+    for line in _moved_ports(cluster, [step.name for step in steps if step.action in {"start", "restart"}]):
+        yield line
     await _taken_up(cluster)
     if not args.get("wait", True):
         return
@@ -49,6 +51,12 @@ async def _converge(cluster: Cluster, topology: Topology, source: str, args: Map
         yield line
 
 
+def _moved_ports(cluster: Cluster, names: list[str]) -> list[Line]:
+    held = [(cluster.members[name], cluster.members[name].held) for name in names]
+    moved = [(member.name, member.spec.port, sock.port) for member, sock in held if sock and sock.port != member.spec.port]
+    return [{"message": f"port {wanted} is busy: {name} listens on {port}"} for name, wanted, port in moved]
+
+
 async def _wait_gone(cluster: Cluster, names: list[str]) -> AsyncIterator[Line]:
     async for line in until(cluster, names, lambda _: False, Outcome([])):
         yield line
@@ -60,12 +68,12 @@ async def _wait_ready(
     """READY, and through the restart that was asked for; what was not touched need not be READY, only not FATAL."""
 
     def there(member: Member) -> bool:
-        if member.state in RESTING or member.name not in fresh:
+        if member.state in RESTING:
             return True
         return member.state is State.READY and member.life.restarts > restarted.get(member.name, -1)
 
     outcome = Outcome([])
-    async for line in until(cluster, names, there, outcome, timeout_s):
+    async for line in until(cluster, [name for name in names if name in fresh], there, outcome, timeout_s):
         yield line
     failed = [member for name in names if (member := cluster.members.get(name)) and member.state is State.FATAL]
     if failed:

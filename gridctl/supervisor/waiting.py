@@ -85,8 +85,9 @@ def describe(member: Member) -> str:
     match member.state:
         case State.DRAINING:
             sessions = member.health.get("sessions")
+            charging = f"{sessions} session{'' if sessions == 1 else 's'}" if sessions is not None else "sessions"
             limit = f", at most {left_s:.0f} s more" if left_s is not None else ""
-            return f"{member.name} ({sessions if sessions is not None else '?'} sessions charging{limit})"
+            return f"{member.name} ({charging} charging{limit})"
         case State.STOPPING:
             return f"{member.name} (stopping" + (f", killed in {max(left_s, 0):.0f} s)" if left_s is not None else ")")
         case State.BACKOFF:
