@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 
 from gridctl.loadtest.arrivals import Order
@@ -25,7 +26,7 @@ Report = Callable[[Order, Outcome], object]
 class Engine:
     """One run of `orders` through `client`, counted in `tally`; `report` is told every outcome.
 
-    `clock` is monotonic seconds; it must be the event loop's own where not faked.
+    `clock` is monotonic seconds; not the event loop's own, which uvloop keeps in whole milliseconds.
     """
 
     def __init__(
@@ -33,16 +34,17 @@ class Engine:
         client: Client,
         tally: Tally,
         report: Report = lambda _order, _outcome: None,
-        clock: Callable[[], float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
         grace_s: float = GRACE_S,
     ) -> None:
         self._client = client
         self._tally = tally
         self._report = report
-        self._clock = clock or asyncio.get_running_loop().time
+        self._clock = clock
         self._grace_s = grace_s
         self._stop = asyncio.Event()
         self._waiting: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
 
     @property
     def interrupted(self) -> bool:
@@ -59,7 +61,10 @@ class Engine:
         self._stop.set()
 
     async def run(self, orders: Iterator[Order]) -> float:
-        """Send all of `orders` (in order of time), wait for the answers; the seconds from the start to the last one."""
+        """Send all of `orders` (in order of time), wait for the answers; the seconds from the start to the last one.
+
+        What `report` raises ends the run and is raised again.
+        """
         start_s = self._clock()
         for number, order in enumerate(orders):
             await self._until(start_s + order.at_s, number)
@@ -67,9 +72,18 @@ class Engine:
                 break
             task = asyncio.create_task(self._send(order, start_s + order.at_s))
             self._waiting.add(task)
-            task.add_done_callback(self._waiting.discard)
+            task.add_done_callback(self._ended)
         await self._answers()
+        if self._failure is not None:
+            raise self._failure
         return self._clock() - start_s
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Only `report` can raise (nobody reads what it prints any more): then there is no use in going on."""
+        self._waiting.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self._failure = failure
+            self._stop.set()
 
     async def _until(self, moment_s: float, number: int) -> None:
         """Wait for the moment, or the interruption; when late already, let answers in now and then."""
@@ -101,4 +115,4 @@ class Engine:
             _, late = await asyncio.wait(self._waiting, timeout=self._grace_s)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*late)
+            await asyncio.gather(*late, return_exceptions=True)

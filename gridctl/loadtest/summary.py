@@ -37,10 +37,11 @@ def bar(share: float, width: int = BAR_WIDTH) -> str:
 
 
 def _substations(result: Result) -> Iterator[str]:
-    rows = sorted(result.per_substation().items(), key=lambda row: -row[1]["accepted"])
+    rows = list(result.per_substation().items())
     if not rows:
         return
-    shown = rows if len(rows) <= LINES else [*rows[: LINES // 2], *rows[-LINES // 2 :]]
+    by_count = sorted(rows, key=lambda row: -row[1]["accepted"])
+    shown = rows if len(rows) <= LINES else [*by_count[: LINES // 2], *by_count[-LINES // 2 :]]
     wide = max(len(name) for name, _ in shown)
     largest = max(row["share"] for _, row in shown) or 1.0
     peaks = result.figures.peak_sessions if result.figures else {}

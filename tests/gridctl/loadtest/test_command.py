@@ -107,6 +107,18 @@ async def test_a_second_ctrl_c_leaves_at_once(environment: dict[str, str]) -> No
     assert "Traceback" not in ended.err
 
 
+async def test_a_reader_that_has_enough_ends_it_quietly(environment: dict[str, str]) -> None:
+    async with running(SmallGrid(), environment):
+        process = await start(environment, "--name", "small", "--rate", "10", "--duration", "1h", "-v")
+        assert process.stdout is not None
+        assert (await asyncio.wait_for(process.stdout.readline(), 30)).startswith(b"[SENT]")
+        process.stdout._transport.close()  # type: ignore[attr-defined]
+        assert process.stderr is not None
+        said = await asyncio.wait_for(process.stderr.read(), 30)
+        assert await process.wait() == 0
+    assert said == b""
+
+
 async def test_any_server_may_be_the_target(environment: dict[str, str]) -> None:
     async with serving(accept) as url:
         arguments = ("--rate", "100", "--duration", "10s", "--time-scale", "100", "--json")

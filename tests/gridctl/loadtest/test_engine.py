@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from gridctl.loadtest.arrivals import Arrival, Identity, Order
@@ -119,6 +120,20 @@ async def test_every_outcome_is_reported_with_its_order() -> None:
         await Engine(client, tally, lambda order, outcome: seen.append((order.request_id, outcome.kind))).run(orders(0))
     assert seen == [("lt-t-0", "refused")]
     assert dict(tally.refused_reasons) == {"grid-full": 1}
+
+
+async def test_a_report_that_cannot_be_printed_ends_the_run() -> None:
+    def report(_order: Order, _outcome: Outcome) -> None:
+        raise BrokenPipeError
+
+    class Prompt:
+        async def send(self, order: Order) -> Outcome:
+            return Outcome("accepted", status=202)
+
+    tally = Tally()
+    with pytest.raises(BrokenPipeError):
+        await asyncio.wait_for(Engine(Prompt(), tally, report).run(orders(0, 3600)), 5)
+    assert tally.sent == 1
 
 
 async def test_a_broken_connection_has_no_latency_and_a_timeout_has_one() -> None:
