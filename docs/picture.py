@@ -17,12 +17,12 @@ TOPOLOGY = {
     "time_scale": 10,
     "defaults": {"max_sessions": 10, "session_s": 120, "power_kw": 11},
     "substations": [
-        {"name": "harbour", "max_sessions": 16},
+        {"name": "harbour", "max_sessions": 16, "capacity_kw": 154},
         {"name": "market", "capacity_kw": 110},
-        {"name": "museum", "max_sessions": 8},
+        {"name": "museum", "max_sessions": 8, "capacity_kw": 88},
         {"name": "north", "capacity_kw": 88},
         {"name": "station", "max_sessions": 20, "capacity_kw": 176},
-        {"name": "theatre"},
+        {"name": "theatre", "capacity_kw": 110},
     ],
 }
 #: EVs per grid second: a morning, a dip, an evening; 66 slots of 120 s take 0.55/s.
