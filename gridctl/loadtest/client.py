@@ -6,6 +6,7 @@ Works with any server that has POST /charge: answers are judged by status first,
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -116,7 +117,8 @@ def _named(error: Exception) -> str:
     """A failure of the network in words that are the same each time it happens, so that they can be counted."""
     if isinstance(error, aiohttp.ClientConnectorError | ConnectionRefusedError):
         return "connection refused" if _errno_is_refused(error) else "cannot connect"
-    if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionResetError | BrokenPipeError):
+    broken = isinstance(error, OSError) and error.errno in (errno.ECONNRESET, errno.EPIPE)
+    if broken or isinstance(error, aiohttp.ServerDisconnectedError):
         return "connection closed without an answer"
     if isinstance(error, aiohttp.ClientPayloadError):
         return "answer broken off"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import struct
 
 import aiohttp
 import pytest
@@ -97,6 +98,19 @@ async def raw(answer: bytes) -> Outcome:
 async def test_what_a_broken_server_sends_is_named(answer: bytes, reason: str) -> None:
     outcome = await raw(answer)
     assert (outcome.kind, outcome.reason) == ("failed", reason)
+
+
+async def test_a_reset_is_named_like_a_close() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}")
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, aiohttp.ClientSession() as http:
+        outcome = await HttpClient(http, f"http://127.0.0.1:{port}/charge", 5).send(ORDER)
+    assert outcome.reason == "connection closed without an answer"
 
 
 async def test_nobody_listens() -> None:
