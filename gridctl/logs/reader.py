@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gridctl.logs.files import (
     SUFFIX,
+    Identity,
     Part,
     Position,
     names_in,
@@ -89,17 +90,20 @@ class ProcessLog:
         if not self._parts:
             self._parts = open_parts(self._folder, self.name)
             return
-        current = self._parts[-1]
-        try:
-            state = os.stat(self._folder / f"{self.name}{SUFFIX}")  # noqa: PTH116 - four times a second for each process
-        except FileNotFoundError:
-            return
-        if (state.st_dev, state.st_ino) != current.identity:
-            self._parts += open_parts(self._folder, self.name, until=current.identity)
+        current = self._parts[-1].identity
+        if self._identity() != current:
+            self._parts += open_parts(self._folder, self.name, until=current)
 
     def close(self) -> None:
         """Give the files back."""
         self._drop(len(self._parts))
+
+    def _identity(self) -> Identity | None:
+        try:
+            state = os.stat(self._folder / f"{self.name}{SUFFIX}")  # noqa: PTH116 - often, for each process
+        except FileNotFoundError:  # in the middle of a rotation
+            return None
+        return state.st_dev, state.st_ino
 
     def _drop(self, count: int) -> None:
         for part in self._parts[:count]:
