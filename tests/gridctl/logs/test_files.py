@@ -137,5 +137,7 @@ def test_parts_are_oldest_first_and_only_newer_ones_when_asked(tmp_path: Path) -
 def test_a_rotation_half_way_shows_no_file_twice(tmp_path: Path) -> None:
     append(tmp_path / "s.log", "one")
     (tmp_path / "s.log.1").hardlink_to(tmp_path / "s.log")
-    (part,) = open_parts(tmp_path, "s")
-    part.close()
+    parts = open_parts(tmp_path, "s")
+    assert [part.read(0) for part in parts] == [b"one\n"]
+    for part in parts:
+        part.close()
