@@ -23,7 +23,7 @@ STALE_AFTER_POLLS = 2
 SUSPICION_S = 1.0
 SUSPICION_CAP_S = 30.0
 #: A report this young that says "full" is believed without asking (wall seconds).
-CERTAIN_S = 0.25
+CERTAIN_S = 0.05
 _MOST_PAST_EPOCHS = 16
 
 
@@ -237,7 +237,7 @@ class Account:
         settled = [
             request_id
             for request_id, assumed in self.pending.items()
-            if assumed.unknown_since_s is not None and assumed.unknown_since_s <= asked_at_s
+            if assumed.unknown_since_s is not None and assumed.unknown_since_s < asked_at_s
         ]
         for request_id in settled:
             self.forget(request_id)

@@ -83,7 +83,7 @@ class Line(Protocol):
         """The record of one session, None where it knows none; Silent where nobody can say."""
         ...
 
-    async def revoke(self, target: Target, request_id: str, attempt: int, timeout_s: float) -> None:
+    async def revoke(self, target: Target, request_id: str, attempt: int, timeout_s: float) -> Report | None:
         """Ends attempts up to `attempt` of a request; Silent where it is not known to have arrived."""
         ...
 
@@ -145,7 +145,7 @@ class HttpLine:
         """See `Line.session`."""
         return await self._get(target, f"{target.url}/sessions/{request_id}", timeout_s)
 
-    async def revoke(self, target: Target, request_id: str, attempt: int, timeout_s: float) -> None:
+    async def revoke(self, target: Target, request_id: str, attempt: int, timeout_s: float) -> Report | None:
         """See `Line.revoke`."""
         url = URL(f"{target.url}/sessions/{request_id}?attempt={attempt}")
         try:
@@ -153,6 +153,7 @@ class HttpLine:
                 await _read(response)
                 if response.status >= 500:
                     raise Silent(f"{target.url} answered {response.status}")
+                return report_of(response.headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Silent(_said(error)) from error
 

@@ -9,8 +9,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from services.balancer.account import Account
+from services.balancer.ledger import Ledger
 from services.balancer.line import Line, Silent
-from services.balancer.targets import Target
 
 #: A silent substation is told again after this (wall seconds): a revoked duplicate ends within 2 s of its return.
 RETRY_S = 1.0
@@ -23,11 +24,12 @@ _log = logging.getLogger(__name__)
 
 
 class Revocations:
-    """Open revocations by substation, each delivered by one task a substation. `find` gives the current targets."""
+    """Open revocations by substation, delivered by one task each. Reports in the answers go into the `ledger`."""
 
-    def __init__(self, line: Line, find: Callable[[str], Target | None], retry_s: float = RETRY_S) -> None:
+    def __init__(self, line: Line, ledger: Ledger, now_s: Callable[[], float], retry_s: float = RETRY_S) -> None:
         self._line = line
-        self._find = find
+        self._ledger = ledger
+        self._now_s = now_s
         self._retry_s = retry_s
         self._open: dict[str, dict[str, int]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -55,22 +57,25 @@ class Revocations:
         attempts = self._open[substation]
         try:
             while attempts:
-                target = self._find(substation)
-                if target is None:
+                account = self._ledger.get(substation)
+                if account is None:
                     _log.warning("left with revocations open", extra={"substation": substation, "open": len(attempts)})
                     return
-                if not await self._tell(target, attempts):
+                if not await self._tell(account, attempts):
                     await asyncio.sleep(self._retry_s)
         finally:
             del self._open[substation], self._tasks[substation]
 
-    async def _tell(self, target: Target, attempts: dict[str, int]) -> bool:
+    async def _tell(self, account: Account, attempts: dict[str, int]) -> bool:
         request_id, attempt = next(iter(attempts.items()))
+        asked_at_s = self._now_s()
         try:
-            await self._line.revoke(target, request_id, attempt, TIMEOUT_S)
+            report = await self._line.revoke(account.target, request_id, attempt, TIMEOUT_S)
         except Silent:
             return False
+        if report is not None:
+            account.fold(report, asked_at_s, self._now_s())
         if attempts.get(request_id) == attempt:
             del attempts[request_id]
-        _log.info("revoked", extra={"substation": target.name, "request_id": request_id, "attempt": attempt})
+        _log.info("revoked", extra={"substation": account.target.name, "request_id": request_id})
         return True

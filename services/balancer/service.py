@@ -57,7 +57,7 @@ class BalancerService:
         self._line = line or self._http_line
         self._metrics = BalancerMetrics(self.registry)
         self._outcomes: Counter[str] = Counter()
-        self._revocations = Revocations(self._line, self._target)
+        self._revocations = Revocations(self._line, self.ledger, self._now_s)
         self._placer = Placer(
             self.ledger,
             self._line,
@@ -117,10 +117,6 @@ class BalancerService:
             name = account.target.name
             self._metrics.load_percentage.labels(name).set_function(partial(status.load_pct, account, self._now_s))
             self._metrics.report_age_s.labels(name).set_function(partial(status.age_s, account, self._now_s))
-
-    def _target(self, name: str) -> Any:
-        account = self.ledger.get(name)
-        return None if account is None else account.target
 
     async def _route(self, request: web.Request) -> web.Response:
         deadline_s = self._now_s() + time_left_s(request.headers, self._settings.request_timeout_s)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from random import Random
 from typing import Any
 
@@ -26,6 +28,8 @@ from services.openapi import document
 from services.problem import ProblemError, json_response, problem_response, to_json
 from services.service import Health
 
+#: Of an array, so many go to the balancer in one request: at most 2 kB each, so within its 1 MiB.
+PART = 250
 #: More HTTP requests than this are not held at a time.
 MOST_IN_FLIGHT = 10_000
 
@@ -111,8 +115,12 @@ class ChargeRequestService:
         return elements
 
     async def _place(self, items: Sequence[ChargeRequest], deadline_s: float) -> list[dict[str, Any]]:
-        if not items:
-            return []
+        """The answers to `items`, in order; sent on in parts, as ids and escapes may make the array larger than it came."""
+        parts = [items[at : at + PART] for at in range(0, len(items), PART)]
+        answers = await asyncio.gather(*(self._place_part(part, deadline_s) for part in parts))
+        return list(chain.from_iterable(answers))
+
+    async def _place_part(self, items: Sequence[ChargeRequest], deadline_s: float) -> list[dict[str, Any]]:
         reply = await self._forward.send(to_json([_fields(item) for item in items]), deadline_s)
         if isinstance(reply, Problem):
             return [_element(reply)] * len(items)

@@ -9,7 +9,6 @@ from random import Random
 from typing import Any
 
 from aiohttp import ClientResponse, ClientSession, web
-from aiohttp.test_utils import TestServer
 
 from config.settings import BalancerSettings, SubstationSettings
 from services.balancer.service import BalancerService
@@ -46,10 +45,13 @@ class Grid:
         return await self.serve_app(service.name, application(service, Traffic()), port)
 
     async def serve_app(self, name: str, app: web.Application, port: int | None = None) -> str:
-        server = TestServer(app, port=port)
-        await server.start_server(shutdown_timeout=0.1)
-        self._stack.push_async_callback(server.close)
-        self.urls[name] = f"http://127.0.0.1:{server.port}"
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, "127.0.0.1", port or 0)
+        await site.start()
+        host, chosen = runner.addresses[0][:2]
+        self.urls[name] = f"http://{host}:{chosen}"
         return self.urls[name]
 
     async def substation(
@@ -68,12 +70,14 @@ class Grid:
             app.router.add_get("/metrics", metrics)
         return await self.serve_app(name, app)
 
-    async def balancer(self, *substations: str, ready: bool = True, **settings: Any) -> BalancerService:
+    async def balancer(
+        self, *substations: str, ready: bool = True, port: int | None = None, **settings: Any
+    ) -> BalancerService:
         """A balancer over `substations`: names of what is served here, or texts as in SUBSTATIONS."""
         texts = tuple(f"{name}={self.urls[name]}" if name in self.urls else name for name in substations)
         chosen = BalancerSettings(**{"seed": 1, "poll_interval_s": 60.0, "substations": texts, **settings})
         service = BalancerService(chosen, SystemClock(chosen.time_scale), Random(chosen.seed))
-        await self.serve(service)
+        await self.serve(service, port)
         if ready:
             await until(lambda: service.health().status == "ok")
         return service

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from config.messages import SubstationCharge
 from config.report import Report, Step
 from config.settings import SubstationSettings
-from services.balancer.account import SUSPICION_CAP_S, Account
+from services.balancer.account import CERTAIN_S, SUSPICION_CAP_S, Account
 from services.balancer.targets import Target
 from services.routing.node import FRESH, STALE, SUSPECT
 from services.substation.admission import Admission, Started
@@ -149,8 +149,8 @@ def test_many_requests_that_one_failure_hit_are_one_suspicion() -> None:
 def test_it_is_only_certainly_full_right_after_it_said_so() -> None:
     entry = account()
     entry.fold(report(1, 10), 0.0, 0.0)
-    assert entry.is_certainly_full(POWER_W, 1, 0.2)
-    assert not entry.is_certainly_full(POWER_W, 1, 0.3)
+    assert entry.is_certainly_full(POWER_W, 1, CERTAIN_S)
+    assert not entry.is_certainly_full(POWER_W, 1, CERTAIN_S + 0.01)
 
 
 def test_own_assumptions_never_make_it_certain() -> None:

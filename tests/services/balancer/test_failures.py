@@ -1,0 +1,225 @@
+"""Substations that hang, reset, lie, or are not there; and what becomes of the requests meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from config.report import HEADER, Report
+from services.http import application
+from services.substation.service import SubstationService
+from services.traffic import Traffic
+from tests.services.grid import Grid, a_grid, until
+
+EMPTY = Report(epoch=7, seq=1, sessions=0, load_w=0, max_sessions=1000).encode()
+
+
+class Liar:
+    """A substation that reports to be empty, so that it is always asked first, and answers a charge by `charge`."""
+
+    def __init__(self, charge: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.revoked: list[tuple[str, str]] = []
+        self._charge = charge
+        self.app = web.Application()
+        self.app.router.add_post("/charge", self._asked)
+        self.app.router.add_get("/metrics", self._metrics)
+        self.app.router.add_get("/sessions", self._sessions)
+        self.app.router.add_delete("/sessions/{request_id}", self._revoke)
+
+    async def _asked(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(await request.json())
+        return await self._charge(request)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(text="", headers={HEADER: EMPTY})
+
+    async def _sessions(self, _: web.Request) -> web.Response:
+        return web.json_response({"epoch": 7, "now_s": 0, "sessions": []})
+
+    async def _revoke(self, request: web.Request) -> web.Response:
+        self.revoked.append((request.match_info["request_id"], request.query["attempt"]))
+        return web.json_response({})
+
+
+async def hang(_: web.Request) -> web.StreamResponse:
+    await asyncio.Event().wait()
+    return web.Response()
+
+
+async def reset(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+async def reset_mid_body(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(status=202, headers={"Content-Length": "100", HEADER: EMPTY})
+    await response.prepare(request)
+    await response.write(b'{"response"')
+    return await reset(request)
+
+
+async def full(_: web.Request) -> web.StreamResponse:
+    return web.json_response({"reason": "substation-full", "retry_after_s": 5}, status=503, headers={HEADER: EMPTY})
+
+
+async def nonsense(_: web.Request) -> web.StreamResponse:
+    return web.Response(status=503, text="<html>", headers={HEADER: "v=1;epoch=-5"})
+
+
+async def _liar_and_substation(grid: Grid, liar: Liar, **settings: Any) -> SubstationService:
+    await grid.serve_app("liar", liar.app)
+    station = await grid.substation("substation2", max_sessions=5)
+    await grid.post("substation2", "/charge", {"ev_id": "before"})  # so that the liar is preferred
+    await grid.balancer("liar", "substation2", **settings)
+    return station
+
+
+@pytest.mark.parametrize("failure", [hang, reset, reset_mid_body])
+async def test_a_silent_one_is_asked_twice_then_revoked_and_another_takes_it(failure: Any) -> None:
+    async with a_grid() as grid:
+        liar = Liar(failure)
+        await _liar_and_substation(grid, liar, request_timeout_s=2.0)
+        began_s = time.monotonic()
+        answer = await grid.route("EV1", request_id="r1")
+        assert time.monotonic() - began_s < 1.5
+        assert (answer.status, (await answer.json())["routed_to"]) == (202, "substation2")
+        assert [(asked["request_id"], asked["attempt"]) for asked in liar.asked] == [("r1", 1), ("r1", 1)]
+        await until(lambda: liar.revoked == [("r1", "1")])
+        record = await grid.get("substation2", "/sessions/r1")
+        assert record["attempt"] == 2
+        await grid.route("EV2")
+        assert len(liar.asked) == 2, "it is suspected now, and asked last"
+
+
+@pytest.mark.parametrize("failure", [full, nonsense])
+async def test_a_useless_answer_goes_on_to_the_next_without_a_new_attempt(failure: Any) -> None:
+    async with a_grid() as grid:
+        liar = Liar(failure)
+        await _liar_and_substation(grid, liar)
+        answer = await grid.route("EV1", request_id="r1")
+        assert (answer.status, len(liar.asked)) == (202, 1)
+        assert (await grid.get("substation2", "/sessions/r1"))["attempt"] == 1
+        assert liar.revoked == []
+        await grid.route("EV2", power_kw=7.4)
+        await grid.route("EV3", power_kw=7.4)
+        assert len(liar.asked) <= 2, "who says both empty and full is not preferred for it"
+
+
+async def test_a_refused_connection_goes_on_to_the_next() -> None:
+    async with a_grid() as grid:
+        await grid.substation("substation1")
+        await grid.balancer("gone=127.0.0.1:9", "substation1", request_timeout_s=2.0)
+        answers = await asyncio.gather(*(grid.route(f"EV{number}") for number in range(5)))
+        assert {answer.status for answer in answers} == {202}
+        states = {row["name"]: row["state"] for row in (await grid.get("balancer", "/status"))["substations"]}
+        assert states == {"gone": "unheard", "substation1": "fresh"}
+
+
+async def test_a_lost_answer_is_asked_for_again_and_starts_no_second_session() -> None:
+    async with a_grid() as grid:
+        station = await grid.substation("real")
+        lose = [True]
+
+        async def proxy(request: web.Request) -> web.StreamResponse:
+            async with grid.client.request(
+                request.method, grid.urls["real"] + request.path_qs, data=await request.read(), headers=request.headers
+            ) as answer:
+                if request.method == "POST" and lose:
+                    lose.clear()
+                    return await reset(request)
+                return web.Response(status=answer.status, body=await answer.read(), headers=_kept(answer.headers))
+
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", proxy)
+        await grid.serve_app("substation1", app)
+        await grid.balancer("substation1")
+        answer = await grid.route("EV1", request_id="r1")
+        assert answer.status == 202
+        assert station.admission.sessions == 1
+        assert (await grid.get("real", "/sessions/r1"))["attempt"] == 1
+
+
+def _kept(headers: Any) -> dict[str, str]:
+    return {name: headers[name] for name in (HEADER, "Content-Type") if name in headers}
+
+
+async def test_an_answer_after_the_deadline_is_504_in_time_and_its_session_is_revoked() -> None:
+    async with a_grid() as grid:
+        station = await grid.substation("real")
+        gate, done = asyncio.Event(), list[str]()
+
+        @web.middleware
+        async def slow(request: web.Request, handler: Any) -> web.StreamResponse:
+            if request.method == "POST":
+                await gate.wait()
+            response: web.StreamResponse = await handler(request)
+            done.append(request.method)
+            return response
+
+        app = application(station, Traffic())
+        app.middlewares.insert(0, slow)
+        await grid.serve_app("substation1", app)
+        await grid.balancer("substation1", request_timeout_s=0.6)
+        began_s = time.monotonic()
+        answer = await grid.route("EV1", request_id="r1")
+        assert time.monotonic() - began_s < 0.6
+        assert (answer.status, (await answer.json())["reason"]) in [(504, "timeout"), (503, "substations-unreachable")]
+        gate.set()
+        await until(lambda: done.count("POST") >= 2 and "DELETE" in done)
+        assert station.admission.sessions == 0
+        again = await grid.route("EV1", request_id="r1")
+        assert again.status == 202
+        assert station.admission.sessions == 1
+
+
+async def test_nobody_to_ask() -> None:
+    async with a_grid() as grid:
+        await grid.balancer(request_timeout_s=1.0)
+        answer = await grid.route()
+        assert (answer.status, (await answer.json())["reason"]) == (503, "no-substations")
+        assert answer.headers["Retry-After"] == "1"
+
+
+async def test_nobody_answers() -> None:
+    async with a_grid() as grid:
+        await grid.balancer("a=127.0.0.1:9", "b=127.0.0.1:9", request_timeout_s=1.0)
+        began_s = time.monotonic()
+        answer = await grid.route()
+        assert time.monotonic() - began_s < 1.0
+        assert (answer.status, (await answer.json())["reason"]) == (503, "substations-unreachable")
+        assert (await grid.get("balancer", "/health"))["failed_total"] == 1
+
+
+async def test_one_that_comes_back_is_waited_for(unused_tcp_port: int) -> None:
+    async with a_grid() as grid:
+        balancer = await grid.balancer(f"substation1=127.0.0.1:{unused_tcp_port}", request_timeout_s=4.0)
+        waiting = asyncio.ensure_future(grid.route())
+        await until(lambda: balancer.ledger.totals(0.0).sessions == 0 and not waiting.done())
+        await grid.substation("substation1", port=unused_tcp_port)
+        assert (await waiting).status == 202
+
+
+async def test_it_is_starting_until_each_was_heard_or_timed_out() -> None:
+    async with a_grid() as grid:
+        gate = asyncio.Event()
+
+        async def silent(_: web.Request) -> web.StreamResponse:
+            await gate.wait()
+            return web.Response()
+
+        url = await grid.third_party("silent", silent, silent)
+        await grid.substation("substation1")
+        await grid.balancer(f"silent={url}", "substation1", ready=False, request_timeout_s=4.0)
+        health = await grid.client.get(grid.urls["balancer"] + "/health")
+        assert (health.status, (await health.json())["status"]) == (503, "starting")
+        hasty = await grid.post("balancer", "/route", {"ev_id": "EV0"}, headers={"Grid-Timeout-Ms": "200"})
+        assert (hasty.status, (await hasty.json())["reason"]) == (503, "starting")
+        assert (await grid.route("EV1")).status == 202
+        gate.set()

@@ -1,0 +1,180 @@
+"""The charge-request service before a real balancer, a missing one, and ones that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from io import BytesIO
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from config.settings import ChargeRequestSettings
+from services.charge_request.service import ChargeRequestService
+from services.clock import SystemClock
+from tests.services.grid import Grid, Respond, a_grid
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+async def _ingress(grid: Grid, *balancers: str, timeout_s: float = 10.0) -> None:
+    settings = ChargeRequestSettings(balancers=balancers, request_timeout_s=timeout_s)
+    await grid.serve(ChargeRequestService(settings, SystemClock()))
+
+
+async def _whole(grid: Grid, **limits: Any) -> None:
+    await grid.substation("substation1", **limits)
+    await grid.balancer("substation1")
+    await _ingress(grid, grid.urls["balancer"])
+
+
+async def _fake(grid: Grid, route: Respond) -> str:
+    app = web.Application()
+    app.router.add_post("/route", route)
+    return await grid.serve_app("fake", app)
+
+
+@pytest.mark.parametrize("path", ["/charge", "/request-charge"])
+async def test_an_ev_charges(path: str) -> None:
+    async with a_grid() as grid:
+        await _whole(grid)
+        answer = await grid.post("charge-request", path, {"ev_id": "EV1234"}, headers={"Idempotency-Key": "r1"})
+        assert answer.status == 202
+        body = await answer.json()
+        assert body["response"] == {"status": "charging started", "vehicle_id": "EV1234"}
+        assert (body["routed_to"], body["request_id"]) == ("substation1", "r1")
+        health = await grid.get("charge-request", "/health")
+        assert health["requests_total"] == {"202": 1}
+        page = await grid.get("charge-request", "/metrics")
+        assert 'charge_requests_total{status="202"} 1.0' in page
+        assert "charge_request_duration_seconds_count 1.0" in page
+
+
+async def test_a_request_without_id_gets_one() -> None:
+    async with a_grid() as grid:
+        await _whole(grid)
+        answer = await (await grid.post("charge-request", "/charge", {"ev_id": "EV1"})).json()
+        assert (await grid.get("substation1", f"/sessions/{answer['request_id']}"))["ev_id"] == "EV1"
+
+
+async def test_a_full_grid_says_when() -> None:
+    async with a_grid() as grid:
+        await _whole(grid, max_sessions=1)
+        await grid.post("charge-request", "/charge", {"ev_id": "EV1"})
+        answer = await grid.post("charge-request", "/charge", {"ev_id": "EV2"})
+        assert (answer.status, answer.content_type) == (503, "application/problem+json")
+        problem = await answer.json()
+        assert problem["reason"] == "grid-full"
+        assert int(answer.headers["Retry-After"]) >= problem["retry_after_s"] > 25
+
+
+async def test_an_array_keeps_its_order_and_its_bad_elements_to_itself() -> None:
+    async with a_grid() as grid:
+        await _whole(grid, max_sessions=2)
+        requests: list[Any] = [{"ev_id": "EV1"}, {"evid": "EV2"}, 7, {"ev_id": "EV3"}, {"ev_id": "EV4"}]
+        answer = await grid.post("charge-request", "/charge", requests)
+        elements = await answer.json()
+        assert [element["status_code"] for element in elements][1:3] == [422, 422]
+        assert Counter(element["status_code"] for element in elements) == {202: 2, 422: 2, 503: 1}
+        assert (await grid.get("charge-request", "/health"))["requests_total"] == {"202": 2, "422": 2, "503": 1}
+        assert await (await grid.post("charge-request", "/charge", [])).json() == []
+
+
+async def test_the_largest_array_goes_through() -> None:
+    async with a_grid() as grid:
+        await _whole(grid, max_sessions=900)
+        pad = "\N{ELECTRIC PLUG}" * 124
+        body = json.dumps([{"ev_id": f"{number:03}{pad}"} for number in range(1_000)], ensure_ascii=False)
+        data = BytesIO(body.encode())
+        headers = {"Content-Type": "application/json"}
+        async with grid.client.post(grid.urls["charge-request"] + "/charge", data=data, headers=headers) as answer:
+            elements = await answer.json()
+        assert Counter(element["status_code"] for element in elements) == {202: 900, 503: 100}
+        assert [element["response"]["vehicle_id"][:3] for element in elements[:3] if "response" in element] == [
+            "000",
+            "001",
+            "002",
+        ]
+
+
+async def test_no_balancer_is_503_in_time() -> None:
+    async with a_grid() as grid:
+        await _ingress(grid, NOWHERE, timeout_s=0.5)
+        began_s = time.monotonic()
+        answers = await asyncio.gather(
+            grid.post("charge-request", "/charge", {"ev_id": "EV1"}),
+            grid.post("charge-request", "/charge", [{"ev_id": "EV2"}, {"ev_id": "EV3"}]),
+        )
+        assert time.monotonic() - began_s < 0.5
+        assert (answers[0].status, (await answers[0].json())["reason"]) == (503, "balancer-unreachable")
+        assert [element["status_code"] for element in await answers[1].json()] == [503, 503]
+
+
+async def test_a_silent_balancer_is_504_in_time() -> None:
+    async with a_grid() as grid:
+        granted = []
+
+        async def hang(request: web.Request) -> web.StreamResponse:
+            granted.append(int(request.headers["Grid-Timeout-Ms"]))
+            await asyncio.Event().wait()
+            return web.Response()
+
+        await _ingress(grid, await _fake(grid, hang), timeout_s=0.5)
+        began_s = time.monotonic()
+        answer = await grid.post("charge-request", "/charge", {"ev_id": "EV1"})
+        assert time.monotonic() - began_s < 0.5
+        assert (answer.status, (await answer.json())["reason"]) == (504, "balancer-silent")
+        assert 300 < granted[0] < 500, "it is told what time remains"
+
+
+async def test_a_balancer_that_comes_back_in_time_gets_the_same_request_again(unused_tcp_port: int) -> None:
+    async with a_grid() as grid:
+        await grid.substation("substation1")
+        await _ingress(grid, f"http://127.0.0.1:{unused_tcp_port}", timeout_s=5.0)
+        waiting = asyncio.ensure_future(grid.post("charge-request", "/charge", {"ev_id": "EV1"}))
+        done, _ = await asyncio.wait({waiting}, timeout=0.05)
+        assert not done
+        await grid.balancer("substation1", port=unused_tcp_port)
+        assert (await waiting).status == 202
+
+
+async def test_a_broken_connection_is_repeated_with_the_same_id() -> None:
+    async with a_grid() as grid:
+        seen = []
+
+        async def breaks_twice(request: web.Request) -> web.StreamResponse:
+            seen.append((await request.json())["request_id"])
+            if len(seen) <= 2:
+                assert request.transport is not None
+                request.transport.abort()
+            return web.json_response({"routed_to": "substation1"}, status=202)
+
+        await _ingress(grid, await _fake(grid, breaks_twice))
+        answer = await grid.post("charge-request", "/charge", {"ev_id": "EV1"})
+        assert answer.status == 202
+        assert len(seen) == 3
+        assert len(set(seen)) == 1
+
+
+async def test_the_other_balancer_is_asked() -> None:
+    async with a_grid() as grid:
+        await grid.substation("substation1")
+        await grid.balancer("substation1")
+        await _ingress(grid, NOWHERE, grid.urls["balancer"])
+        answers = [await grid.post("charge-request", "/charge", {"ev_id": f"EV{number}"}) for number in range(3)]
+        assert {answer.status for answer in answers} == {202}
+
+
+@pytest.mark.parametrize("status", [200, 404, 500])
+async def test_a_balancer_that_fails_is_503_with_a_reason(status: int) -> None:
+    async with a_grid() as grid:
+
+        async def fails(_: web.Request) -> web.StreamResponse:
+            return web.Response(status=status, text="[1, 2, 3]", content_type="application/json")
+
+        await _ingress(grid, await _fake(grid, fails))
+        answer = await grid.post("charge-request", "/charge", [{"ev_id": "EV1"}])
+        assert [element["reason"] for element in await answer.json()] == ["balancer-failed"]
