@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ from gridctl.supervisor.snapshot import Snapshots
 from gridctl.supervisor.verbs import down
 
 log = logging.getLogger("gridctl.supervisor")
+
+#: `ls` and `ps` hold a lock for an instant to see whether it is free; only one held longer is a supervisor's.
+LOCK_S = 0.25
 
 
 class Lines(logging.Formatter):
@@ -82,13 +86,22 @@ def main(argv: list[str] | None = None) -> int:
 def _locked(paths: ClusterPaths) -> Any:
     descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InUse(f"cluster {paths.name!r} has a supervisor already", "see: gridctl ls") from None
+        give_up = time.monotonic() + LOCK_S
+        while not _taken(descriptor):
+            if time.monotonic() > give_up:
+                raise InUse(f"cluster {paths.name!r} has a supervisor already", "see: gridctl ls")
+            time.sleep(0.01)
         yield
     finally:
         os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _say(descriptor: int, line: Mapping[str, Any]) -> None:
