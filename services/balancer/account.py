@@ -19,6 +19,8 @@ from services.routing.node import FRESH, STALE, SUSPECT, Node
 
 #: A substation that missed this many polls in a row is stale: asked last, never left out.
 STALE_AFTER_POLLS = 2
+#: One that owes an answer for this long (wall seconds) is asked after those that do not.
+SLOW_S = 0.25
 #: How long a substation that did not answer is asked last (wall seconds): doubled each time, up to the cap.
 SUSPICION_S = 1.0
 SUSPICION_CAP_S = 30.0
@@ -38,9 +40,10 @@ class Release(NamedTuple):
 
 @dataclass(slots=True)
 class Assumption:
-    """A session that was sent and is in no report yet; `unknown_since_s` is set once its answer was given up."""
+    """A session that was sent at `since_s` and is in no report yet; `unknown_since_s`: when its answer was given up."""
 
     power_w: int
+    since_s: float
     unknown_since_s: float | None = None
 
 
@@ -66,6 +69,7 @@ class Account:
         self._releases: list[Release] = []
         self._past_epochs: deque[int] = deque(maxlen=_MOST_PAST_EPOCHS)
         self._strikes = 0
+        self._slow = False
         self._suspect_until_s = 0.0
         self._suspected_at_s = -math.inf
 
@@ -88,14 +92,16 @@ class Account:
             self._sessions -= ended.sessions
             self._load_w -= ended.load_w
             self._show()
-        if self._suspect_until_s and now_s >= self._suspect_until_s:
-            self._suspect_until_s = 0.0
+        slow = bool(self.pending) and next(iter(self.pending.values())).since_s + SLOW_S <= now_s
+        if slow is not self._slow or (self._suspect_until_s and now_s >= self._suspect_until_s):
+            self._slow = slow
+            self._suspect_until_s = self._suspect_until_s if now_s < self._suspect_until_s else 0.0
             self._rank()
 
-    def assume(self, request_id: str, power_w: int) -> None:
+    def assume(self, request_id: str, power_w: int, now_s: float) -> None:
         """Counts a session that is about to be sent, so that no other request believes its slot free."""
         self.forget(request_id)
-        self.pending[request_id] = Assumption(power_w)
+        self.pending[request_id] = Assumption(power_w, now_s)
         self._pending_w += power_w
         self._show()
 
@@ -264,7 +270,7 @@ class Account:
     def _rank(self) -> None:
         if self._suspect_until_s:
             self.node.rank = SUSPECT
-        elif self.heard_at_s is None or self.missed_polls >= STALE_AFTER_POLLS:
+        elif self._slow or self.heard_at_s is None or self.missed_polls >= STALE_AFTER_POLLS:
             self.node.rank = STALE
         else:
             self.node.rank = FRESH

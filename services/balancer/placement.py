@@ -104,7 +104,7 @@ class Placer:
     async def _ask(self, account: Account, search: Search) -> Answer:
         """Asks `account`; once more, with the same id, where the outcome is unknown."""
         order = search.order
-        account.assume(order.request_id, order.power_w)
+        account.assume(order.request_id, order.power_w, self.now_s())
         answer = await self._try(account, search)
         if answer.result is not Result.UNKNOWN or account.target.external:
             return answer

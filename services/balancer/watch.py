@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -67,6 +68,7 @@ class Watch:
         self._looked = self._file is None
         self._mark: tuple[int, int, int] | None = None
         self._tasks: dict[Account, asyncio.Task[None]] = {}
+        self._due: dict[Account, asyncio.Event] = {}
         self._unheard: set[Account] = set()
         self._looking: asyncio.Task[None] | None = None
         interval_s = settings.poll_interval_s
@@ -110,13 +112,19 @@ class Watch:
         self._mark = mark
 
     def _set(self, targets: tuple[Target, ...]) -> None:
+        drained = [account for account in self._ledger if account.target.draining]
         new, gone = self._ledger.update(targets)
         for account in gone:
             self._tasks.pop(account).cancel()
+            del self._due[account]
             self._unheard.discard(account)
+        for account in drained:  # its newest report is from when it drained: no poll may wait for its turn now
+            if account in self._due and not account.target.draining:
+                self._due[account].set()
         self._listener.changed(new, gone)
         for account in new:
             self._unheard.add(account)
+            self._due[account] = asyncio.Event()
             self._tasks[account] = asyncio.ensure_future(self._follow(account))
             self._tasks[account].add_done_callback(_say_why)
         if new or gone:
@@ -128,18 +136,21 @@ class Watch:
             self.ready.set()
 
     async def _follow(self, account: Account) -> None:
-        """Polls `account` at once, then at its own phase of the interval, so that polls are spread in time."""
+        """Polls `account` at once, then at its own phase of the interval, so that polls are spread in time, or when due."""
+        due = self._due[account]
         collected: int | None = None
         interval_s = self._settings.poll_interval_s
         wait_s = interval_s * self._rng.random()
         while True:
+            due.clear()
             heard = await self._poll(account)
             epoch = account.report.epoch if account.report else None
             if heard and epoch != collected and await self._collect(account):
                 collected = epoch
             self._unheard.discard(account)
             self._settle()
-            await asyncio.sleep(wait_s if heard else min(interval_s, MISSED_RETRY_S))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(due.wait(), wait_s if heard else min(interval_s, MISSED_RETRY_S))
             wait_s = interval_s
 
     async def _poll(self, account: Account) -> bool:

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from config.messages import SubstationCharge
 from config.report import Report, Step
 from config.settings import SubstationSettings
-from services.balancer.account import CERTAIN_S, SUSPICION_CAP_S, Account
+from services.balancer.account import CERTAIN_S, SLOW_S, SUSPICION_CAP_S, Account
 from services.balancer.targets import Target
 from services.routing.node import FRESH, STALE, SUSPECT
 from services.substation.admission import Admission, Started
@@ -61,7 +61,7 @@ def test_an_older_report_is_ignored_and_an_old_epoch_never_comes_back() -> None:
 def test_a_restart_forgets_what_was_sent_to_the_old_process() -> None:
     entry = account()
     entry.fold(report(1), 0.0, 0.0)
-    entry.assume("r1", POWER_W)
+    entry.assume("r1", POWER_W, 0.0)
     entry.fold(report(1, epoch=2), 1.0, 1.0)
     assert entry.node.sessions == 0
     entry.forget("r1")
@@ -71,7 +71,7 @@ def test_a_restart_forgets_what_was_sent_to_the_old_process() -> None:
 def test_a_doubted_session_counts_until_a_later_report() -> None:
     entry = account()
     entry.fold(report(1), 0.0, 0.0)
-    entry.assume("r1", POWER_W)
+    entry.assume("r1", POWER_W, 0.0)
     entry.doubt("r1", 5.0)
     entry.fold(report(1), asked_at_s=4.0, now_s=6.0)
     assert entry.node.sessions == 1
@@ -82,10 +82,10 @@ def test_a_doubted_session_counts_until_a_later_report() -> None:
 def test_an_external_is_its_gauge_and_what_was_sent_since() -> None:
     entry = account(external=True, max_sessions=4)
     entry.fold_gauge(2, 0.0, 0.1)
-    entry.assume("r1", POWER_W)
+    entry.assume("r1", POWER_W, 0.0)
     entry.confirm("r1", ends_at_s=30.0, now_s=1.0)
     assert entry.node.sessions == 3
-    entry.assume("r2", POWER_W)
+    entry.assume("r2", POWER_W, 1.0)
     assert entry.node.sessions == 4
     assert entry.is_certainly_full(POWER_W, 1, 1.0)
     entry.fold_gauge(3, 2.0, 2.1)
@@ -99,7 +99,7 @@ def test_an_external_is_its_gauge_and_what_was_sent_since() -> None:
 
 def test_an_external_that_was_never_heard_is_carried_by_own_sends() -> None:
     entry = account(external=True, max_sessions=1)
-    entry.assume("r1", POWER_W)
+    entry.assume("r1", POWER_W, 0.0)
     entry.confirm("r1", 30.0, 0.0)
     assert entry.is_certainly_full(POWER_W, 1, 0.0)
     assert entry.fits_at_s(POWER_W, 0.0) == 30.0
@@ -146,6 +146,19 @@ def test_many_requests_that_one_failure_hit_are_one_suspicion() -> None:
     assert entry.node.rank == FRESH
 
 
+def test_one_that_owes_an_answer_is_asked_after_the_others() -> None:
+    entry = account()
+    entry.fold(report(1), 0.0, 0.0)
+    entry.assume("r1", POWER_W, 0.0)
+    entry.advance(SLOW_S - 0.01)
+    assert entry.node.rank == FRESH
+    entry.advance(SLOW_S)
+    assert entry.node.rank == STALE
+    entry.forget("r1")
+    entry.advance(SLOW_S)
+    assert entry.node.rank == FRESH
+
+
 def test_it_is_only_certainly_full_right_after_it_said_so() -> None:
     entry = account()
     entry.fold(report(1, 10), 0.0, 0.0)
@@ -156,7 +169,7 @@ def test_it_is_only_certainly_full_right_after_it_said_so() -> None:
 def test_own_assumptions_never_make_it_certain() -> None:
     entry = account()
     entry.fold(report(1, 9), 0.0, 0.0)
-    entry.assume("r1", POWER_W)
+    entry.assume("r1", POWER_W, 0.0)
     assert not entry.node.fits(POWER_W)
     assert not entry.is_certainly_full(POWER_W, 1, 0.0)
 
@@ -204,7 +217,7 @@ class Mirror(RuleBasedStateMachine):
         self.number += 1
         request_id = f"r{self.number}"
         self.entry.advance(self.now_s)
-        self.entry.assume(request_id, POWER_W)
+        self.entry.assume(request_id, POWER_W, self.now_s)
         charge = SubstationCharge(ev_id=request_id, request_id=request_id, duration_s=lasts_s)
         started = isinstance(self.core.admit(charge, request_id, self.now_s), Started)
         answer = (request_id, self.core.report(self.now_s), self.now_s, started)
