@@ -12,8 +12,13 @@ import pytest
 
 from config.topology import Policy
 from gridctl.cli import VERBS
+from gridctl.commands.ls import cluster_row
+from gridctl.loadtest.result import Result
+from gridctl.loadtest.tally import Tally
 from gridctl.processes import listed
+from gridctl.state import ClusterPaths
 from gridctl.supervisor.happenings import State
+from gridctl.top.document import document
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -48,8 +53,24 @@ def documented(heading: str) -> set[str]:
     return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
 
 
-def test_the_keys_of_ps_are_documented() -> None:
-    assert documented("gridctl ps --json") == set(listed({}))
+def actual() -> dict[str, set[str]]:
+    """What the verbs really print, by the headings of docs/json.md."""
+    nothing = Result(Tally(), None, None, (), {}, (), 1.0, False, 1)
+    top = document({"substations": [{}]})
+    return {
+        "gridctl ls --json": set(cluster_row(ClusterPaths(ROOT, "nobody"))),
+        "gridctl ps --json": set(listed({})),
+        "gridctl top --once --json": set(top["grid"]) | set(top["substations"][0]),
+        "gridctl loadtest --json": set(nothing.to_json()),
+    }
+
+
+@pytest.mark.parametrize("heading", sorted(actual()))
+def test_every_key_is_documented_and_no_other(heading: str) -> None:
+    words = set(actual()[heading])
+    named = documented(heading)
+    assert words - named == set(), "not in docs/json.md"
+    assert named - words == set(), "not in what is printed"
 
 
 def test_every_link_between_documents_leads_somewhere() -> None:
