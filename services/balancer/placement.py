@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -52,7 +52,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Placer:
-    """What placing needs. `now_s` is the monotonic clock of all wall seconds here."""
+    """What placing needs. `now_s` is the monotonic clock of all wall seconds here, `sleep` waits on it."""
 
     ledger: Ledger
     line: Line
@@ -63,6 +63,7 @@ class Placer:
     rng: Random
     time_scale: float = 1.0
     now_s: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def place(self, order: Order) -> Entry | Problem:
         """The entry of the session that was started, or why there is none. Ends by the order's deadline."""
@@ -88,7 +89,7 @@ class Placer:
         """Lets a moment pass in which a restarting substation may come back; False where too little time is left."""
         if search.order.deadline_s - self.now_s() <= search.spare_s:
             return False
-        await asyncio.sleep(PAUSE_S)
+        await self.sleep(PAUSE_S)
         search.tried.clear()
         search.results.clear()
         return True
