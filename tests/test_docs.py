@@ -19,6 +19,7 @@ from gridctl.processes import listed
 from gridctl.state import ClusterPaths
 from gridctl.supervisor.happenings import State
 from gridctl.top.document import document
+from services import openapi
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -71,6 +72,13 @@ def test_every_key_is_documented_and_no_other(heading: str) -> None:
     named = documented(heading)
     assert words - named == set(), "not in docs/json.md"
     assert named - words == set(), "not in what is printed"
+
+
+def test_every_path_and_status_of_the_request_service_is_documented() -> None:
+    text = (DOCS / "api.md").read_text()
+    described = openapi.document()
+    assert [path for path in described["paths"] if path not in text] == []
+    assert [code for code in described["paths"]["/charge"]["post"]["responses"] if code not in text] == []
 
 
 def test_every_link_between_documents_leads_somewhere() -> None:
