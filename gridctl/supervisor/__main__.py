@@ -35,6 +35,9 @@ from gridctl.supervisor.verbs import down
 
 log = logging.getLogger("gridctl.supervisor")
 
+#: Clients get their last lines within this time when the cluster is down (wall seconds).
+LAST_WORDS_S = 2.0
+
 #: `ls` and `ps` hold a lock for an instant to see whether it is free; only one held longer is a supervisor's.
 LOCK_S = 0.25
 
@@ -59,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--ready-fd", type=int, required=True, help="told 'ready' or the reason why not, as one JSON line"
     )
-    parser.add_argument("--attached-fd", type=int, help="end of file on it: the terminal is gone, go down")
+    parser.add_argument("--attached-fd", type=int, help="end of file: the terminal is gone, go down; a word: it let go")
     args = parser.parse_args(argv)
     handler = logging.StreamHandler()
     handler.setFormatter(Lines())
@@ -115,10 +118,10 @@ async def _live(paths: ClusterPaths, args: argparse.Namespace) -> int:
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         watcher = Watcher(session)
-        cluster = Cluster(paths, Journal(paths.events), Zygote(loop), watcher.watch)
+        cluster = Cluster(paths, Journal(paths.events), Zygote(loop), watcher.watch, watcher.routable)
         watcher.follow(cluster)
         api = ControlApi(cluster, Snapshots(cluster).take, watcher.look)
-        runner = web.AppRunner(api.application(), access_log=None, handler_cancellation=False)
+        runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=LAST_WORDS_S)
         await runner.setup()
         await _listen(runner, paths.control_socket)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -130,6 +133,7 @@ async def _live(paths: ClusterPaths, args: argparse.Namespace) -> int:
         ending = asyncio.create_task(cluster.finished.wait())
         await asyncio.wait({engine, ending}, return_when=asyncio.FIRST_COMPLETED)
         cluster.close()
+        cluster.journal.close()
         _forget(paths)
         await runner.cleanup()
         engine.cancel()
@@ -166,8 +170,8 @@ def _go_down(cluster: Cluster) -> None:
 
 def _attach(loop: asyncio.AbstractEventLoop, cluster: Cluster, descriptor: int) -> None:
     def ended() -> None:
+        loop.remove_reader(descriptor)
         if not os.read(descriptor, 64):
-            loop.remove_reader(descriptor)
             _go_down(cluster)
 
     os.set_blocking(descriptor, False)

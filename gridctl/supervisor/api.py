@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import ValidationError
 
-from config.errors import GridError
+from config.errors import GridError, InUse
 from gridctl.supervisor.cluster import Cluster
 from gridctl.supervisor.verbs import VERBS
 from gridctl.supervisor.waiting import Line
@@ -28,6 +28,8 @@ log = logging.getLogger("gridctl.supervisor")
 MAX_BODY = 16 << 20
 #: What a client gets when it does not read: lines wait, and the operation goes on without it.
 LINES_KEPT = 10_000
+#: What a grid that goes down does not take up any more.
+REFUSED_AT_THE_END = frozenset({"apply", "scale", "start", "restart"})
 
 
 @dataclass(slots=True)
@@ -38,7 +40,6 @@ class ControlApi:
     snapshot: Callable[[], dict[str, Any]]
     look: Callable[[], None]
     _running: set[asyncio.Task[None]] = field(default_factory=set)
-    _exclusive: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def application(self) -> web.Application:
         """The aiohttp application."""
@@ -84,11 +85,7 @@ class ControlApi:
     async def _operate(self, args: Mapping[str, Any], lines: asyncio.Queue[Line | None]) -> None:
         put = _dropping(lines)
         try:
-            if args["verb"] in {"apply", "scale"}:
-                async with self._exclusive:
-                    await self._drive(args, put)
-            else:
-                await self._drive(args, put)
+            await self._drive(args, put)
             put({"done": True, "ok": True, "exit_code": 0, "message": "", "hint": ""})
         except GridError as error:
             put(_failed(error.exit_code, error.message, error.hint))
@@ -104,6 +101,8 @@ class ControlApi:
             put(None)
 
     async def _drive(self, args: Mapping[str, Any], put: Callable[[Line | None], None]) -> None:
+        if self.cluster.stopping and args["verb"] in REFUSED_AT_THE_END:
+            raise InUse(f"cluster {self.cluster.paths.name!r} is going down", "once it is gone: gridctl up -d")
         async for line in VERBS[args["verb"]](self.cluster, args):
             put(line)
 

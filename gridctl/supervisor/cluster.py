@@ -14,13 +14,14 @@ from random import Random
 from typing import Any
 
 from config.errors import GridError
-from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL
+from config.names import BALANCER, EXTERNAL
 from config.plan import ProcessSpec
 from config.settings import ChargeRequestSettings, settings_to_json
 from config.topology import Topology
 from gridctl.state import ClusterPaths
 from gridctl.supervisor import happenings as life
 from gridctl.supervisor.backoff import Backoff
+from gridctl.supervisor.births import Births
 from gridctl.supervisor.forking import Birth, Zygote, exits
 from gridctl.supervisor.happenings import Event, State
 from gridctl.supervisor.journal import Journal
@@ -32,16 +33,25 @@ from gridctl.supervisor.targets import render, write_atomically
 log = logging.getLogger("gridctl.supervisor")
 
 Watch = Callable[[Member], Awaitable[None]]
+Routable = Callable[[Member], Awaitable[bool]]
+
+
+async def _always(_: Member) -> bool:
+    return True
 
 
 @dataclass(slots=True)
 class Cluster:
-    """A cluster's members and the loop that moves them. `watch` follows one member's health for as long as it is in."""
+    """A cluster's members and the loop that moves them.
+
+    `watch` follows one member's health for as long as it is in; `routable` asks whether the balancer would choose it.
+    """
 
     paths: ClusterPaths
     journal: Journal
     zygote: Zygote
     watch: Watch
+    routable: Routable = _always
     topology: Topology | None = None
     source: str = ""
     started_at: float = field(default_factory=time.monotonic)
@@ -50,8 +60,7 @@ class Cluster:
     stopping: bool = False
     _events: asyncio.Queue[tuple[str, Event]] = field(default_factory=asyncio.Queue)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _owners: dict[int, str] = field(default_factory=dict)
-    _early: dict[int, int] = field(default_factory=dict)
+    _births: Births = field(default_factory=Births)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _zygote_deaths: int = 0
     _random: Random = field(default_factory=Random)
@@ -83,8 +92,7 @@ class Cluster:
 
     def specs(self) -> list[ProcessSpec]:
         """What should run now: each member's newest specification, without those that leave."""
-        staying = [member for member in self.members.values() if not member.leaving]
-        return [member.successor[0] if member.successor else member.spec for member in staying]
+        return [spec for member in self.members.values() if (spec := member.coming) is not None]
 
     def publish(self) -> None:
         """Write the targets file; a disk that is full is logged, and the old file stays."""
@@ -185,44 +193,47 @@ class Cluster:
             self.publish()
 
     def remove(self, member: Member) -> None:
-        """Forget a member that is down, and give its port back."""
+        """Forget a member that is down, and give its port back; its heir, if it has one, takes its place."""
+        heir, member.heir = member.heir, None
         del self.members[member.name]
         self._watches.pop(member.name).cancel()
         member.close()
+        if heir is not None and not self.stopping:
+            self.add(*heir)
+            self.post(member.name, life.Start())
         self.publish()
 
     # -- processes ------------------------------------------------------------------------------------------------------
     async def _spawn(self, member: Member) -> None:
-        if member.held is None:
-            return
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        member.hang_up()
-        member.lifeline = ours
-        member.count_anew()
-        spec = member.spec
-        birth = Birth(
-            spec.name,
-            spec.role,
-            self.paths.name,
-            self._settings(spec),
-            self.log_file(spec.name),
-            member.held.sock,
-            theirs,
-        )
+        name = member.name
+        self._births.expect()
         try:
-            pid = await self.zygote.spawn(birth)
-        except GridError as error:
+            pid = await self._bear(member)
+        except (GridError, OSError) as error:
+            self._births.missed()
             member.hang_up()
-            self.post(spec.name, life.SpawnFailed(error.message))
+            self.post(name, life.SpawnFailed(str(error)))
             return
-        finally:
-            theirs.close()
         self._zygote_deaths = 0
-        self._owners[pid] = spec.name
-        self.post(spec.name, life.Spawned(pid))
-        if pid in self._early:
-            self._ended(pid, self._early.pop(pid))
+        status = self._births.born(pid, name)
+        self.post(name, life.Spawned(pid))
+        if status is not None:
+            self.post(name, life.Exited(pid, status))
+
+    async def _bear(self, member: Member) -> int:
+        if member.held is None:
+            raise GridError(f"{member.name} has no port to listen on")
+        ours, theirs = socket.socketpair()
+        with theirs:
+            ours.setblocking(False)
+            member.hang_up()
+            member.lifeline = ours
+            member.count_anew()
+            spec, log_file = member.spec, self.log_file(member.name)
+            settings, listener = self._settings(spec), member.held.sock
+            return await self.zygote.spawn(
+                Birth(spec.name, spec.role, self.paths.name, settings, log_file, listener, theirs)
+            )
 
     def _settings(self, spec: ProcessSpec) -> dict[str, Any]:
         settings = spec.settings
@@ -242,13 +253,8 @@ class Cluster:
         for pid, status in exits():
             if pid == self.zygote.pid:
                 self.zygote.close()
-            elif pid in self._owners:
-                self._ended(pid, status)
-            else:
-                self._early[pid] = status
-
-    def _ended(self, pid: int, status: int) -> None:
-        self.post(self._owners.pop(pid), life.Exited(pid, status))
+            elif (name := self._births.ended(pid, status)) is not None:
+                self.post(name, life.Exited(pid, status))
 
     def _zygote_died(self, pid: int) -> None:
         if self.stopping:
@@ -287,10 +293,3 @@ class Cluster:
         for member in self.members.values():
             member.close()
         self.zygote.close()
-
-
-def ordered_for_stop(cluster: Cluster) -> list[list[Member]]:
-    """Who stops with whom, in order: whoever asks goes before whoever answers, so that what is under way gets its answer."""
-    roles = ((CHARGE_REQUEST,), (BALANCER,), ("substation",))
-    groups = [list(cluster.by_role(*group)) for group in roles]
-    return [group for group in groups if group]

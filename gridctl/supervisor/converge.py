@@ -13,7 +13,8 @@ from config.plan import Change, ProcessSpec, changes, expand
 from config.topology import Topology
 from gridctl.identity import identify
 from gridctl.supervisor.cluster import Cluster
-from gridctl.supervisor.happenings import Drain, Start, State, Stop
+from gridctl.supervisor.happenings import Drain, Event, Start, State, Stop
+from gridctl.supervisor.member import Member, Successor
 from gridctl.supervisor.sockets import HeldSocket, hold
 from gridctl.supervisor.targets import write_atomically
 
@@ -78,7 +79,7 @@ def _needs_socket(cluster: Cluster, spec: ProcessSpec) -> bool:
     member = cluster.members.get(spec.name)
     if member is None or member.held is None:
         return True
-    return spec.port_fixed and member.held.port != spec.port
+    return spec.port_fixed and not member.has_port(spec.port)
 
 
 def _close_all(sockets: dict[str, HeldSocket]) -> None:
@@ -89,22 +90,43 @@ def _close_all(sockets: dict[str, HeldSocket]) -> None:
 def _take(
     cluster: Cluster, step: Change, spec: ProcessSpec | None, held: HeldSocket | None, patience: Patience
 ) -> None:
-    stop = Stop(patience.stop_timeout_s)
-    if step.action == "stop":
-        member = cluster.members[step.name]
-        member.leaving = True
-        if member.state is State.STOPPED:
-            cluster.remove(member)
-            return
-        cluster.post(step.name, Drain(patience.drain_timeout_s, stop) if member.spec.role == SUBSTATION else stop)
-    elif step.action == "restart" and spec is not None:
-        member = cluster.members[step.name]
-        member.successor = (spec, held)
-        again = Stop(patience.stop_timeout_s, again=True)
-        cluster.post(step.name, Drain(patience.drain_timeout_s, again) if member.spec.role == SUBSTATION else again)
+    again = Stop(patience.stop_timeout_s, again=True)
+    member = cluster.members.get(step.name)
+    if step.action == "stop" and member is not None:
+        _dismiss(cluster, member, None, patience)
+    elif step.action == "restart" and member is not None and spec is not None:
+        if member.heir or member.spec.role != spec.role:
+            _dismiss(cluster, member, (spec, held), patience)
+        else:
+            member.succeed_by(spec, held)
+            cluster.post(step.name, _end(member, again, patience))
     elif step.action == "start" and spec is not None:
-        cluster.add(spec, held)
+        if member is None:
+            cluster.add(spec, held)
+        elif _comes_back(member, spec, held):
+            cluster.post(step.name, _end(member, again, patience))
         cluster.post(step.name, Start())
+
+
+def _dismiss(cluster: Cluster, member: Member, heir: Successor | None, patience: Patience) -> None:
+    member.leaving, member.heir = True, heir
+    if member.state is State.STOPPED:
+        cluster.remove(member)
+    else:
+        cluster.post(member.name, _end(member, Stop(patience.stop_timeout_s), patience))
+
+
+def _end(member: Member, stop: Stop, patience: Patience) -> Event:
+    return Drain(patience.drain_timeout_s, stop) if member.spec.role == SUBSTATION else stop
+
+
+def _comes_back(member: Member, spec: ProcessSpec, held: HeldSocket | None) -> bool:
+    """Take back a member that was about to leave; whether it must restart because it is wanted otherwise now."""
+    member.leaving = False
+    if held is None and changes([member.spec], [spec])[0].action == "keep":
+        return False
+    member.succeed_by(spec, held)
+    return True
 
 
 def _journal(cluster: Cluster, sockets: dict[str, HeldSocket], specs: dict[str, ProcessSpec]) -> None:

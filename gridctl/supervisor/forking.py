@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -85,6 +87,7 @@ class Zygote:
             socket.send_fds(self._link or self.start(), [line], [birth.listener.fileno(), birth.lifeline.fileno()])
             return await asyncio.wait_for(future, ANSWER_S)
         except TimeoutError:
+            self._end()  # it hangs: the next one starts anew, and what this one may still fork finds its lifeline closed
             raise GridError(f"{birth.name}: the zygote did not answer within {ANSWER_S:g} s") from None
         except OSError as error:
             raise GridError(f"{birth.name}: the zygote cannot be asked: {error}") from error
@@ -114,6 +117,12 @@ class Zygote:
             future.set_result(int(answer["pid"]))
         else:
             future.set_exception(GridError(str(answer.get("error", "the zygote refused"))))
+
+    def _end(self) -> None:
+        if self._link is not None and self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)  # not reaped while the link is open, so the PID is surely its own
+        self.close()
 
     def close(self) -> None:
         """Drop the link: the zygote ends, and whoever waits for an answer is told so. The next spawn starts another."""

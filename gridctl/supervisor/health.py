@@ -66,11 +66,16 @@ class Watcher:
             answer = await (self._ask_balancer(member) if member.external else self._ask(member))
             if member.life.pid == pid:
                 self._heard(member, *answer)
-            await self._rest(member)
+            await self._rest(member, in_doubt=not answer[0])
 
-    async def _rest(self, member: Member) -> None:
+    async def routable(self, member: Member) -> bool:
+        """Whether the balancer would choose substation `member` now."""
+        heard, _, _ = await self._ask_balancer(member)
+        return heard
+
+    async def _rest(self, member: Member, in_doubt: bool) -> None:
         looking = self.now() - self.looked_at < LOOKING_S
-        wait_s = WATCHED_S if looking or member.state is State.DRAINING else QUIET_S
+        wait_s = WATCHED_S if looking or in_doubt or member.state is State.DRAINING else QUIET_S
         if member.state is State.STARTING:
             await asyncio.sleep(STARTING_S)
             return

@@ -33,6 +33,7 @@ class Journal:
     _seq: int = 0
     _recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT))
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _closed: bool = False
 
     def add(self, event: str, **fields: Any) -> None:
         """Record one event."""
@@ -65,6 +66,11 @@ class Journal:
             for record in [kept for kept in self._recent if kept["seq"] > since]:
                 since = record["seq"]
                 yield record
-            if not follow:
+            if self._closed or not follow:
                 return
             await news.wait()
+
+    def close(self) -> None:
+        """Nothing more will come: followers end."""
+        self._closed = True
+        self._news.set()

@@ -99,6 +99,9 @@ class Life:
                 return self._start(Start(), now)
             return [*self._move(State.STOPPED, now), Listen(False)]
         self._leaving = event
+        if self.state is State.STOPPING:  # a second SIGTERM would end the answering; less patience counts
+            self.deadline = min(self.deadline, now + event.timeout_s) if self.deadline is not None else None
+            return []
         moved = self._move(State.STOPPING, now, deadline=now + event.timeout_s)
         return [*moved, *self._terminate()]
 
@@ -131,9 +134,14 @@ class Life:
         return [Signal(signal.SIGCONT), *self._move(State.READY, now)]
 
     # -- what the system reports ------------------------------------------------------------------------------------
-    def _spawned(self, event: Spawned, _now: float) -> list[Action]:
+    def _spawned(self, event: Spawned, now: float) -> list[Action]:
         self._spawning, self.pid = False, event.pid
-        return self._terminate() if self.state is State.STOPPING else []
+        overdue = self.deadline is None  # patience ended before there was a process
+        if self.state is State.STOPPING:
+            return [Signal(signal.SIGKILL)] if overdue else self._terminate()
+        if overdue:
+            self.deadline = now + self.limits.start_s
+        return []
 
     def _spawn_failed(self, event: SpawnFailed, now: float) -> list[Action]:
         self._spawning = False

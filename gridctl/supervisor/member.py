@@ -8,10 +8,11 @@ import json
 import os
 import signal
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from config.names import EXTERNAL, SUBSTATION
+from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, SUBSTATION
 from config.plan import ProcessSpec
 from gridctl.identity import identify
 from gridctl.supervisor.happenings import State
@@ -20,10 +21,15 @@ from gridctl.supervisor.rates import Meter, Series
 from gridctl.supervisor.sockets import HeldSocket
 from gridctl.supervisor.targets import Target
 
+Successor = tuple[ProcessSpec, HeldSocket | None]
+
 
 @dataclass(slots=True)
 class Member:
-    """What the supervisor knows of one process. `held` is None for an external service, which is only watched."""
+    """What the supervisor knows of one process. `held` is None for an external service, which is only watched.
+
+    It becomes its `successor` at its next start; its `heir`, another kind of service of that name, comes once it has left.
+    """
 
     spec: ProcessSpec
     life: Life
@@ -34,7 +40,8 @@ class Member:
     identity: str | None = None
     leaving: bool = False
     refusing: bool = False
-    successor: tuple[ProcessSpec, HeldSocket | None] | None = None
+    successor: Successor | None = None
+    heir: Successor | None = None
     health: dict[str, Any] = field(default_factory=dict)
     arrivals: Meter = field(default_factory=Meter)
     refusals: Meter = field(default_factory=Meter)
@@ -68,6 +75,15 @@ class Member:
         if self.held is None:
             return self.spec.url or ""
         return f"http://{self.held.host}:{self.held.port}"
+
+    @property
+    def coming(self) -> ProcessSpec | None:
+        """What should run under this name; None when it leaves and nobody follows."""
+        if self.heir is not None:
+            return self.heir[0]
+        if self.leaving:
+            return None
+        return self.successor[0] if self.successor is not None else self.spec
 
     def born(self, pid: int, now: float) -> None:
         """Note its new process; its identity and a pidfd tell it from any later one with that PID."""
@@ -109,6 +125,20 @@ class Member:
             with contextlib.suppress(OSError):
                 self.lifeline.send(json.dumps(command).encode() + b"\n")
 
+    def succeed_by(self, spec: ProcessSpec, held: HeldSocket | None) -> None:
+        """At its next start it becomes `spec`, on the socket `held` (None: on one that it has)."""
+        waiting = self.successor[1] if self.successor else None
+        if held is None and waiting is not None and waiting.port == spec.port:
+            held = waiting
+        elif waiting is not None:
+            waiting.close()
+        self.successor = (spec, held)
+
+    def has_port(self, port: int) -> bool:
+        """Whether it holds `port` already, now or for its next start."""
+        sockets = (self.held, self.successor[1] if self.successor else None)
+        return any(held is not None and held.port == port for held in sockets)
+
     def succeed(self) -> None:
         """Take over the specification, and the socket, that wait for the next start."""
         if self.successor is None:
@@ -132,5 +162,15 @@ class Member:
     def close(self) -> None:
         """Give back everything it holds."""
         self.died()
-        if self.held is not None:
-            self.held.close()
+        for held in (self.held, *(pair[1] for pair in (self.successor, self.heir) if pair)):
+            if held is not None:
+                held.close()
+
+
+def ordered_for_stop(members: Iterable[Member]) -> list[list[Member]]:
+    """Who stops with whom, in order: whoever asks goes before whoever answers, so that what is under way gets its answer."""
+    everyone = list(members)
+    groups = [
+        [member for member in everyone if member.spec.role == role] for role in (CHARGE_REQUEST, BALANCER, SUBSTATION)
+    ]
+    return [group for group in groups if group]

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from config.errors import GridError, Invalid, NotReady
 from config.names import EXTERNAL, SUBSTATION
 from config.topology import Topology
 from gridctl.selection import select
-from gridctl.supervisor.cluster import Cluster, ordered_for_stop
+from gridctl.supervisor.cluster import Cluster
 from gridctl.supervisor.converge import Patience, check_source, converge, plan
 from gridctl.supervisor.happenings import RESTING, Drain, Event, Kill, Pause, Start, State, Stop, Unpause
-from gridctl.supervisor.member import Member
+from gridctl.supervisor.lastwords import never_came_up
+from gridctl.supervisor.member import Member, ordered_for_stop
 from gridctl.supervisor.waiting import Line, Outcome, until
 
-#: Log lines shown of a service that never came up.
-LAST_LINES = 10
+#: A restarted substation is known to the balancer well within the first; asked each time the second passes (wall seconds).
+ROUTABLE_S = 3.0
+ROUTABLE_STEP_S = 0.05
 
 
 async def apply(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line]:
@@ -46,19 +48,22 @@ async def _converge(cluster: Cluster, topology: Topology, source: str, args: Map
         yield line
     names = [step.name for step in steps if step.action != "stop"]
     fresh = {step.name for step in steps if step.action in {"start", "restart"}}
-    restarted = {step.name: cluster.members[step.name].life.restarts for step in steps if step.action == "restart"}
+    again = [cluster.members[step.name] for step in steps if step.action == "restart"]
+    restarted = {member.name: member.life.restarts for member in again if not member.leaving}
     async for line in _wait_ready(cluster, names, fresh, restarted, float(args.get("wait_timeout_s", 60.0))):
         yield line
 
 
 def _moved_ports(cluster: Cluster, names: list[str]) -> list[Line]:
     held = [(cluster.members[name], cluster.members[name].held) for name in names]
-    moved = [(member.name, member.spec.port, sock.port) for member, sock in held if sock and sock.port != member.spec.port]
+    moved = [
+        (member.name, member.spec.port, sock.port) for member, sock in held if sock and sock.port != member.spec.port
+    ]
     return [{"message": f"port {wanted} is busy: {name} listens on {port}"} for name, wanted, port in moved]
 
 
 async def _wait_gone(cluster: Cluster, names: list[str]) -> AsyncIterator[Line]:
-    async for line in until(cluster, names, lambda _: False, Outcome([])):
+    async for line in until(cluster, names, lambda member: not member.leaving, Outcome([])):
         yield line
 
 
@@ -70,14 +75,16 @@ async def _wait_ready(
     def there(member: Member) -> bool:
         if member.state in RESTING:
             return True
-        return member.state is State.READY and member.life.restarts > restarted.get(member.name, -1)
+        return (
+            not member.leaving and member.state is State.READY and member.life.restarts > restarted.get(member.name, -1)
+        )
 
     outcome = Outcome([])
     async for line in until(cluster, [name for name in names if name in fresh], there, outcome, timeout_s):
         yield line
     failed = [member for name in names if (member := cluster.members.get(name)) and member.state is State.FATAL]
     if failed:
-        raise _never_came_up(cluster, failed)
+        raise never_came_up(cluster, failed)
     stopped = [name for name in fresh if name in cluster.members and cluster.members[name].state is State.STOPPED]
     if stopped:
         raise NotReady(f"stopped meanwhile by another command: {', '.join(stopped)}", "see: gridctl ps")
@@ -85,25 +92,6 @@ async def _wait_ready(
         raise NotReady(
             f"not ready within {timeout_s:g} s: {', '.join(outcome.missing)}", "see: gridctl ps, gridctl logs"
         )
-
-
-def _never_came_up(cluster: Cluster, members: list[Member]) -> NotReady:
-    parts = []
-    for member in members:
-        path = cluster.log_file(member.name)
-        parts.append(f"{member.name}: {member.life.reason}\n{last_lines(path)}\n  ({path})")
-    return NotReady("\n".join(parts), "mend the cause, then: gridctl start NAME, or gridctl down")
-
-
-def last_lines(path: Path, count: int = LAST_LINES) -> str:
-    """The last lines of a log, indented; a note where there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 16_384))
-            lines = file.read().decode(errors="replace").splitlines()[-count:]
-    except OSError as error:
-        return f"  (no log: {error.strerror})"
-    return "\n".join(f"  {line}" for line in lines) or "  (the log is empty)"
 
 
 def _patience(args: Mapping[str, Any]) -> Patience:
@@ -140,9 +128,18 @@ def _chosen(cluster: Cluster, args: Mapping[str, Any], default_all: bool = False
     return ours
 
 
+def _staying(cluster: Cluster, args: Mapping[str, Any]) -> list[Member]:
+    """The chosen ones (all, unless named) without those that are about to leave."""
+    chosen = _chosen(cluster, args, default_all=True)
+    staying = [member for member in chosen if not member.leaving]
+    if chosen and not staying:
+        raise GridError(f"{', '.join(m.name for m in chosen)}: leaving the grid", "to keep it: gridctl scale, or up")
+    return staying
+
+
 async def start(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line]:
     """Start what is STOPPED, FATAL or in BACKOFF, and wait until it is READY."""
-    members = _chosen(cluster, args, default_all=True)
+    members = _staying(cluster, args)
     for member in members:
         cluster.post(member.name, Start())
     names = [member.name for member in members]
@@ -172,12 +169,26 @@ async def _stop(cluster: Cluster, members: list[Member], patience: Patience, dra
 
 async def restart(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line]:
     """Restart all named at once, or (`rolling`) one after the other, each drained first and READY before the next."""
-    members = _chosen(cluster, args, default_all=True)
-    rolling = bool(args.get("rolling"))
-    groups = [[member] for member in members] if rolling else [members]
-    for group in groups:
-        async for line in _restart(cluster, group, args, drain=rolling or bool(args.get("drain"))):
+    members = _staying(cluster, args)
+    if not args.get("rolling"):
+        async for line in _restart(cluster, members, args, drain=bool(args.get("drain"))):
             yield line
+        return
+    for member in members:
+        if member.leaving or cluster.stopping:
+            continue
+        async for line in _restart(cluster, [member], args, drain=True):
+            yield line
+        await _until_routable(cluster, member)
+
+
+async def _until_routable(cluster: Cluster, member: Member) -> None:
+    """Until the balancer would choose it again, so that never two are out of its sight; it need not live."""
+    give_up = time.monotonic() + ROUTABLE_S
+    while member.spec.role == SUBSTATION and member.state is State.READY and time.monotonic() < give_up:
+        if await cluster.routable(member):
+            return
+        await cluster.changed(ROUTABLE_STEP_S)
 
 
 async def _restart(
@@ -247,13 +258,13 @@ async def _switch(cluster: Cluster, args: Mapping[str, Any], event: Event, goal:
 
 async def down(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line]:
     """Stop everything: the request service, the balancer, then the substations (with `drain`, once their sessions ended)."""
-    cluster.stopping = True
     patience = _patience(args)
+    cluster.stopping = True
     if patience.stop_timeout_s == 0:
         everyone = list(cluster.by_role(*(member.spec.role for member in cluster.members.values())))
         async for line in _stop(cluster, everyone, patience, drain=False):
             yield line
-    for group in ordered_for_stop(cluster):
+    for group in ordered_for_stop(cluster.members.values()):
         async for line in _stop(cluster, group, patience, bool(args.get("drain"))):
             yield line
     cluster.finished.set()
