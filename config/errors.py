@@ -1,10 +1,10 @@
 """The one tree of expected errors; must not know how they are shown.
 
-    GridError               exit 1   an expected failure: one line, what was found, what to do next
-    ├── Invalid             exit 2   usage or topology is wrong; carries every fault found
-    ├── NotRunning          exit 3   no such cluster is running
-    ├── NotReady            exit 4   something did not become ready, or a threshold failed
-    └── InUse               exit 5   a name or a port is taken
+GridError               exit 1   an expected failure: one line, what was found, what to do next
+├── Invalid             exit 2   usage or topology is wrong; carries every fault found
+├── NotRunning          exit 3   no such cluster is running
+├── NotReady            exit 4   something did not become ready, or a threshold failed
+└── InUse               exit 5   a name or a port is taken
 """
 
 from __future__ import annotations

@@ -118,6 +118,8 @@ class Snapshots:
         balancer = next((m for m in members if m.spec.role == BALANCER), None)
         answered = {status: int(meter.total) for status, meter in ingress.answers.items()} if ingress else {}
         sums = {key: _sum(rows, key) for key in ("sessions", "max_sessions", "load_kw", "capacity_kw")}
+        if any(row["max_sessions"] and row["capacity_kw"] is None for row in rows):
+            sums["capacity_kw"] = None  # one without a limit: the grid has none
         load_pct = loading_pct(rows)
         return {
             **sums,

@@ -55,7 +55,7 @@ async def test_a_stall_shows_in_the_latencies_of_all_who_waited() -> None:
         seen += 1
         async with lock:
             if seen == 5:
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.5)  # sleep: the stall whose effect is measured
         return await accept(request)
 
     lock = asyncio.Lock()
