@@ -19,11 +19,12 @@ def effective(topology: Topology, name: str) -> dict[str, Any]:
     Ports are those wanted: where the topology sets none, `up` may take a free one instead.
     """
     specs = expand(topology)
-    ports = {spec.name: spec.port for spec in specs}
+    ports = {spec.role: spec.port for spec in reversed(specs)}
     listed = [spec for spec in specs if spec.role not in {BALANCER, CHARGE_REQUEST}]
     return {
         "name": name,
         "time_scale": topology.time_scale,
+        "durability": topology.durability,
         "request_service": {**topology.request_service.model_dump(), "port": ports[CHARGE_REQUEST]},
         "balancer": {**topology.balancer.model_dump(), "port": ports[BALANCER]},
         "defaults": topology.defaults.model_dump(),

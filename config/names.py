@@ -18,8 +18,15 @@ EXTERNAL = "external"
 
 #: What no substation may be called: logs and state files of these names belong to others.
 RESERVED = frozenset({CHARGE_REQUEST, BALANCER, "supervisor", "zygote"})
+#: Nor this: where there are several balancers, these are their names.
+REPLICA_PATTERN = r"^balancer[0-9]+$"
 
 
 def is_name(text: str) -> bool:
     """Whether `text` may name a cluster, a substation or a request."""
     return _NAME.match(text) is not None
+
+
+def is_reserved(text: str) -> bool:
+    """Whether `text`, in capitals or not, is the name of one of the cluster's own services."""
+    return text.casefold() in RESERVED or re.match(REPLICA_PATTERN, text.casefold()) is not None

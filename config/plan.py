@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Literal
 
 from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, SUBSTATION
@@ -37,24 +38,41 @@ class ProcessSpec:
     capacity_kw: float | None = None
 
 
-def expand(topology: Topology, targets_file: str = "targets.json") -> tuple[ProcessSpec, ...]:
-    """Every process of `topology`: substations in file order, then the balancer, then the charge-request service.
+def expand(
+    topology: Topology, targets_file: str = "targets.json", data_dir: str | None = None
+) -> tuple[ProcessSpec, ...]:
+    """Every process of `topology`: substations in file order, then the balancers, then the charge-request service.
 
-    `targets_file` is the `file_sd` file through which the balancer finds substations. The request service's settings
-    name the balancer's wanted port; the launcher puts the real one in.
+    `targets_file` is the `file_sd` file through which balancers find substations; `data_dir` is where journals lie, as
+    `<name>.db` (None: there are none). Settings name the wanted ports of balancers; the launcher puts the real ones in,
+    and each balancer's own `url`.
     """
-    ports = _free_numbers(topology)
-    substations = tuple(_substation(topology, entry, ports) for entry in topology.substations)
-    return (*substations, _balancer(topology, targets_file), _request_service(topology))
+    balancers = _balancer_ports(topology)
+    ports = _free_numbers(topology, FIRST_SUBSTATION_PORT, balancers)
+    own = tuple(_substation(topology, entry, ports, data_dir) for entry in topology.substations)
+    urls = tuple(f"http://{LOOPBACK}:{port}" for port in balancers)
+    placers = (_balancer(topology, number, urls, targets_file, data_dir) for number in range(len(balancers)))
+    return (*own, *placers, _request_service(topology, urls))
 
 
-def _free_numbers(topology: Topology) -> Iterator[int]:
+def _free_numbers(topology: Topology, first: int, others: Iterable[int] = ()) -> Iterator[int]:
     taken = {entry.port for entry in topology.substations} | {loopback_port(it.url) for it in topology.substations}
-    taken |= {topology.request_service.port or REQUEST_PORT, topology.balancer.port or BALANCER_PORT}
-    return (port for port in range(FIRST_SUBSTATION_PORT, 65536) if port not in taken)
+    taken |= {topology.request_service.port or REQUEST_PORT, topology.balancer.port or BALANCER_PORT, *others}
+    return (port for port in range(first, 65536) if port not in taken)
 
 
-def _substation(topology: Topology, entry: Substation, ports: Iterator[int]) -> ProcessSpec:
+def _balancer_ports(topology: Topology) -> list[int]:
+    """The wanted ports: the declared or default one, then the free ones that follow it."""
+    first = topology.balancer.port or BALANCER_PORT
+    more = chain(_free_numbers(topology, first + 1), _free_numbers(topology, FIRST_SUBSTATION_PORT))
+    return [first, *islice(more, topology.balancer.replicas - 1)]
+
+
+def _journal(data_dir: str | None, name: str) -> str | None:
+    return None if data_dir is None else f"{data_dir}/{name}.db"
+
+
+def _substation(topology: Topology, entry: Substation, ports: Iterator[int], data_dir: str | None) -> ProcessSpec:
     if entry.url is not None:
         return _external(entry, entry.url)
     defaults = topology.defaults
@@ -65,6 +83,9 @@ def _substation(topology: Topology, entry: Substation, ports: Iterator[int]) -> 
         session_s=entry.session_s or defaults.session_s,
         power_kw=entry.power_kw or defaults.power_kw,
         time_scale=topology.time_scale,
+        journal=_journal(data_dir, entry.name),
+        durability=topology.durability,
+        hard_limit=defaults.hard_limit,
     )
     port = entry.port or next(ports)
     return ProcessSpec(entry.name, SUBSTATION, LOOPBACK, port, entry.port is not None, settings)
@@ -85,9 +106,13 @@ def _external(entry: Substation, url: str) -> ProcessSpec:
     )
 
 
-def _balancer(topology: Topology, targets_file: str) -> ProcessSpec:
+def _balancer(
+    topology: Topology, number: int, urls: tuple[str, ...], targets_file: str, data_dir: str | None
+) -> ProcessSpec:
     declared = topology.balancer
+    name = BALANCER if declared.replicas == 1 else f"{BALANCER}{number + 1}"
     settings = BalancerSettings(
+        name=name,
         policy=declared.policy,
         poll_interval_s=declared.poll_interval_s,
         request_timeout_s=topology.request_service.request_timeout_s,
@@ -95,16 +120,22 @@ def _balancer(topology: Topology, targets_file: str) -> ProcessSpec:
         session_s=topology.defaults.session_s,
         power_kw=topology.defaults.power_kw,
         time_scale=topology.time_scale,
+        journal=_journal(data_dir, name),
+        durability=topology.durability,
+        admission=declared.admission,
+        queue_limit=declared.queue_limit,
+        max_wait_s=declared.max_wait_s,
+        peers=urls if len(urls) > 1 else (),
     )
-    port = declared.port or BALANCER_PORT
-    return ProcessSpec(BALANCER, BALANCER, LOOPBACK, port, declared.port is not None, settings)
+    fixed = declared.port is not None and number == 0
+    port = int(urls[number].rpartition(":")[2])
+    return ProcessSpec(name, BALANCER, LOOPBACK, port, fixed, settings)
 
 
-def _request_service(topology: Topology) -> ProcessSpec:
+def _request_service(topology: Topology, balancers: tuple[str, ...]) -> ProcessSpec:
     declared = topology.request_service
-    balancer_port = topology.balancer.port or BALANCER_PORT
     settings = ChargeRequestSettings(
-        balancers=(f"http://{LOOPBACK}:{balancer_port}",),
+        balancers=balancers,
         request_timeout_s=declared.request_timeout_s,
         time_scale=topology.time_scale,
     )

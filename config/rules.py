@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
-from config.names import RESERVED
+from config.names import RESERVED, is_reserved
 from config.ports import BALANCER_PORT, LOOPBACK, REQUEST_PORT
 
 #: A place in a topology: `("substations", 2, "port")`.
@@ -63,8 +63,8 @@ def _names(substations: Substations) -> Iterator[Break]:
         if not isinstance(name, str):
             continue
         path: Path = ("substations", index, "name")
-        if name.casefold() in RESERVED:
-            yield Break(path, f"the reserved name {name!r}", f"any name but {', '.join(sorted(RESERVED))}")
+        if is_reserved(name):
+            yield Break(path, f"the reserved name {name!r}", f"any name but {', '.join(sorted(RESERVED))}, balancerN")
         first, as_written = seen.setdefault(name.casefold(), (index, name))
         if first != index:
             case = "" if as_written == name else f" (as {as_written!r}: names become files, where case may not count)"

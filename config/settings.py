@@ -18,7 +18,9 @@ class SubstationSettings:
     """A substation's limits and defaults.
 
     `max_sessions` sessions at once and, unless None, `capacity_kw` at once are its hard limits; a session that says
-    nothing of itself lasts `session_s` grid seconds at `power_kw`.
+    nothing of itself lasts `session_s` grid seconds at `power_kw`. `journal` is the path of its SQLite file (None: in
+    memory only); `durability` says what it must survive: `fsync` a power cut, `process` the end of the process.
+    Without `hard_limit` it takes every session, over its limits too: for teaching only.
     """
 
     name: str = "substation1"
@@ -27,6 +29,9 @@ class SubstationSettings:
     session_s: float = 30.0
     power_kw: float = 7.4
     time_scale: float = 1.0
+    journal: str | None = None
+    durability: str = "fsync"
+    hard_limit: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,10 @@ class BalancerSettings:
     """A balancer's policy and where it finds substations: a Prometheus `file_sd` file, or a static list.
 
     Each of `substations` is `host:port`, `name=host:port`, or `name=URL[#gauge]` (a gauge makes it external).
-    `poll_interval_s` and `request_timeout_s` are wall seconds; `seed` None means unseeded.
+    `poll_interval_s` and `request_timeout_s` are wall seconds; `seed` None means unseeded. With `admission` `queue` at
+    most `queue_limit` requests wait where all is full, for `max_wait_s` grid seconds unless they depart earlier.
+    `peers` are the URLs of all balancers of the grid, this one's `url` among them. `journal` and `durability`: as for
+    substations.
     """
 
     name: str = "balancer"
@@ -47,6 +55,13 @@ class BalancerSettings:
     power_kw: float = 7.4
     time_scale: float = 1.0
     seed: int | None = None
+    journal: str | None = None
+    durability: str = "fsync"
+    admission: str = "reject"
+    queue_limit: int = 10_000
+    max_wait_s: float = 600.0
+    peers: tuple[str, ...] = ()
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
-from config.names import NAME_PATTERN, RESERVED
+from config.names import NAME_PATTERN, REPLICA_PATTERN, RESERVED
 from config.rules import OWN_ONLY, breaks, key_of
 
 #: `substations: N` spells out this many at most.
@@ -32,7 +32,14 @@ GridSeconds = Annotated[float, Field(ge=0.001, le=10**9, allow_inf_nan=False, st
 #: Power is held as whole watts, so nothing is smaller than one.
 Kilowatts = Annotated[float, Field(ge=0.001, le=10**6, allow_inf_nan=False, strict=True)]
 TimeScale = Annotated[float, Field(ge=0.001, le=100_000, allow_inf_nan=False, strict=True)]
+#: The policies that `balancer.policy` may name.
 Policy = Literal["least-loaded", "round-robin", "random"]
+#: What a journal must survive: `fsync` a power cut, `process` the end of the process that writes it.
+Durability = Literal["fsync", "process"]
+#: What a balancer does with a request when all is full.
+Admission = Literal["reject", "queue"]
+#: More balancers than this are of no use to one machine.
+MAX_BALANCERS = 16
 
 
 class Part(BaseModel):
@@ -66,6 +73,25 @@ class Balancer(Part):
     poll_interval_s: WallSeconds = Field(
         5.0, description="How often every substation's /metrics is read, in wall seconds.", examples=[5]
     )
+    replicas: Annotated[int, Field(ge=1, le=MAX_BALANCERS, strict=True)] = Field(
+        1,
+        description="How many balancers share the work. More than one are named balancer1, balancer2, … and take ports"
+        " from `port` on.",
+        examples=[1, 2],
+    )
+    admission: Admission = Field(
+        "reject",
+        description="What happens to a request when all is full: `reject` answers 503, `queue` lets it wait.",
+        examples=["reject", "queue"],
+    )
+    queue_limit: Annotated[int, Field(ge=1, le=10**6, strict=True)] = Field(
+        10_000, description="With `admission: queue`: how many requests may wait at once.", examples=[10000]
+    )
+    max_wait_s: GridSeconds = Field(
+        600.0,
+        description="With `admission: queue`: how long a request that names no departure may wait, in grid seconds.",
+        examples=[600],
+    )
 
 
 class Defaults(Part):
@@ -82,6 +108,12 @@ class Defaults(Part):
     )
     power_kw: Kilowatts = Field(
         7.4, description="The power in kW of a session whose request names none.", examples=[7.4, 11, 22]
+    )
+    hard_limit: Annotated[bool, Field(strict=True)] = Field(
+        True,
+        description="Whether substations refuse what exceeds their limits. `false` is for teaching only: all is taken,"
+        " and substations can be overloaded.",
+        examples=[True],
     )
 
 
@@ -101,7 +133,7 @@ class Substation(Part):
     name: Name = Field(
         description="Its name in tables, files and metrics, used once: A-Z a-z 0-9 . _ -, not starting with a dot.",
         examples=["substation1", "harbour"],
-        json_schema_extra={"not": {"enum": [*sorted(RESERVED)]}},
+        json_schema_extra={"not": {"anyOf": [{"enum": [*sorted(RESERVED)]}, {"pattern": REPLICA_PATTERN}]}},
     )
     port: Port | None = Field(
         None,
@@ -171,6 +203,12 @@ class Topology(Part):
     )
     time_scale: TimeScale = Field(
         1.0, description="Grid seconds per wall second: at 60 a real minute is an hour of the grid.", examples=[1, 60]
+    )
+    durability: Durability = Field(
+        "fsync",
+        description="What the journals of sessions survive: `fsync` a power cut too, `process` (faster) the end of any"
+        " process.",
+        examples=["fsync", "process"],
     )
     request_service: Annotated[RequestService, BeforeValidator(_or_empty)] = Field(
         default_factory=RequestService,

@@ -133,7 +133,8 @@ def default(value: dict[str, Any]) -> str:
     given = value.get("default")
     if given is None or isinstance(given, dict | list):
         return ""
-    return f"`{given:g}`" if isinstance(given, float) else f"`{given}`"
+    text = f"{given:g}" if isinstance(given, float) else str(given)
+    return f"`{text.lower() if isinstance(given, bool) else text}`"
 
 
 def verbs() -> str:

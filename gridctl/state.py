@@ -57,6 +57,11 @@ class ClusterPaths:
         return self.folder / "logs"
 
     @property
+    def data(self) -> Path:
+        """The journals, `<name>.db`: what a restart resumes from; only `down -v` deletes them."""
+        return self.folder / "data"
+
+    @property
     def events(self) -> Path:
         """`events.jsonl`: every change of state, one JSON object a line."""
         return self.folder / "events.jsonl"

@@ -64,7 +64,7 @@ def _from_nothing(wanted: Declared) -> list[dict[str, Any]]:
 
     from config.plan import changes, expand  # noqa: PLC0415
 
-    specs = expand(wanted.topology, str(wanted.paths.targets))
+    specs = expand(wanted.topology, str(wanted.paths.targets), str(wanted.paths.data))
     urls = {spec.name: spec.url or _url(spec.host, spec.port, spec.port_fixed) for spec in specs}
     return [{**dataclasses.asdict(step), "url": urls[step.name]} for step in changes((), specs)]
 

@@ -18,7 +18,7 @@ from click.core import ParameterSource
 from config.errors import Fault, GridError, InUse, Invalid
 from config.names import BALANCER, CHARGE_REQUEST, NAME_RULE, SUBSTATION, is_name
 from config.settings import BalancerSettings, ChargeRequestSettings, Settings, SubstationSettings, settings_from_json
-from config.topology import Policy
+from config.topology import Admission, Durability, Policy
 
 BACKLOG = 4096
 PORTS = {CHARGE_REQUEST: 8080, BALANCER: 8081, SUBSTATION: 9001}
@@ -57,10 +57,19 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
-def _policy(text: str) -> str:
-    if text not in get_args(Policy):
-        raise ValueError(" | ".join(get_args(Policy)))
-    return text
+def _one_of(words: Sequence[str]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(" | ".join(words))
+        return text
+
+    return parse
+
+
+def _switch(text: str) -> bool:
+    if text.casefold() not in ("true", "false"):
+        raise ValueError("true | false")
+    return text.casefold() == "true"
 
 
 def _substations(text: str) -> tuple[str, ...]:
@@ -79,6 +88,13 @@ def _urls(text: str) -> tuple[str, ...]:
     if not parts or not all(_is_url(part) for part in parts):
         raise ValueError("host:port or http://host:port, several with commas between")
     return parts
+
+
+def _own_url(text: str) -> str:
+    urls = _urls(text)
+    if len(urls) > 1:
+        raise ValueError("one URL: http://host:port")
+    return urls[0]
 
 
 def _is_url(text: str) -> bool:
@@ -129,9 +145,27 @@ SETTINGS = (
     Setting(
         "targets_file", str, "balancer: a Prometheus file_sd file that names the substations, read when it changes."
     ),
-    Setting("policy", _policy, f"balancer: {', '.join(get_args(Policy))}."),
+    Setting("policy", _one_of(get_args(Policy)), f"balancer: {', '.join(get_args(Policy))}."),
     Setting("poll_interval_s", _positive, "balancer: seconds between two looks at each substation."),
     Setting("seed", _whole(0, 2**63), "balancer: makes its random choices repeatable."),
+    Setting(
+        "journal", str, "substation, balancer: path of its journal, which a restart resumes from; none unless set."
+    ),
+    Setting(
+        "durability",
+        _one_of(get_args(Durability)),
+        "substation, balancer: what the journal survives, fsync (a power cut too) or process (the end of the process).",
+    ),
+    Setting("hard_limit", _switch, "substation: true, or false to take more than its limits (teaching only)."),
+    Setting(
+        "admission",
+        _one_of(get_args(Admission)),
+        "balancer: what happens when all is full, reject (503) or queue (wait).",
+    ),
+    Setting("queue_limit", _whole(1, 10**6), "balancer: how many requests may wait at once."),
+    Setting("max_wait_s", _positive, "balancer: grid seconds that a request without a departure may wait."),
+    Setting("peers", _urls, "balancer: URLs of all balancers of the grid, its own too, with commas between."),
+    Setting("url", _own_url, "balancer: its own URL, as among the peers."),
     Setting("balancers", _urls, "charge-request: URLs of the balancers, with commas between."),
     Setting("request_timeout_s", _positive, "balancer, charge-request: seconds that a client waits at most."),
 )

@@ -16,7 +16,7 @@ from typing import Any
 from config.errors import GridError
 from config.names import BALANCER, EXTERNAL
 from config.plan import ProcessSpec
-from config.settings import ChargeRequestSettings, settings_to_json
+from config.settings import BalancerSettings, ChargeRequestSettings, settings_to_json
 from config.topology import Topology
 from gridctl.state import ClusterPaths
 from gridctl.supervisor import happenings as life
@@ -230,18 +230,20 @@ class Cluster:
             member.lifeline = ours
             member.count_anew()
             spec, log_file = member.spec, self.log_file(member.name)
-            settings, listener = self._settings(spec), member.held.sock
+            settings, listener = self._settings(member), member.held.sock
             return await self.zygote.spawn(
                 Birth(spec.name, spec.role, self.paths.name, settings, log_file, listener, theirs)
             )
 
-    def _settings(self, spec: ProcessSpec) -> dict[str, Any]:
-        settings = spec.settings
+    def _settings(self, member: Member) -> dict[str, Any]:
+        settings = member.spec.settings
         if settings is None:
             return {}
+        balancers = tuple(other.url for other in self.by_role(BALANCER) if not other.leaving)
         if isinstance(settings, ChargeRequestSettings):
-            balancers = tuple(member.url for member in self.members.values() if member.spec.role == BALANCER)
             settings = replace(settings, balancers=balancers)
+        elif isinstance(settings, BalancerSettings):
+            settings = replace(settings, peers=balancers, url=member.url)
         return settings_to_json(settings)
 
     def log_file(self, name: str) -> Any:

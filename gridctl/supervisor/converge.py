@@ -29,7 +29,7 @@ class Patience:
 
 def plan(cluster: Cluster, topology: Topology) -> tuple[tuple[ProcessSpec, ...], list[Change]]:
     """What `topology` wants to run, and the steps from what runs now."""
-    wanted = expand(topology, str(cluster.paths.targets))
+    wanted = expand(topology, str(cluster.paths.targets), str(cluster.paths.data))
     return wanted, changes(cluster.specs(), wanted)
 
 

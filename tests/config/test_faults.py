@@ -8,8 +8,8 @@ from config.errors import Fault
 from config.faults import MAX_SHOWN, shown
 from tests.config.faults import only_fault
 
-TOP = "a mapping with the keys name, time_scale, request_service, balancer, defaults, substations"
-TOP_KEYS = "name, time_scale, request_service, balancer, defaults, substations"
+TOP = "a mapping with the keys name, time_scale, durability, request_service, balancer, defaults, substations"
+TOP_KEYS = "name, time_scale, durability, request_service, balancer, defaults, substations"
 SUBSTATIONS = "a list of at most 10000 substations, or a whole number from 0 to 10000"
 QUOTES = 'quotes where a text is meant: "{}"; where a switch is, true or false'
 PLAIN = 'a plain number such as {}; or, where a text is meant, quotes: "{}"'
@@ -61,7 +61,13 @@ FAULTS = [
     ("defaults: {capacity_kw: 0}", 1, "defaults.capacity_kw", "0", "a number from 0.001 to 1,000,000"),
     ("defaults: {session_s: 0}", 1, "defaults.session_s", "0", "a number from 0.001 to 1,000,000,000"),
     ("balancer:\n  policy: best", 2, "balancer.policy", "the text 'best'", "one of least-loaded, round-robin, random"),
-    ("balancer: 5", 1, "balancer", "5", "a mapping with the keys port, policy, poll_interval_s"),
+    (
+        "balancer: 5",
+        1,
+        "balancer",
+        "5",
+        "a mapping with the keys port, policy, poll_interval_s, replicas, admission, queue_limit, max_wait_s",
+    ),
     ("name: a b", 1, "name", "the text 'a b'", NAME),
     ("name: .a", 1, "name", "the text '.a'", NAME),
     ("name: 12", 1, "name", "12", NAME + '; in quotes where a text is meant: "12"'),
@@ -108,7 +114,7 @@ FAULTS = [
         2,
         "balancer.polcy",
         "an unknown key",
-        "`policy` is the nearest; all are: port, policy, poll_interval_s",
+        "`policy` is the nearest; all are: port, policy, poll_interval_s, replicas, admission, queue_limit, max_wait_s",
     ),
     (
         "time-scale: 1",

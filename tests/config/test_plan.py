@@ -30,6 +30,8 @@ def topologies(draw: st.DrawFn) -> Topology:
             own = {"max_sessions": draw(st.none() | st.integers(1, 99)), "power_kw": draw(st.none() | st.floats(1, 99))}
             listed.append({"name": name, "port": port, **own})
     services = {key: {"port": next(numbers)} for key in ("request_service", "balancer") if draw(maybe)}
+    if draw(maybe):
+        services.setdefault("balancer", {})["replicas"] = draw(st.integers(1, 4))
     scale = {"time_scale": draw(st.sampled_from([1, 60]))}
     defaults = {"defaults": {"session_s": draw(st.sampled_from([30, 60]))}}
     return Topology.model_validate({"substations": listed, **services, **scale, **defaults})
@@ -84,6 +86,31 @@ def test_settings_come_from_the_entry_else_from_the_defaults() -> None:
     )
 
 
+def test_several_balancers_know_each_other_and_the_request_service_knows_all() -> None:
+    topology = Topology.model_validate(
+        {"balancer": {"replicas": 3, "port": 8079}, "substations": [{"name": "a", "port": 8081}]}
+    )
+    specs = _named(topology)
+    urls = tuple(f"http://127.0.0.1:{port}" for port in (8079, 8082, 8083))
+    for number, port in ((1, 8079), (2, 8082), (3, 8083)):
+        spec = specs[f"balancer{number}"]
+        assert (spec.role, spec.port, spec.port_fixed) == (BALANCER, port, number == 1)
+        assert isinstance(spec.settings, BalancerSettings)
+        assert (spec.settings.name, spec.settings.peers) == (spec.name, urls)
+    assert specs[CHARGE_REQUEST].settings == ChargeRequestSettings(balancers=urls)
+
+
+def test_journals_lie_in_the_data_folder() -> None:
+    topology = Topology.model_validate({"durability": "process", "substations": 1, "defaults": {"hard_limit": False}})
+    specs = {spec.name: spec for spec in expand(topology, data_dir="/state/grid/data")}
+    own = specs["substation1"].settings
+    assert isinstance(own, SubstationSettings)
+    assert (own.journal, own.durability, own.hard_limit) == ("/state/grid/data/substation1.db", "process", False)
+    placing = specs[BALANCER].settings
+    assert isinstance(placing, BalancerSettings)
+    assert (placing.journal, placing.durability) == ("/state/grid/data/balancer.db", "process")
+
+
 def test_an_external_substation_keeps_what_is_declared_of_it() -> None:
     url = {"name": "e", "url": "http://h:80/x/"}
     declared = {"load_metric": "load", "max_sessions": 4, "capacity_kw": 30}
@@ -98,7 +125,9 @@ def test_an_external_substation_keeps_what_is_declared_of_it() -> None:
 @given(topologies())
 def test_names_and_ports_are_unique_and_order_is_kept(topology: Topology) -> None:
     specs = expand(topology)
-    assert [spec.name for spec in specs] == [*(s.name for s in topology.substations), BALANCER, CHARGE_REQUEST]
+    replicas = topology.balancer.replicas
+    balancers = [BALANCER] if replicas == 1 else [f"{BALANCER}{number}" for number in range(1, replicas + 1)]
+    assert [spec.name for spec in specs] == [*(s.name for s in topology.substations), *balancers, CHARGE_REQUEST]
     own = [spec.port for spec in specs if spec.role != EXTERNAL]
     assert len(set(own)) == len(own)
     taken_by_others = {int(spec.url.rpartition(":")[2]) for spec in specs if spec.url}

@@ -21,11 +21,11 @@ def test_key_of() -> None:
     assert key_of(()) == "(top)"
 
 
-@pytest.mark.parametrize("name", [*sorted(RESERVED), "Balancer"])
+@pytest.mark.parametrize("name", [*sorted(RESERVED), "Balancer", "balancer2"])
 def test_reserved_names(name: str) -> None:
     fault = only_fault(f"substations:\n  - name: a\n  - name: {name}\n")
     assert (fault.line, fault.key, fault.found) == (3, "substations[1].name", f"the reserved name {name!r}")
-    assert fault.allowed == "any name but balancer, charge-request, supervisor, zygote"
+    assert fault.allowed == "any name but balancer, charge-request, supervisor, zygote, balancerN"
 
 
 def test_reserved_names_are_those_of_the_issue() -> None:

@@ -73,6 +73,7 @@ def test_short_forms_fit(values: dict[str, Any]) -> None:
         {"substations": ["a"]},
         {"substations": [{}]},
         {"substations": [{"name": "balancer"}]},
+        {"substations": [{"name": "balancer2"}]},
         {"substations": [{"name": "a", "port": 0}]},
         {"substations": [{"name": "a", "max_sessions": 1.5}]},
         {"substations": [{"name": "a", "url": "ftp://h:1"}]},
@@ -80,6 +81,13 @@ def test_short_forms_fit(values: dict[str, Any]) -> None:
         {"substations": [{"name": "a", "load_metric": "x"}]},
         {"balancer": {"policy": "best"}},
         {"balancer": {"polcy": "random"}},
+        {"balancer": {"replicas": 0}},
+        {"balancer": {"replicas": True}},
+        {"balancer": {"admission": "wait"}},
+        {"balancer": {"queue_limit": 0}},
+        {"balancer": {"max_wait_s": "600"}},
+        {"durability": "none"},
+        {"defaults": {"hard_limit": 1}},
         {"request_service": {"request_timeout_s": 0}},
         {"defaults": {"power_kw": 0}},
     ],
@@ -95,7 +103,9 @@ numbers = st.sampled_from([-1, 0, 0.0005, 0.5, 1, 7.4, 80, 9001, 65536, 10**7, 1
 urls = st.sampled_from(["http://h:80", "https://h:8443/x", "h:80", "http://h", None, 3])
 parts = {
     "request_service": st.dictionaries(st.sampled_from(["port", "request_timeout_s", "x"]), numbers, max_size=2),
-    "balancer": st.dictionaries(st.sampled_from(["port", "poll_interval_s"]), numbers, max_size=2),
+    "balancer": st.dictionaries(
+        st.sampled_from(["port", "poll_interval_s", "replicas", "queue_limit"]), numbers, max_size=2
+    ),
     "defaults": st.dictionaries(
         st.sampled_from(["max_sessions", "capacity_kw", "session_s", "power_kw"]), numbers, max_size=3
     ),
@@ -136,7 +146,7 @@ def test_names_agree(text: str) -> None:
 
 
 def test_subschemas() -> None:
-    assert keys_at(("balancer",)) == ["port", "policy", "poll_interval_s"]
+    assert keys_at(("balancer",))[:3] == ["port", "policy", "poll_interval_s"]
     assert keys_at(("substations", 7))[:2] == ["name", "port"]
     assert keys_at(("name",)) == []
     assert keys_at(("nowhere", "x")) == []

@@ -53,6 +53,18 @@ def test_a_balancers_settings() -> None:
     assert port == 8081
 
 
+def test_journals_queues_and_peers() -> None:
+    own = {"journal": "a.db", "durability": "process", "hard_limit": "False"}
+    expected = SubstationSettings(journal="a.db", durability="process", hard_limit=False)
+    assert settings_of("substation", _given(**own))[0] == expected
+    queue = {"admission": "queue", "queue_limit": "5", "max_wait_s": "60"}
+    peers = {"peers": "b1:8081,b2:8081", "url": "b1:8081"}
+    settings, _, _ = settings_of("balancer", _given(substations="a:1", **queue, **peers))
+    assert isinstance(settings, BalancerSettings)
+    assert (settings.admission, settings.queue_limit, settings.max_wait_s) == ("queue", 5, 60.0)
+    assert (settings.peers, settings.url) == (("http://b1:8081", "http://b2:8081"), "http://b1:8081")
+
+
 def test_a_request_services_settings() -> None:
     settings, _, _ = settings_of("charge-request", _given(balancers="b:8081,http://c:1", request_timeout_s="3"))
     assert settings == ChargeRequestSettings(balancers=("http://b:8081", "http://c:1"), request_timeout_s=3.0)
@@ -83,6 +95,10 @@ def test_all_faults_are_told_at_once_and_name_the_flag_or_the_variable() -> None
         ("substation", "power_kw", "inf"),
         ("substation", "time_scale", "1e400"),
         ("balancer", "policy", "best"),
+        ("balancer", "admission", "wait"),
+        ("balancer", "url", "a:1,b:2"),
+        ("substation", "hard_limit", "no"),
+        ("substation", "durability", "none"),
         ("balancer", "substations", "http://"),
         ("balancer", "seed", "-1"),
         ("charge-request", "balancers", ","),
