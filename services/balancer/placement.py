@@ -15,6 +15,7 @@ from monitoring.metrics import BalancerMetrics
 from services.balancer import refusals
 from services.balancer.account import Account
 from services.balancer.book import Book, Entry
+from services.balancer.decisions import Decision, Decisions
 from services.balancer.ledger import Ledger
 from services.balancer.line import Answer, Line, Result
 from services.balancer.order import Order
@@ -45,6 +46,7 @@ class Search:
     order: Order
     attempt: int
     spare_s: float
+    decision: Decision
     tried: set[str] = field(default_factory=set)
     results: Counter[Result] = field(default_factory=Counter)
     retry_after_s: list[float] = field(default_factory=list)
@@ -64,11 +66,22 @@ class Placer:
     time_scale: float = 1.0
     now_s: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    decisions: Decisions = field(default_factory=Decisions)
 
     async def place(self, order: Order) -> Entry | Problem:
         """The entry of the session that was started, or why there is none. Ends by the order's deadline."""
         spare_s = (order.deadline_s - self.now_s()) / 2
-        search = Search(order, self.book.next_attempt(order.request_id), spare_s)
+        decision = self.decisions.begin(order.request_id, order.request.ev_id, order.power_w)
+        search = Search(order, self.book.next_attempt(order.request_id), spare_s, decision)
+        outcome = await self._place(search)
+        if isinstance(outcome, Problem):
+            decision.ended(outcome.status, outcome.reason, outcome.detail)
+        else:
+            decision.ended(202, outcome.substation)
+        return outcome
+
+    async def _place(self, search: Search) -> Entry | Problem:
+        order = search.order
         while order.deadline_s - self.now_s() > SHORTEST_TRY_S:
             node = self._pick(search)
             account = None if node is None else self.ledger.get(node.name)
@@ -100,6 +113,7 @@ class Placer:
         nodes = self.ledger.candidates(order.power_w, order.least_w, self.now_s(), search.tried)
         node = self.policy.pick(nodes, order.power_w, self.rng) if nodes else None
         self.metrics.decision_s.observe(time.perf_counter() - began_s)
+        search.decision.weighed(nodes, node)
         return node
 
     async def _ask(self, account: Account, search: Search) -> Answer:
@@ -122,6 +136,7 @@ class Placer:
         body = search.order.body(None if account.target.external else search.attempt)
         answer = await self.line.charge(account.target, search.order.request_id, body, timeout_s)
         self.metrics.attempts.labels(answer.result.value).inc()
+        search.decision.tried(search.attempt, answer.result.value, answer.detail, asked_at_s)
         if answer.report is not None and account.fold(answer.report, asked_at_s, self.now_s()):
             self.book.drop_lost(account.target.name, answer.report.epoch)
         if answer.result in {Result.UNKNOWN, Result.UNREACHABLE}:

@@ -14,13 +14,14 @@ from prometheus_client import CollectorRegistry
 
 from config.errors import Invalid
 from config.messages import ChargeRequest
-from config.names import BALANCER
-from config.problems import Problem
+from config.names import BALANCER, NAME_RULE, is_name
+from config.problems import FieldFault, Problem, bad_fields
 from config.settings import BalancerSettings
 from monitoring.metrics import BalancerMetrics
 from services.balancer import status
 from services.balancer.account import Account
 from services.balancer.book import Book, Entry
+from services.balancer.decisions import Decisions
 from services.balancer.dispatch import Dispatch
 from services.balancer.ledger import Ledger
 from services.balancer.line import HttpLine, Line
@@ -30,7 +31,7 @@ from services.balancer.watch import Watch
 from services.clock import Clock
 from services.deadline import time_left_s
 from services.http import read_messages
-from services.problem import json_response, problem_response
+from services.problem import ProblemError, json_response, problem_response
 from services.routing.policies import POLICIES
 from services.service import Health
 from services.substation.session import watts
@@ -68,6 +69,7 @@ class BalancerService:
             random,
             settings.time_scale,
             self._now_s,
+            decisions=Decisions(self._heard_at_s, self._now_s, clock.time_s),
         )
         self._watch = Watch(settings, self.ledger, self._line, self, random, self._now_s)
         self._dispatch = Dispatch(settings, self._placer, self._watch.ready)
@@ -75,8 +77,12 @@ class BalancerService:
         self._metrics.grid_health.set_function(lambda: status.HEALTH[status.health(self.ledger, self._now_s())])
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """`/route` and `/status`."""
-        return [web.post("/route", self._route), web.get("/status", self._status)]
+        """`/route`, `/status` and `/decisions`."""
+        return [
+            web.post("/route", self._route),
+            web.get("/status", self._status),
+            web.get("/decisions", self._decisions),
+        ]
 
     def headers(self) -> Mapping[str, str]:
         """None of its own."""
@@ -136,6 +142,16 @@ class BalancerService:
 
     async def _status(self, _: web.Request) -> web.Response:
         return json_response(status.document(self.ledger, self._now_s()))
+
+    async def _decisions(self, request: web.Request) -> web.Response:
+        request_id = request.query.get("request_id", "")
+        if not is_name(request_id):
+            raise ProblemError(bad_fields((FieldFault("request_id", f"must be {NAME_RULE}", request_id[:80]),)))
+        return json_response(self._placer.decisions.document(request_id))
+
+    def _heard_at_s(self, name: str) -> float | None:
+        account = self.ledger.get(name)
+        return None if account is None else account.heard_at_s
 
 
 def _policy(name: str) -> Any:
