@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
@@ -17,6 +18,11 @@ class Connection(web.RequestHandler):
     """aiohttp's connection, except that bytes that are no HTTP get a problem+json answer and one log line."""
 
     __slots__ = ()
+
+    def handle_by(self, handler: Callable[[BaseRequest], Awaitable[web.StreamResponse]]) -> None:
+        """From its next request on `handler` answers; a connection that is closed stays so."""
+        if self._request_handler is not None:
+            self._request_handler = handler
 
     def handle_error(
         self,

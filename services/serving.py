@@ -7,11 +7,13 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 from aiohttp import web
 
 from services.connection import Connection
+from services.faults import Switch
 from services.http import application
 from services.lifeline import follow
 from services.service import Service
@@ -32,8 +34,12 @@ async def serve(service: Service, sock: socket.socket, lifeline: socket.socket |
     next process. A second signal ends the waiting.
     """
     signals = _signals()
-    traffic = Traffic()
-    async with _following(lifeline, service), _running(service), _listening(service, traffic, sock) as listener:
+    traffic, faults = Traffic(), Switch()
+    async with (
+        _following(lifeline, faults.ahead_of(service.command)),
+        _running(service),
+        _listening(service, traffic, faults, sock) as listener,
+    ):
         _log.info("listening", extra={"port": _port(sock)})
         received = await signals.get()
         _log.info("stopping", extra={"signal": received.name, "in_flight": traffic.in_flight})
@@ -53,23 +59,30 @@ def _signals() -> asyncio.Queue[signal.Signals]:
 
 
 @contextlib.asynccontextmanager
-async def _listening(service: Service, traffic: Traffic, sock: socket.socket) -> AsyncIterator[asyncio.Server]:
+async def _listening(
+    service: Service, traffic: Traffic, faults: Switch, sock: socket.socket
+) -> AsyncIterator[asyncio.Server]:
     runner = web.AppRunner(application(service, traffic), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        listener = await _listen(runner, sock)
+        server = _server(runner)
+        listener = await _listen(server, sock)
         try:
-            yield listener
+            with faults.before(server, traffic):
+                yield listener
         finally:
             listener.close()
     finally:
         await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, sock: socket.socket) -> asyncio.Server:
-    server = runner.server
-    if server is None:
+def _server(runner: web.AppRunner) -> web.Server:
+    if runner.server is None:
         raise RuntimeError("the runner was not set up")
+    return runner.server
+
+
+async def _listen(server: web.Server, sock: socket.socket) -> asyncio.Server:
     loop = asyncio.get_running_loop()
 
     def connection() -> Connection:
@@ -98,11 +111,13 @@ async def _running(service: Service) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _following(lifeline: socket.socket | None, service: Service) -> AsyncIterator[None]:
+async def _following(
+    lifeline: socket.socket | None, command: Callable[[Mapping[str, Any]], None]
+) -> AsyncIterator[None]:
     if lifeline is None:
         yield
         return
-    task = asyncio.ensure_future(follow(lifeline, service.command))
+    task = asyncio.ensure_future(follow(lifeline, command))
     try:
         yield
     finally:
