@@ -191,6 +191,8 @@ def _problem_schema() -> dict[str, Any]:
             "errors": {"type": "array", "items": fault},
             "retry_after_s": {"type": "number", "minimum": 0},
             "earliest_end_in_s": {"type": ["number", "null"]},
+            "arrived_s": {"type": "number", "description": "When it reached the balancer, Unix time; in a 503."},
+            "refused_s": {"type": "number", "description": "When it was refused there, Unix time; in a 503."},
         },
         "required": ["type", "title", "status", "detail"],
     }

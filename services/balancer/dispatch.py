@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -28,27 +29,37 @@ Outcome = Entry | Problem
 
 
 class Dispatch:
-    """Answers requests through `placer`, once `ready` is set."""
+    """Answers requests through `placer`, once `ready` is set; `unix_s` is Unix time."""
 
-    def __init__(self, settings: BalancerSettings, placer: Placer, ready: asyncio.Event) -> None:
+    def __init__(
+        self,
+        settings: BalancerSettings,
+        placer: Placer,
+        ready: asyncio.Event,
+        unix_s: Callable[[], float] = time.time,
+    ) -> None:
         self._settings = settings
         self._placer = placer
         self._book = placer.book
         self._now_s: Callable[[], float] = placer.now_s
         self._ready = ready
+        self._unix_s = unix_s
         self._requests: dict[str, asyncio.Future[Outcome]] = {}
         self._evs: dict[str, asyncio.Future[Outcome]] = {}
 
     async def answer(self, request: ChargeRequest, deadline_s: float) -> dict[str, Any] | Problem:
         """The body of the 202, or why there is none; by `deadline_s` (wall seconds, monotonic)."""
+        arrived_s, began_s = self._unix_s(), self._now_s()
         if not self._ready.is_set() and not await self._within(deadline_s, self._ready.wait()):
             return refusals.starting()
         request_id = request.request_id or uuid.uuid4().hex
         outcome = await self._outcome(request, request_id, deadline_s)
         if isinstance(outcome, Problem):
-            extra = {"request_id": request_id, "ev_id": request.ev_id, "reason": outcome.reason}
-            _log.info("refused", extra=extra)
-            return outcome
+            between = {"arrived_s": round(arrived_s, 6), "refused_s": round(arrived_s + self._now_s() - began_s, 6)}
+            power_kw = self._settings.power_kw if request.power_kw is None else request.power_kw
+            extra = {"request_id": request_id, "ev_id": request.ev_id, "reason": outcome.reason, "power_kw": power_kw}
+            _log.info("refused", extra={**extra, **between})
+            return refusals.dated(outcome, between)
         lasting_s = max(0.0, outcome.ends_at_s - self._now_s()) * self._settings.time_scale
         return {
             "response": {"status": "charging started", "vehicle_id": outcome.ev_id},

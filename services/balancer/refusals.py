@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from config.problems import FieldFault, Problem
 
 #: When to ask again where no planned end tells (wall seconds).
@@ -20,6 +23,11 @@ def grid_full(retry_after_s: float | None, earliest_end_in_s: float | None) -> P
         retry_after_s=UNKNOWN_RETRY_S if retry_after_s is None else max(0.0, retry_after_s),
         extra={"earliest_end_in_s": earliest_end_in_s},
     )
+
+
+def dated(problem: Problem, between: Mapping[str, float]) -> Problem:
+    """A 503 with `arrived_s` and `refused_s` (Unix seconds): whether anybody had room `between` them can be looked up."""
+    return replace(problem, extra={**problem.extra, **between}) if problem.status == 503 else problem
 
 
 def no_substations() -> Problem:

@@ -72,7 +72,7 @@ class BalancerService:
             decisions=Decisions(self._heard_at_s, self._now_s, clock.time_s),
         )
         self._watch = Watch(settings, self.ledger, self._line, self, random, self._now_s)
-        self._dispatch = Dispatch(settings, self._placer, self._watch.ready)
+        self._dispatch = Dispatch(settings, self._placer, self._watch.ready, clock.time_s)
         self._metrics.grid_loading_percentage.set_function(lambda: 100 * self.ledger.totals(self._now_s()).load)
         self._metrics.grid_health.set_function(lambda: status.HEALTH[status.health(self.ledger, self._now_s())])
 

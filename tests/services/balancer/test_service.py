@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 
 from tests.services.grid import a_grid
@@ -43,6 +44,7 @@ async def test_a_burst_fills_every_slot_and_no_more() -> None:
         assert problem["reason"] == "grid-full"
         assert 28 < problem["retry_after_s"] <= 30
         assert problem["earliest_end_in_s"] <= 30
+        assert time.time() - 10 < problem["arrived_s"] <= problem["refused_s"] <= time.time()
         assert refused.headers["Retry-After"] in {"29", "30"}
         health = await grid.get("balancer", "/health")
         assert (health["accepted_total"], health["refused_total"], health["failed_total"]) == (30, 20, 0)
