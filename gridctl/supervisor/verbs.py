@@ -15,6 +15,7 @@ from config.topology import Topology
 from gridctl.selection import select
 from gridctl.supervisor.cluster import Cluster
 from gridctl.supervisor.converge import Patience, check_source, converge, plan
+from gridctl.supervisor.faults import faults
 from gridctl.supervisor.happenings import RESTING, Drain, Event, Kill, Pause, Start, State, Stop, Unpause
 from gridctl.supervisor.lastwords import never_came_up
 from gridctl.supervisor.member import Member, ordered_for_stop
@@ -289,4 +290,5 @@ VERBS: dict[str, Verb] = {
     "pause": pause,
     "unpause": unpause,
     "down": down,
+    "faults": faults,
 }
