@@ -18,10 +18,15 @@ SLOTS_LIMIT = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An EV that asks at `at_s` and, where it is let in, stays for `length_s` (seconds of any one clock)."""
+    """An EV that asks at `at_s` and, where it is let in, draws `power_w` watts for `length_s` (seconds of any one clock).
+
+    One that is not `counted` takes its place like any other, and no share is worked out of it.
+    """
 
     at_s: float
     length_s: float
+    power_w: int = 0
+    counted: bool = True
 
 
 class _Levels:
@@ -52,17 +57,47 @@ class _Levels:
         return was
 
 
+@dataclass(slots=True)
+class _Room:
+    """One place with limits, and what is taken of it."""
+
+    slots: int
+    capacity_w: int | None = None
+    sessions: int = 0
+    used_w: int = 0
+
+    def load_with(self, power_w: int) -> float:
+        """The larger of both ratios with one session of `power_w` more; above 1 it does not fit."""
+        if self.sessions >= self.slots:
+            return math.inf
+        load = (self.sessions + 1) / self.slots
+        if self.capacity_w is None:
+            return load
+        used_w = self.used_w + power_w
+        return max(load, used_w / self.capacity_w) if used_w <= self.capacity_w else math.inf
+
+    def begin(self, power_w: int) -> None:
+        self.sessions += 1
+        self.used_w += power_w
+
+    def end(self, power_w: int) -> None:
+        self.sessions -= 1
+        self.used_w -= power_w
+
+
 def jsq_spread(
     arrivals: Iterable[Arrival],
     capacities: Sequence[int],
     since_s: float | None = None,
     until_s: float | None = None,
     seed: int = 0,
+    capacities_w: Sequence[int | None] | None = None,
 ) -> float | None:
     """The spread (time average of most less fewest sessions) under perfect join-the-shortest-queue with hard limits.
 
-    `capacities` are slots by substation. Each arrival goes where the load after it, (sessions + 1) ÷ slots, is smallest,
-    ties at random by `seed`; where nobody has room it is blocked. The average is over `since_s` … `until_s`, by default
+    `capacities` are slots by substation, `capacities_w` watts (None: no limit). Each arrival goes where the load after it,
+    the larger of (sessions + 1) ÷ slots and watts ÷ capacity, is smallest, ties at random by `seed`; where nobody has room
+    it is blocked. The average is over `since_s` … `until_s`, by default
     the first arrival … the last; earlier arrivals are placed, not averaged. None where that is no time, or nowhere to go.
     """
     ordered = sorted(arrivals, key=lambda arrival: arrival.at_s)
@@ -71,7 +106,8 @@ def jsq_spread(
     if end_s <= begin_s or not capacities:
         return None
     levels, rng = _Levels(len(capacities)), Random(seed)
-    ends: list[tuple[float, int]] = []
+    rooms = [_Room(*limits) for limits in zip(capacities, capacities_w or [None] * len(capacities), strict=True)]
+    ends: list[tuple[float, int, int]] = []
     area, last_s = 0.0, begin_s
 
     def pass_time(now_s: float) -> None:
@@ -83,29 +119,29 @@ def jsq_spread(
 
     def end_sessions(now_s: float) -> None:
         while ends and ends[0][0] <= now_s:
-            at_s, index = heapq.heappop(ends)
+            at_s, index, power_w = heapq.heappop(ends)
             pass_time(at_s)
             levels.end(index)
+            rooms[index].end(power_w)
 
     for arrival in ordered:
         end_sessions(arrival.at_s)
         pass_time(arrival.at_s)
-        index = _shortest(levels.sessions, capacities, rng)
+        index = _shortest(rooms, arrival.power_w, rng)
         if index is not None:
             levels.begin(index)
-            heapq.heappush(ends, (arrival.at_s + arrival.length_s, index))
+            rooms[index].begin(arrival.power_w)
+            heapq.heappush(ends, (arrival.at_s + arrival.length_s, index, arrival.power_w))
     end_sessions(end_s)
     pass_time(end_s)
     return area / (end_s - begin_s)
 
 
-def _shortest(sessions: Sequence[int], capacities: Sequence[int], rng: Random) -> int | None:
+def _shortest(rooms: Sequence[_Room], power_w: int, rng: Random) -> int | None:
     best, least, ties = None, math.inf, 0
-    for index, (used, slots) in enumerate(zip(sessions, capacities, strict=True)):
-        if used >= slots:
-            continue
-        load = (used + 1) / slots
-        if load > least:
+    for index, room in enumerate(rooms):
+        load = room.load_with(power_w)
+        if load > least or load > 1:
             continue
         ties = ties + 1 if load == least else 1
         if ties == 1 or rng.random() * ties < 1:
@@ -113,20 +149,24 @@ def _shortest(sessions: Sequence[int], capacities: Sequence[int], rng: Random) -
     return best
 
 
-def blocked_pooled(arrivals: Iterable[Arrival], slots: int, since_s: float | None = None) -> float | None:
+def blocked_pooled(
+    arrivals: Iterable[Arrival], slots: int, since_s: float | None = None, capacity_w: int | None = None
+) -> float | None:
     """The share (0 … 1) of `arrivals` that one pool of all `slots` would have blocked: nobody who places can block less.
 
-    Only those at `since_s` or later count (all by default); None where there are none.
+    `capacity_w` is what the pool may draw at once, in watts (None: no limit). Only those count that are `counted` and
+    come at `since_s` or later (all by default); None where there are none.
     """
-    ends: list[float] = []
+    room, ends = _Room(slots, capacity_w), list[tuple[float, int]]()
     counted = blocked = 0
     for arrival in sorted(arrivals, key=lambda arrival: arrival.at_s):
-        while ends and ends[0] <= arrival.at_s:
-            heapq.heappop(ends)
-        counts = since_s is None or arrival.at_s >= since_s
+        while ends and ends[0][0] <= arrival.at_s:
+            room.end(heapq.heappop(ends)[1])
+        counts = arrival.counted and (since_s is None or arrival.at_s >= since_s)
         counted += counts
-        if len(ends) < slots:
-            heapq.heappush(ends, arrival.at_s + arrival.length_s)
+        if room.load_with(arrival.power_w) <= 1:
+            room.begin(arrival.power_w)
+            heapq.heappush(ends, (arrival.at_s + arrival.length_s, arrival.power_w))
         else:
             blocked += counts
     return blocked / counted if counted else None

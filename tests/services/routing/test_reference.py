@@ -44,6 +44,25 @@ def test_the_load_after_placement_decides_between_sizes() -> None:
     assert jsq_spread(arrivals, [1, 10]) == pytest.approx(2)
 
 
+def test_power_is_a_limit_of_its_own() -> None:
+    # 22 kW take two of 11 kW: the third has to wait for an end
+    arrivals = [Arrival(0, 5, 11_000), Arrival(1, 5, 11_000), Arrival(2, 5, 7_400), Arrival(5, 5, 7_400)]
+    assert blocked_pooled(arrivals, 10, capacity_w=22_000) == 1 / 4
+    assert blocked_pooled(arrivals, 10) == 0
+    # two of 11 kW each have no room for 15 kW, their pool has
+    split = [Arrival(0, 5, 5_000), Arrival(0, 5, 5_000), Arrival(1, 5, 12_000)]
+    assert blocked_pooled(split, 10, capacity_w=22_000) == 0
+    assert jsq_spread(split, [5, 5], until_s=5, capacities_w=[11_000, 11_000]) == 0
+    # by watts the first one's load would be 5/11 with one, the second's is 2/5 with two: it takes all three
+    assert jsq_spread(split, [5, 5], until_s=5, capacities_w=[11_000, None]) == pytest.approx((2 * 1 + 3 * 4) / 5)
+
+
+def test_what_is_not_counted_takes_its_place_all_the_same() -> None:
+    arrivals = [Arrival(0, 5, counted=False), Arrival(1, 5), Arrival(5, 5), Arrival(6, 1, counted=False)]
+    assert blocked_pooled(arrivals, 1) == 1 / 2
+    assert blocked_pooled(arrivals[:1], 1) is None
+
+
 @pytest.mark.parametrize("capacities", [[], [3]])
 def test_nothing_to_measure(capacities: list[int]) -> None:
     assert jsq_spread([], capacities) is None
