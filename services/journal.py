@@ -1,0 +1,237 @@
+"""A journal for an event loop: everything that waits shares one transaction. Must not know what is written.
+
+One thread per journal writes; while it does, what comes gathers for the next transaction (group commit), and who comes
+alone does not wait for company.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from services.journalfile import Entry, JournalError, JournalFile, Schema, explained
+
+__all__ = ["Entry", "Journal", "JournalError", "Schema"]
+
+T = TypeVar("T")
+
+#: After a failure writing is tried again this often (wall seconds).
+RETRY_S = 0.5
+#: A closing journal gives up on a disk that does not answer after this long (wall seconds).
+CLOSE_S = 5.0
+#: Python's threads take turns this often (wall seconds): at its default, 5 ms, a busy event loop would delay each commit.
+_TURN_S = 0.0005
+
+_log = logging.getLogger(__name__)
+
+
+def _ignore(_: JournalError | None) -> None: ...
+
+
+@dataclass(slots=True)
+class _Unit:
+    """Entries that are written together; `done` None: nobody waits, and they are kept until they are written."""
+
+    entries: Sequence[Entry]
+    done: asyncio.Future[None] | None = None
+
+
+@dataclass(slots=True)
+class _Job(Generic[T]):
+    """What the thread shall do, and who is told of it in the event loop."""
+
+    work: Callable[[JournalFile], T]
+    tell: Callable[[T | None, JournalError | None], None]
+
+
+class Journal:
+    """One SQLite file, written in groups. Use from one event loop only; the file is opened when first used.
+
+    `on_change` is told when writing fails (the JournalError) and when it works again (None); meanwhile `commit` fails at
+    once, `write` keeps its entries, and writing is tried again every `retry_s` wall seconds unless the failure lasts.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        schema: Schema,
+        durability: str = "fsync",
+        on_change: Callable[[JournalError | None], None] = _ignore,
+        retry_s: float = RETRY_S,
+    ) -> None:
+        self.path = path
+        self.error: JournalError | None = None
+        self._file = JournalFile(path, schema, durability)
+        self._on_change = on_change
+        self._retry_s = retry_s
+        self._units: list[_Unit] = []
+        self._busy = False
+        self._due = False
+        self._retry: asyncio.TimerHandle | None = None
+        self._thread: _Thread | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a file to read from."""
+        return self.path.exists()
+
+    def write(self, *entries: Entry) -> None:
+        """Entries to be written soon, after all that came before; kept through failures until they are."""
+        self._units.append(_Unit(entries))
+        self._wake()
+
+    async def commit(self, *entries: Entry) -> None:
+        """Until `entries`, and all that came before them, survive; JournalError: none of `entries` was written.
+
+        Without entries: until all that came before survives.
+        """
+        if self.error is not None:
+            raise self.error
+        done = asyncio.get_running_loop().create_future()
+        self._units.append(_Unit(entries, done))
+        self._wake()
+        await asyncio.shield(done)
+
+    async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """What `function` makes of the open database, in the journal's thread; JournalError where it cannot be read."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def tell(result: T | None, error: JournalError | None) -> None:
+            if done.cancelled():
+                return
+            if error is not None:
+                done.set_exception(error)
+            else:
+                done.set_result(result)  # type: ignore[arg-type]  # None where T is None
+
+        self._running().do(_Job(lambda file: function(file.connection()), tell))
+        return await done
+
+    async def close(self) -> None:
+        """Write what waits, if the disk lets it, and let go of the file. Nothing may be asked of it afterwards."""
+        if self._thread is None:
+            return
+        try:
+            await asyncio.wait_for(self._flushed(), CLOSE_S)
+        except (JournalError, TimeoutError) as error:
+            _log.error(
+                "the journal ends with entries unwritten", extra={"entries": self._waiting(), "detail": str(error)}
+            )
+        if self._retry is not None:
+            self._retry.cancel()
+        self._thread.end()
+        await asyncio.to_thread(self._thread.join, CLOSE_S)
+
+    async def _flushed(self) -> None:
+        if self._units or self._busy:
+            await self.commit()
+
+    def _waiting(self) -> int:
+        return sum(len(unit.entries) for unit in self._units)
+
+    # -- the group commit ---------------------------------------------------------------------------------------------
+    def _wake(self) -> None:
+        if not (self._due or self._busy or self.error):
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        self._due = False
+        if self._busy or not (self._units or self.error):
+            return
+        units, self._units = self._units, []
+        entries = [entry for unit in units for entry in unit.entries]
+        self._busy = True
+
+        def work(file: JournalFile) -> None:
+            if entries:
+                file.write(entries)
+            elif self.error is not None:
+                file.touch()
+
+        self._running().do(_Job(work, lambda _, error: self._written(units, error)))
+
+    def _written(self, units: list[_Unit], error: JournalError | None) -> None:
+        self._busy = False
+        if error is not None:
+            self._units[:0] = [unit for unit in units if unit.done is None]
+            units += [unit for unit in self._units if unit.done is not None]
+            self._units = [unit for unit in self._units if unit.done is None]
+        self._note(error)
+        for unit in units:
+            if unit.done is not None and not unit.done.done():
+                _settle(unit.done, error)
+        if self._units:
+            self._wake()
+
+    def _note(self, error: JournalError | None) -> None:
+        before, self.error = self.error, error
+        if error is not None and not error.lasting:
+            self._retry = asyncio.get_running_loop().call_later(self._retry_s, self._next)
+        if (before and before.reason) == (error and error.reason):
+            return
+        if error is not None:
+            _log.error("the journal cannot be written", extra={"reason": error.reason, "detail": error.detail})
+        else:
+            _log.warning("the journal can be written again", extra={"path": str(self.path)})
+        self._on_change(error)
+
+    def _running(self) -> _Thread:
+        if self._thread is None:
+            self._thread = _Thread(self._file, asyncio.get_running_loop())
+            self._thread.start()
+        return self._thread
+
+
+def _settle(done: asyncio.Future[None], error: JournalError | None) -> None:
+    if error is None:
+        done.set_result(None)
+        return
+    done.set_exception(error)
+    done.exception()  # whoever waited may be gone: then nobody need hear of it
+
+
+class _Thread(threading.Thread):
+    """Does jobs one after the other on one file; ends with the process, whatever it waits for."""
+
+    def __init__(self, file: JournalFile, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(name=f"journal {file.path.name}", daemon=True)
+        self._file = file
+        self._loop = loop
+        self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        sys.setswitchinterval(min(sys.getswitchinterval(), _TURN_S))
+
+    def do(self, job: _Job[Any]) -> None:
+        """Put a job behind the others."""
+        self._jobs.put(job)
+
+    def end(self) -> None:
+        """Close the file once all jobs are done."""
+        self._jobs.put(None)
+
+    def run(self) -> None:
+        """Until told to end."""
+        while (job := self._jobs.get()) is not None:
+            result, error = _attempt(job, self._file)
+            try:
+                self._loop.call_soon_threadsafe(job.tell, result, error)
+            except RuntimeError:  # the event loop is gone, so nobody waits
+                break
+        self._file.close()
+
+
+def _attempt(job: _Job[Any], file: JournalFile) -> tuple[Any, JournalError | None]:
+    try:
+        return job.work(file), None
+    except JournalError as error:
+        return None, error
+    except (sqlite3.Error, OSError) as error:
+        return None, explained(error, file.path)
