@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -50,17 +51,28 @@ class Assumption:
 class Account:
     """One substation's entry in the ledger. All times are wall seconds of one monotonic clock, passed in.
 
-    `node` is what policies see and is kept up to date by every method; call `advance` before reading it.
+    `node` is what policies see and is kept up to date by every method; call `advance` at `due_s`, before reading it.
+    `changed` is called after every change of the node or of `due_s`.
     """
 
-    def __init__(self, target: Target, order: int, power_w: int, time_scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        target: Target,
+        order: int,
+        power_w: int,
+        time_scale: float = 1.0,
+        changed: Callable[[Account], None] = lambda _: None,
+    ) -> None:
         self.target = target
         self.report: Report | None = None
         self.gauge: int | None = None
         self.heard_at_s: float | None = None
         self.missed_polls = 0
         self.pending: dict[str, Assumption] = {}
-        self.node = Node(target.name, order, target.max_sessions, target.capacity_w, rank=STALE)
+        self.node = Node(
+            target.name, order, target.max_sessions, target.capacity_w, rank=STALE, open=not target.draining
+        )
+        self._changed = changed
         self._power_w = power_w
         self._time_scale = time_scale
         self._sessions = 0
@@ -70,6 +82,7 @@ class Account:
         self._past_epochs: deque[int] = deque(maxlen=_MOST_PAST_EPOCHS)
         self._strikes = 0
         self._slow = False
+        self._recheck = False
         self._suspect_until_s = 0.0
         self._suspected_at_s = -math.inf
 
@@ -83,10 +96,24 @@ class Account:
         self.target = target
         if self.report is None:
             self.node.max_sessions, self.node.capacity_w = target.max_sessions, target.capacity_w
+        self._tell()
+
+    @property
+    def due_s(self) -> float:
+        """When `advance` has something to do next; infinite if never."""
+        if self._recheck:
+            return -math.inf
+        due_s = self._releases[0].at_s if self._releases else math.inf
+        if self._suspect_until_s:
+            due_s = min(due_s, self._suspect_until_s)
+        if self.pending and not self._slow:
+            due_s = min(due_s, next(iter(self.pending.values())).since_s + SLOW_S)
+        return due_s
 
     def advance(self, now_s: float) -> None:
         """Drops what has ended by `now_s` from the estimate."""
         releases = self._releases
+        self._recheck = False
         while releases and releases[0].at_s <= now_s:
             ended = heapq.heappop(releases)
             self._sessions -= ended.sessions
@@ -110,6 +137,7 @@ class Account:
         gone = self.pending.pop(request_id, None)
         if gone is not None:
             self._pending_w -= gone.power_w
+            self._recheck = self._slow
             self._show()
 
     def doubt(self, request_id: str, now_s: float) -> None:
@@ -129,13 +157,15 @@ class Account:
         heapq.heappush(self._releases, Release(ends_at_s, 1, assumed.power_w, now_s))
         self._show()
 
-    def fold(self, report: Report, asked_at_s: float, now_s: float) -> bool:
+    def fold(self, report: Report, asked_at_s: float, now_s: float, polled: bool = False) -> bool:
         """Takes `report`, the answer to something sent at `asked_at_s`; returns whether it came from a new epoch.
 
-        An older one by (epoch, seq) only shows that the substation lives. A new epoch is a restart: what was sent to the
-        old one is forgotten.
+        It was `polled`, or came with the answer to a request. An older one by (epoch, seq) only shows that the substation
+        lives. A new epoch is a restart: what was sent to the old one is forgotten.
         """
         self._alive()
+        if polled:
+            self.node.polled_sessions, self.node.polled_load_w = report.sessions, report.load_w
         known = self.report
         if report.epoch in self._past_epochs:
             return False
@@ -159,6 +189,7 @@ class Account:
         since = sum(1 for release in self._releases if release.since_s > asked_at_s)
         foreign = max(0, sessions + since - len(self._releases))
         self.gauge = sessions
+        self.node.polled_sessions, self.node.polled_load_w = sessions, sessions * self._power_w
         self._sessions = sessions + since
         self._load_w = sum(release.load_w for release in self._releases) + foreign * self._power_w
         self._heard(asked_at_s, now_s)
@@ -256,6 +287,7 @@ class Account:
     def _forget_all(self) -> None:
         self.pending.clear()
         self._pending_w = 0
+        self._recheck = self._slow
 
     def _fits(self, power_w: int, sessions: int, load_w: int) -> bool:
         node = self.node
@@ -266,6 +298,7 @@ class Account:
     def _show(self) -> None:
         self.node.sessions = max(0, self._sessions) + len(self.pending)
         self.node.load_w = max(0, self._load_w) + self._pending_w
+        self._tell()
 
     def _rank(self) -> None:
         if self._suspect_until_s:
@@ -274,3 +307,9 @@ class Account:
             self.node.rank = STALE
         else:
             self.node.rank = FRESH
+        self._tell()
+
+    def _tell(self) -> None:
+        # a failing one is asked by one request at a time: it is being probed already
+        self.node.open = not self.draining and not (self.node.rank == SUSPECT and self.pending)
+        self._changed(self)

@@ -71,12 +71,13 @@ class Decision:
     outcome: tuple[int, str, str] | None = None
     ended_at_s: float | None = None
 
-    def weighed(self, nodes: Sequence[Node], chosen: Node | None) -> None:
-        """Of `nodes`, which might be asked, `chosen` will be (None: there are none)."""
+    def weighed(self, nodes: Sequence[Node], chosen: Node | None, count: int | None = None) -> None:
+        """Of `nodes`, which might be asked, `chosen` will be (None: there are none); `count`: of how many."""
         now_s = self.now_s()
         self.left_out += len(self.rounds) == MOST_ROUNDS
         shown = [] if chosen is None else [chosen, *_others(nodes, chosen)]
-        self.rounds.append(Round(now_s, len(nodes), tuple(self._candidate(node, now_s) for node in shown)))
+        candidates = tuple(self._candidate(node, now_s) for node in shown)
+        self.rounds.append(Round(now_s, len(nodes) if count is None else count, candidates))
 
     def _candidate(self, node: Node, now_s: float) -> Candidate:
         heard_at_s = self.heard_at_s(node.name)

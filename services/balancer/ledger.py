@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import heapq
+import math
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from random import Random
 
 from services.balancer.account import Account
 from services.balancer.targets import Target
-from services.routing.node import SUSPECT, Node
+from services.routing.fleet import Fleet, Want
+from services.routing.node import Node
+from services.routing.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +32,20 @@ class Totals:
 
 
 class Ledger:
-    """The accounts by substation name. `power_w` is what a session without `power_kw` is believed to draw."""
+    """The accounts by substation name. `power_w` is what a session without `power_kw` is believed to draw.
+
+    A choice must not look at every account: their nodes are in a `Fleet`, which each account tells what changed, and a heap
+    knows which account changes by itself next.
+    """
 
     def __init__(self, power_w: int, time_scale: float = 1.0) -> None:
         self._accounts: dict[str, Account] = {}
         self._power_w = power_w
         self._time_scale = time_scale
         self._made = 0
+        self._fleet = Fleet()
+        self._due: list[tuple[float, int, Account]] = []
+        self._queued: dict[int, float] = {}
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self._accounts.values())
@@ -55,6 +67,8 @@ class Ledger:
         gone = [account for account in self if self._is_other(account, wanted.get(account.target.name))]
         for account in gone:
             del self._accounts[account.target.name]
+            self._fleet.remove(account.node)
+            self._queued.pop(account.node.order, None)
         new = []
         for name, target in wanted.items():
             known = self._accounts.get(name)
@@ -64,19 +78,59 @@ class Ledger:
                 known.redeclare(target)
         return new, gone
 
-    def candidates(self, power_w: int, least_w: int, now_s: float, tried: Collection[str] = ()) -> list[Node]:
-        """Who may be asked now for about `power_w` watts, certainly `least_w`; in no order of merit.
+    def advance(self, now_s: float) -> None:
+        """Drops what has ended by `now_s` from all estimates; looks only at accounts where something did."""
+        while self._due and self._due[0][0] <= now_s:
+            due_s, order, account = heapq.heappop(self._due)
+            if self._queued.get(order) == due_s:
+                del self._queued[order]
+                account.advance(now_s)
+                self._queue(account)
 
-        All but the `tried` ones, those that drain or are certainly full, and failing ones that are being probed already.
+    def count(self, power_w: int) -> None:
+        """A new request for `power_w` watts has come: policies spare places for what is asked for often."""
+        self._fleet.demand.see(power_w)
+
+    def pick(
+        self,
+        policy: Policy,
+        power_w: int,
+        least_w: int,
+        now_s: float,
+        tried: Collection[str],
+        rng: Random,
+    ) -> Node | None:
+        """Whom `policy` asks now for about `power_w` watts, certainly `least_w`; None where nobody may be asked.
+
+        All may be but the `tried` ones, those that drain or are certainly full, and failing ones that are being probed
+        already.
         """
-        nodes = []
-        for name, account in self._accounts.items():
-            account.advance(now_s)
-            if name in tried or account.draining or (account.node.rank == SUSPECT and account.pending):
-                continue
-            if account.can_ever_fit(least_w) and not account.is_certainly_full(power_w, least_w, now_s):
-                nodes.append(account.node)
-        return nodes
+        self.advance(now_s)
+        want = self._want(power_w, least_w, now_s, tried)
+        if policy.blind:
+            want = Want(power_w, tried)
+        return policy.pick(self._fleet, want, rng)
+
+    def candidates(self, power_w: int, least_w: int, now_s: float, tried: Collection[str] = ()) -> list[Node]:
+        """All who may be asked, as in `pick`, in no order of merit; looks at every account."""
+        self.advance(now_s)
+        return self._fleet.candidates(self._want(power_w, least_w, now_s, tried))
+
+    @property
+    def open(self) -> int:
+        """How many accounts may be asked at all."""
+        return self._fleet.open
+
+    def beside(self, power_w: int, tried: Collection[str], most: int = 16) -> list[Node]:
+        """Up to `most` that the last pick had before it, the best first; see `Fleet.beside`."""
+        return self._fleet.beside(Want(power_w, tried), most)
+
+    def _want(self, power_w: int, least_w: int, now_s: float, tried: Collection[str]) -> Want:
+        def may_ask(node: Node) -> bool:
+            account = self._accounts[node.name]
+            return account.can_ever_fit(least_w) and not account.is_certainly_full(power_w, least_w, now_s)
+
+        return Want(power_w, tried, may_ask)
 
     def can_ever_fit(self, power_w: int) -> bool:
         """Whether any substation would take `power_w` when empty."""
@@ -94,8 +148,7 @@ class Ledger:
 
     def totals(self, now_s: float) -> Totals:
         """The sums over all accounts."""
-        for account in self:
-            account.advance(now_s)
+        self.advance(now_s)
         nodes = [account.node for account in self]
         capacities = [node.capacity_w for node in nodes if node.capacity_w is not None]
         return Totals(
@@ -106,10 +159,22 @@ class Ledger:
         )
 
     def _open(self, target: Target) -> Account:
-        account = Account(target, self._made, self._power_w, self._time_scale)
+        account = Account(target, self._made, self._power_w, self._time_scale, self._changed)
         self._made += 1
         self._accounts[target.name] = account
+        self._fleet.add(account.node)
         return account
+
+    def _changed(self, account: Account) -> None:
+        self._fleet.touch(account.node)
+        if self._accounts.get(account.target.name) is account:
+            self._queue(account)
+
+    def _queue(self, account: Account) -> None:
+        due_s, order = account.due_s, account.node.order
+        if due_s < self._queued.get(order, math.inf):
+            self._queued[order] = due_s
+            heapq.heappush(self._due, (due_s, order, account))
 
     @staticmethod
     def _is_other(account: Account, target: Target | None) -> bool:

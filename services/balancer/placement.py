@@ -21,7 +21,7 @@ from services.balancer.line import Answer, Line, Result
 from services.balancer.order import Order
 from services.balancer.revocations import Revocations
 from services.routing.node import Node
-from services.routing.policies import Policy
+from services.routing.policy import Policy
 
 #: Each try may take this share of what time remains, so that a silent substation leaves time for two others, twice each.
 TRY_SHARE = 0.25
@@ -72,6 +72,7 @@ class Placer:
         """The entry of the session that was started, or why there is none. Ends by the order's deadline."""
         spare_s = (order.deadline_s - self.now_s()) / 2
         decision = self.decisions.begin(order.request_id, order.request.ev_id, order.power_w)
+        self.ledger.count(order.power_w)
         search = Search(order, self.book.next_attempt(order.request_id), spare_s, decision)
         outcome = await self._place(search)
         if isinstance(outcome, Problem):
@@ -100,7 +101,7 @@ class Placer:
 
     async def _wait(self, search: Search) -> bool:
         """Lets a moment pass in which a restarting substation may come back; False where too little time is left."""
-        if search.order.deadline_s - self.now_s() <= search.spare_s:
+        if self._is_spent(search) or search.order.deadline_s - self.now_s() <= search.spare_s:
             return False
         await self.sleep(PAUSE_S)
         search.tried.clear()
@@ -110,11 +111,17 @@ class Placer:
     def _pick(self, search: Search) -> Node | None:
         began_s = time.perf_counter()
         order = search.order
-        nodes = self.ledger.candidates(order.power_w, order.least_w, self.now_s(), search.tried)
-        node = self.policy.pick(nodes, order.power_w, self.rng) if nodes else None
+        now_s, tried, node = self.now_s(), search.tried, None
+        if not self._is_spent(search):
+            node = self.ledger.pick(self.policy, order.power_w, order.least_w, now_s, tried, self.rng)
         self.metrics.decision_s.observe(time.perf_counter() - began_s)
-        search.decision.weighed(nodes, node)
+        weighed = [] if node is None else self.ledger.beside(order.power_w, tried)
+        search.decision.weighed(weighed, node, self.ledger.open)
         return node
+
+    def _is_spent(self, search: Search) -> bool:
+        """Whether the policy lets no more substations be tried."""
+        return self.policy.tries is not None and len(search.tried) >= self.policy.tries
 
     async def _ask(self, account: Account, search: Search) -> Answer:
         """Asks `account`; once more, with the same id, where the outcome is unknown."""

@@ -160,7 +160,7 @@ class Watch:
             page = await self._line.page(target, self._timeout_s)
             if page.report is None:
                 account.fold_gauge(read_gauge(page.text, target.load_metric), asked_at_s, self._now_s())
-            elif account.fold(page.report, asked_at_s, self._now_s()):
+            elif account.fold(page.report, asked_at_s, self._now_s(), polled=True):
                 self._listener.restarted(target.name, page.report.epoch)
         except (Silent, Unreadable) as error:
             if not account.missed_polls:

@@ -15,9 +15,10 @@ SUSPECT: Final = 2
 class Node:
     """One substation as its ledger estimates it now.
 
-    It holds `sessions` of `max_sessions` and `load_w` watts of `capacity_w` (None: no limit).
-    `order` is its place among the nodes and never changes; `rank` is FRESH, STALE or SUSPECT. Whoever keeps the ledger
-    updates the figures in place, policies only read them.
+    It holds `sessions` of `max_sessions` and `load_w` watts of `capacity_w` (None: no limit); the last poll, which knows
+    nothing of what came and went since, had it at `polled_sessions` and `polled_load_w`. `order` is its place among the
+    nodes and never changes; `rank` is FRESH, STALE or SUSPECT; one that is not `open` is not asked at all.
+    Whoever keeps the ledger updates the figures in place and tells its `Fleet`; policies only read them.
     """
 
     name: str
@@ -27,6 +28,9 @@ class Node:
     sessions: int = 0
     load_w: int = 0
     rank: int = FRESH
+    open: bool = True
+    polled_sessions: int = 0
+    polled_load_w: int = 0
 
     def fits(self, power_w: int) -> bool:
         """Whether one more session of `power_w` watts stays within both limits."""
@@ -44,5 +48,14 @@ class Node:
     @property
     def load(self) -> float:
         """The larger of both load ratios now: 1.0 is full."""
-        load = self.sessions / (self.max_sessions or 1)
-        return load if self.capacity_w is None else max(load, self.load_w / (self.capacity_w or 1))
+        return _load(self, self.sessions, self.load_w)
+
+    @property
+    def polled_load(self) -> float:
+        """The larger of both load ratios at the last poll."""
+        return _load(self, self.polled_sessions, self.polled_load_w)
+
+
+def _load(node: Node, sessions: int, load_w: int) -> float:
+    load = sessions / (node.max_sessions or 1)
+    return load if node.capacity_w is None else max(load, load_w / (node.capacity_w or 1))
