@@ -15,16 +15,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from config.report import Report
+from services.balancer.standing import Standing
 from services.balancer.targets import Target
-from services.routing.node import FRESH, STALE, SUSPECT, Node
+from services.routing.node import STALE, Node
 
-#: A substation that missed this many polls in a row is stale: asked last, never left out.
-STALE_AFTER_POLLS = 2
 #: One that owes an answer for this long (wall seconds) is asked after those that do not.
 SLOW_S = 0.25
-#: How long a substation that did not answer is asked last (wall seconds): doubled each time, up to the cap.
-SUSPICION_S = 1.0
-SUSPICION_CAP_S = 30.0
 #: A report this young that says "full" is believed without asking (wall seconds).
 CERTAIN_S = 0.05
 _MOST_PAST_EPOCHS = 16
@@ -48,11 +44,16 @@ class Assumption:
     unknown_since_s: float | None = None
 
 
+def _always() -> bool:
+    return True
+
+
 class Account:
     """One substation's entry in the ledger. All times are wall seconds of one monotonic clock, passed in.
 
     `node` is what policies see and is kept up to date by every method; call `advance` at `due_s`, before reading it.
-    `changed` is called after every change of the node or of `due_s`.
+    `changed` is called after every change of the node or of `due_s`; `may_eject` says whether the fleet bears that one more
+    of it is ejected.
     """
 
     def __init__(
@@ -62,17 +63,19 @@ class Account:
         power_w: int,
         time_scale: float = 1.0,
         changed: Callable[[Account], None] = lambda _: None,
+        may_eject: Callable[[], bool] = _always,
     ) -> None:
         self.target = target
+        self.standing = Standing()
         self.report: Report | None = None
         self.gauge: int | None = None
         self.heard_at_s: float | None = None
-        self.missed_polls = 0
         self.pending: dict[str, Assumption] = {}
         self.node = Node(
             target.name, order, target.max_sessions, target.capacity_w, rank=STALE, open=not target.draining
         )
         self._changed = changed
+        self._may_eject = may_eject
         self._power_w = power_w
         self._time_scale = time_scale
         self._sessions = 0
@@ -80,11 +83,9 @@ class Account:
         self._pending_w = 0
         self._releases: list[Release] = []
         self._past_epochs: deque[int] = deque(maxlen=_MOST_PAST_EPOCHS)
-        self._strikes = 0
+        self._asked = 0
         self._slow = False
         self._recheck = False
-        self._suspect_until_s = 0.0
-        self._suspected_at_s = -math.inf
 
     @property
     def admits(self) -> bool:
@@ -103,9 +104,7 @@ class Account:
         """When `advance` has something to do next; infinite if never."""
         if self._recheck:
             return -math.inf
-        due_s = self._releases[0].at_s if self._releases else math.inf
-        if self._suspect_until_s:
-            due_s = min(due_s, self._suspect_until_s)
+        due_s = min(self._releases[0].at_s if self._releases else math.inf, self.standing.due_s)
         if self.pending and not self._slow:
             due_s = min(due_s, next(iter(self.pending.values())).since_s + SLOW_S)
         return due_s
@@ -120,9 +119,8 @@ class Account:
             self._load_w -= ended.load_w
             self._show()
         slow = bool(self.pending) and next(iter(self.pending.values())).since_s + SLOW_S <= now_s
-        if slow is not self._slow or (self._suspect_until_s and now_s >= self._suspect_until_s):
+        if self.standing.advance(now_s) or slow is not self._slow:
             self._slow = slow
-            self._suspect_until_s = self._suspect_until_s if now_s < self._suspect_until_s else 0.0
             self._rank()
 
     def assume(self, request_id: str, power_w: int, now_s: float) -> None:
@@ -130,6 +128,7 @@ class Account:
         self.forget(request_id)
         self.pending[request_id] = Assumption(power_w, now_s)
         self._pending_w += power_w
+        self._asked += 1
         self._show()
 
     def forget(self, request_id: str) -> None:
@@ -137,6 +136,7 @@ class Account:
         gone = self.pending.pop(request_id, None)
         if gone is not None:
             self._pending_w -= gone.power_w
+            self._asked -= gone.unknown_since_s is None
             self._recheck = self._slow
             self._show()
 
@@ -144,7 +144,9 @@ class Account:
         """Goes on counting a session of unknown outcome, until a report asked for after `now_s` tells the truth."""
         assumed = self.pending.get(request_id)
         if assumed is not None:
+            self._asked -= assumed.unknown_since_s is None
             assumed.unknown_since_s = now_s
+            self._rank()
 
     def confirm(self, request_id: str, ends_at_s: float, now_s: float) -> None:
         """Counts an accepted session until `ends_at_s`; for a substation whose answers carry no report."""
@@ -163,7 +165,7 @@ class Account:
         It was `polled`, or came with the answer to a request. An older one by (epoch, seq) only shows that the substation
         lives. A new epoch is a restart: what was sent to the old one is forgotten.
         """
-        self._alive()
+        self.standing.answer()
         if polled:
             self.node.polled_sessions, self.node.polled_load_w = report.sessions, report.load_w
         known = self.report
@@ -173,7 +175,7 @@ class Account:
         if known is not None and restarted:
             self._past_epochs.append(known.epoch)
             self._forget_all()
-            self.trust()
+            self.standing.restart()
         if known is None or restarted or report.seq > known.seq:
             self._take(report, now_s)
         elif report.seq < known.seq:
@@ -183,7 +185,7 @@ class Account:
 
     def fold_gauge(self, sessions: int, asked_at_s: float, now_s: float) -> None:
         """Takes a gauge that was asked for at `asked_at_s`: it holds all own sends that were confirmed before."""
-        self._alive()
+        self.standing.answer()
         self._releases = [release for release in self._releases if release.at_s > now_s]
         heapq.heapify(self._releases)
         since = sum(1 for release in self._releases if release.since_s > asked_at_s)
@@ -196,27 +198,23 @@ class Account:
 
     def miss_poll(self) -> None:
         """A poll was not answered, or with nothing usable."""
-        self.missed_polls += 1
+        self.standing.miss_poll()
         self._rank()
 
     def suspect(self, asked_at_s: float, now_s: float) -> None:
-        """It did not answer, or contradicted itself: for a growing, capped time it is asked last.
-
-        Many that were `asked_at_s` before the last such failure are one failure.
-        """
-        if asked_at_s < self._suspected_at_s:
-            return
-        self._suspected_at_s = now_s
-        lasting_s = min(SUSPICION_CAP_S, SUSPICION_S * 2 ** min(self._strikes, 10))
-        self._strikes += 1
-        self._suspect_until_s = now_s + lasting_s
+        """It did not answer, or contradicted itself: for a growing, capped time it is asked last, see `Standing.fail`."""
+        self.standing.fail(asked_at_s, now_s, self.standing.ejected or self._may_eject())
         self._rank()
 
     def trust(self) -> None:
         """It accepted a session: former failures count no more."""
-        self._strikes = 0
-        self._suspect_until_s = 0.0
+        self.standing.succeed()
         self._rank()
+
+    @property
+    def probed(self) -> bool:
+        """Whether it is doubtful and a request asks it right now: others wait for what becomes of that."""
+        return self._asked > 0 and self.standing.alone
 
     def is_certainly_full(self, power_w: int, least_w: int, now_s: float) -> bool:
         """Whether asking is useless (it just reported that not even `least_w` fits) or, as nobody but this ledger limits
@@ -259,7 +257,7 @@ class Account:
             return "draining"
         if self.heard_at_s is None:
             return "unheard"
-        return "stale" if self.missed_polls >= STALE_AFTER_POLLS else "fresh"
+        return "stale" if self.standing.silent else "fresh"
 
     def _take(self, report: Report, now_s: float) -> None:
         self.report = report
@@ -278,15 +276,12 @@ class Account:
         ]
         for request_id in settled:
             self.forget(request_id)
-        self._rank()
         self._show()
-
-    def _alive(self) -> None:
-        self.missed_polls = 0
 
     def _forget_all(self) -> None:
         self.pending.clear()
         self._pending_w = 0
+        self._asked = 0
         self._recheck = self._slow
 
     def _fits(self, power_w: int, sessions: int, load_w: int) -> bool:
@@ -298,18 +293,12 @@ class Account:
     def _show(self) -> None:
         self.node.sessions = max(0, self._sessions) + len(self.pending)
         self.node.load_w = max(0, self._load_w) + self._pending_w
-        self._tell()
+        self._rank()
 
     def _rank(self) -> None:
-        if self._suspect_until_s:
-            self.node.rank = SUSPECT
-        elif self._slow or self.heard_at_s is None or self.missed_polls >= STALE_AFTER_POLLS:
-            self.node.rank = STALE
-        else:
-            self.node.rank = FRESH
+        self.node.rank = self.standing.rank(self._asked, self._slow)
         self._tell()
 
     def _tell(self) -> None:
-        # a failing one is asked by one request at a time: it is being probed already
-        self.node.open = not self.draining and not (self.node.rank == SUSPECT and self.pending)
+        self.node.open = not self.draining and not self.probed
         self._changed(self)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 from services.balancer.account import Account
+from services.balancer.standing import MOST_EJECTED_SHARE
 from services.balancer.targets import Target
 from services.routing.fleet import Fleet, Want
 from services.routing.node import Node
@@ -102,7 +103,7 @@ class Ledger:
     ) -> Node | None:
         """Whom `policy` asks now for about `power_w` watts, certainly `least_w`; None where nobody may be asked.
 
-        All may be but the `tried` ones, those that drain or are certainly full, and failing ones that are being probed
+        All may be but the `tried` ones, those that drain or are certainly full, and doubtful ones that are being probed
         already.
         """
         self.advance(now_s)
@@ -159,7 +160,7 @@ class Ledger:
         )
 
     def _open(self, target: Target) -> Account:
-        account = Account(target, self._made, self._power_w, self._time_scale, self._changed)
+        account = Account(target, self._made, self._power_w, self._time_scale, self._changed, self._may_eject)
         self._made += 1
         self._accounts[target.name] = account
         self._fleet.add(account.node)
@@ -175,6 +176,10 @@ class Ledger:
         if due_s < self._queued.get(order, math.inf):
             self._queued[order] = due_s
             heapq.heappush(self._due, (due_s, order, account))
+
+    def _may_eject(self) -> bool:
+        ejected = sum(account.standing.ejected for account in self)
+        return ejected == 0 or ejected + 1 <= MOST_EJECTED_SHARE * len(self)
 
     @staticmethod
     def _is_other(account: Account, target: Target | None) -> bool:

@@ -163,7 +163,7 @@ class Watch:
             elif account.fold(page.report, asked_at_s, self._now_s(), polled=True):
                 self._listener.restarted(target.name, page.report.epoch)
         except (Silent, Unreadable) as error:
-            if not account.missed_polls:
+            if not account.standing.missed_polls:
                 _log.warning("not heard", extra={"substation": target.name, "detail": str(error)[:200]})
             account.miss_poll()
             return False

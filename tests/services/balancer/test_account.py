@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from config.messages import SubstationCharge
 from config.report import Report, Step
 from config.settings import SubstationSettings
-from services.balancer.account import CERTAIN_S, SLOW_S, SUSPICION_CAP_S, Account
+from services.balancer.account import CERTAIN_S, SLOW_S, Account
+from services.balancer.standing import EJECTION_CAP_S
 from services.balancer.targets import Target
 from services.routing.node import FRESH, STALE, SUSPECT
 from services.substation.admission import Admission, Started
@@ -130,7 +131,7 @@ def test_suspicion_grows_is_capped_and_ends() -> None:
             now_s += 0.5
             entry.advance(now_s)
         lasted.append(now_s - began_s)
-    assert lasted == [1, 2, 4, 8, 16, SUSPICION_CAP_S, SUSPICION_CAP_S, SUSPICION_CAP_S]
+    assert lasted == [1, 2, 4, 8, 16, EJECTION_CAP_S, EJECTION_CAP_S, EJECTION_CAP_S]
     entry.trust()
     entry.suspect(now_s, now_s)
     entry.advance(now_s + 1)
