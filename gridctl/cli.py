@@ -35,6 +35,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "ps": ("gridctl.commands.ps", "List a cluster's processes."),
         "top": ("gridctl.commands.top", "Watch the grid live."),
         "logs": ("gridctl.commands.logs", "Show the logs of all processes in the order of time."),
+        "policies": ("gridctl.commands.policies", "List the ways in which the balancer can choose a substation."),
     },
     "Services": {
         "start": ("gridctl.commands.start", "Start stopped processes."),
@@ -47,6 +48,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Load": {
         "loadtest": ("gridctl.commands.loadtest", "Send EVs and measure how well they are placed."),
+        "chaos": ("gridctl.commands.chaos", "Break the grid on purpose, under load, and say what it cost."),
     },
     "Files": {
         "topology": ("gridctl.commands.topology", "Write, check and show topology files."),
