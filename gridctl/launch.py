@@ -17,6 +17,7 @@ from typing import Any
 from config.errors import GridError, InUse, NotRunning
 from gridctl.clusters import running
 from gridctl.control import Control
+from gridctl.kernel import LINUX
 from gridctl.state import ClusterPaths
 
 #: A supervisor answers within a second; on a machine that swaps it may take this long (wall seconds).
@@ -58,8 +59,12 @@ class Supervisor:
 def launch(paths: ClusterPaths) -> Supervisor:
     """Start the supervisor of the cluster at `paths` in a session of its own.
 
-    Raises InUse when the cluster has one already, GridError when its folder cannot be written or it does not answer.
+    Raises InUse when the cluster has one already, GridError when its folder cannot be written, it does not answer, or
+    this system has no subreaper.
     """
+    if not LINUX:
+        hint = "run single services with `gridctl serve`, or the grid in a Linux machine"
+        raise GridError("a whole grid needs Linux: its supervisor is the subreaper of what it forks", hint)
     log = _folder(paths)
     ready, told = os.pipe()
     held, leash = os.pipe()
