@@ -98,7 +98,7 @@ def test_a_fixed_port_moves_and_is_taken_up_by_the_balancer(cluster: Cluster) ->
         edited = {"substations": [{"name": "substation1", "port": port}]}
         cause = planned(grid, edited)["substation1"][1]
         assert cause.endswith(f"→ {port}")
-        assert up(grid, edited).returncode == 0
+        assert up(grid, edited, "--drain-timeout", "0").returncode == 0
         assert grid.process("substation1")["port"] == port
         assert grid.charge(f"EV{port}")[0] == 202
 
