@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -34,6 +36,27 @@ class Interrupted(BaseException):
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
     raise Interrupted(number)
+
+
+@contextmanager
+def _heedful_of_the_reader() -> Iterator[None]:
+    """Within it, BrokenPipeError comes as soon as stdout's reader is gone, not only when something is written."""
+
+    def gone(_number: int, _frame: FrameType | None) -> None:
+        raise BrokenPipeError
+
+    def watch() -> None:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)  # errors and hang-ups are always told
+        if poll.poll():
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGPIPE)
+
+    before = signal.signal(signal.SIGPIPE, gone)
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGPIPE, before)
 
 
 @dataclass(slots=True)
@@ -98,7 +121,7 @@ class Foreground:
             raise Interrupted(code - SIGNALLED)
 
     def _follow(self) -> None:
-        with suppress(GridError):
+        with suppress(GridError), _heedful_of_the_reader():
             seen = max((event["seq"] for event in self.control.events()), default=0)
             for event in self.control.events(since=seen, follow=True):
                 if event["event"] == "state":

@@ -130,7 +130,8 @@ def _folder(paths: ClusterPaths) -> int:
         return os.open(paths.logs / "supervisor.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     except OSError as error:
         hint = "free some space, or set GRIDCTL_STATE_DIR to a folder that can be written"
-        raise GridError(f"cannot keep state in {paths.folder}: {error.strerror}", hint) from error
+        why = f"{error.filename} is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise GridError(f"cannot keep state in {paths.folder}: {why}", hint) from error
 
 
 def _await_word(ready: int, process: subprocess.Popen[bytes], paths: ClusterPaths) -> None:
