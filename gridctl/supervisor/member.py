@@ -140,6 +140,12 @@ class Member:
             waiting.close()
         self.successor = (spec, held)
 
+    def leave(self, on: bool, heir: Successor | None = None) -> None:
+        """It goes for good once it is down, and `heir` takes its place; or (not `on`) it does not."""
+        if self.heir is not None and self.heir[1] is not None:
+            self.heir[1].close()
+        self.leaving, self.heir = on, heir
+
     def has_port(self, port: int) -> bool:
         """Whether it holds `port` already, now or for its next start."""
         sockets = (self.held, self.successor[1] if self.successor else None)
