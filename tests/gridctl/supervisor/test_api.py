@@ -74,6 +74,7 @@ async def test_a_client_that_leaves_does_not_end_the_operation(tmp_path: Path) -
         answer.close()
         one.cradle.held.set()
         await one.until(lambda: all(one.state(name) == "READY" for name in one.cluster.members))
+        assert one.cradle.born == ["substation1", "balancer", "charge-request"]
 
 
 async def test_events_are_streamed_and_followers_end_with_the_journal(tmp_path: Path) -> None:

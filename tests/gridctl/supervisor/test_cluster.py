@@ -128,9 +128,9 @@ async def test_a_state_folder_that_cannot_be_written_stops_no_cluster(tmp_path: 
         one.cluster.paths.roster.mkdir()
         await one.operate("scale", substations=3)
         await one.operate("kill", names=["substation1"])
-        await one.until(
-            lambda: one.state("substation1") == "READY" and one.cluster.members["substation1"].life.restarts > 0
-        )
+        member = one.cluster.members["substation1"]
+        await one.until(lambda: one.state("substation1") == "READY" and member.life.restarts > 0)
+        assert one.state("substation3") == "READY"
 
 
 async def test_a_record_that_cannot_be_written_leaves_all_as_it_was(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
         while True:
             if member.life.pid is not None or member.external:
                 cluster.post(member.name, Probed(member.name not in sick, "sick", empty=True))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # sleep: this is how often a watcher asks
 
     async def routable() -> set[str]:
         return set(cluster.members)
