@@ -37,14 +37,17 @@ def restarted(count: int, grid: Grid) -> bool:
     return bool(grid.process("substation1")["restarts"] == count)
 
 
-def gone(grid: Grid) -> bool:
-    """Whether the cluster is down: no supervisor (a zombie is one no more), and `ps` says so."""
+def lives(pid: int) -> bool:
+    """Whether there is such a process; a zombie lives no more, even if nobody has reaped it yet."""
     try:
-        if supervisor_of(grid).status() != psutil.STATUS_ZOMBIE:
-            return False
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
-        pass
-    return grid.run("ps").returncode == 3
+        return False
+
+
+def gone(grid: Grid) -> bool:
+    """Whether the cluster is down: no supervisor, and `ps` says so."""
+    return not lives(grid.supervisor_pid) and grid.run("ps").returncode == 3
 
 
 # -- one verb ------------------------------------------------------------------------------------------------------------
@@ -197,7 +200,7 @@ def test_a_going_grid_starts_nothing_any_more(cluster: Cluster) -> None:
         code, _, err = ended(process)
     assert code == 0, err
     assert hung is not None
-    assert not psutil.pid_exists(hung)
+    assert not lives(hung)
 
 
 # -- down ----------------------------------------------------------------------------------------------------------------
@@ -292,7 +295,7 @@ def test_a_supervisor_that_is_told_to_goes_down_gracefully(cluster: Cluster, num
         connection.sendall(b'"EV1"}')
         assert connection.recv(65536).startswith(b"HTTP/1.1 202 ")
     grid.wait_until(gone)
-    assert not [child for child in children if child.is_running()]
+    assert not [child for child in children if lives(child.pid)]
     assert not (grid.state_dir / grid.name / "cluster.json").exists()
 
 
