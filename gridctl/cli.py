@@ -130,6 +130,15 @@ def _invoke(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _open_standard_streams() -> None:
+    """Whoever started us may have closed them: then they lead nowhere, and no other file gets their numbers."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115
+
+
 def main() -> NoReturn:
     """The console script: `run` with the command line, then exit."""
+    _open_standard_streams()
     sys.exit(run(sys.argv[1:]))

@@ -2,59 +2,118 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from config.errors import GridError, InUse
+from config.errors import GridError, InUse, NotRunning
 from gridctl.clusters import running
+from gridctl.control import Control
+from gridctl.kernel import LINUX
 from gridctl.state import ClusterPaths
 
 #: A supervisor answers within a second; on a machine that swaps it may take this long (wall seconds).
 READY_S = 30.0
 #: What a supervisor needs at most from its last word to its end (wall seconds).
 END_S = 5.0
+#: How often a cluster that is stopping is asked whether it has (wall seconds).
+SETTLE_S = 0.05
 
 _BY_CODE = {InUse.exit_code: InUse}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Supervisor:
-    """A supervisor that was started here. While `leash` is open it lives; None: it is on its own."""
+    """A supervisor that was started here; it goes down when this process ends, however it ends, until it is let go."""
 
     pid: int
     leash: int | None
 
+    def let_go(self) -> None:
+        """From now on it is on its own."""
+        if self.leash is not None:
+            with contextlib.suppress(BrokenPipeError):  # it is gone
+                os.write(self.leash, b"let go\n")
+            self._drop()
 
-def launch(paths: ClusterPaths, attached: bool) -> Supervisor:
+    def kill(self) -> None:
+        """End it at once, and with it all its processes. It is our child, not yet waited for: the PID is its own."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        self._drop()
+
+    def _drop(self) -> None:
+        if self.leash is not None:
+            os.close(self.leash)
+            self.leash = None
+
+
+def launch(paths: ClusterPaths) -> Supervisor:
     """Start the supervisor of the cluster at `paths` in a session of its own.
 
-    With `attached` it goes down when this process ends, however it ends. Raises InUse when the cluster has one already,
-    GridError when its folder cannot be written or it does not answer.
+    Raises InUse when the cluster has one already, GridError when its folder cannot be written, it does not answer, or
+    this system has no subreaper.
     """
+    if not LINUX:
+        hint = "run single services with `gridctl serve`, or the grid in a Linux machine"
+        raise GridError("a whole grid needs Linux: its supervisor is the subreaper of what it forks", hint)
     log = _folder(paths)
     ready, told = os.pipe()
-    held, leash = os.pipe() if attached else (None, None)
-    passed = [told] if held is None else [told, held]
+    held, leash = os.pipe()
     command = [sys.executable, "-P", "-m", "gridctl.supervisor", "--root", str(paths.root), "--name", paths.name]
-    command += ["--ready-fd", str(told)] + ([] if held is None else ["--attached-fd", str(held)])
+    command += ["--ready-fd", str(told), "--attached-fd", str(held)]
     try:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command, pass_fds=passed, start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"
+            command,
+            pass_fds=[told, held],
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
         )
     finally:
-        for descriptor in [*passed, log]:
+        for descriptor in (told, held, log):
             os.close(descriptor)
     try:
         _await_word(ready, process, paths)
+    except BaseException:
+        process.terminate()  # also when Ctrl-C came: it runs nothing yet
+        raise
     finally:
         os.close(ready)
     process.returncode = 0  # it outlives this process: not Popen's to wait for
     return Supervisor(process.pid, leash)
+
+
+def settled(control: Control, paths: ClusterPaths, show: Callable[[dict[str, Any]], None]) -> bool:
+    """Whether the cluster runs, once it is neither going down nor stopping a process; `show` is told of the wait.
+
+    GridError when there is a supervisor and it does not answer.
+    """
+    failing_since: float | None = None
+    while running(paths):
+        try:
+            if control.snapshot()["cluster"]["state"] != "STOPPING":
+                return True
+            failing_since = None
+        except NotRunning:
+            return False
+        except GridError:  # in its last moments it holds its lock, and no socket any more
+            failing_since = failing_since or time.monotonic()
+            if time.monotonic() - failing_since > END_S or paths.control_socket.exists():
+                raise
+        show({"message": f"{paths.name} is still stopping; waiting for that", "waiting": [paths.name]})
+        time.sleep(SETTLE_S)
+    return False
 
 
 def await_end(paths: ClusterPaths) -> None:
@@ -71,7 +130,8 @@ def _folder(paths: ClusterPaths) -> int:
         return os.open(paths.logs / "supervisor.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     except OSError as error:
         hint = "free some space, or set GRIDCTL_STATE_DIR to a folder that can be written"
-        raise GridError(f"cannot keep state in {paths.folder}: {error.strerror}", hint) from error
+        why = f"{error.filename} is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise GridError(f"cannot keep state in {paths.folder}: {why}", hint) from error
 
 
 def _await_word(ready: int, process: subprocess.Popen[bytes], paths: ClusterPaths) -> None:

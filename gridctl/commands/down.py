@@ -24,11 +24,12 @@ def command(name: str | None, file: Path | None, drain: bool, drain_timeout_s: f
     from gridctl.clusters import resolve  # noqa: PLC0415 - only what a verb needs is imported
     from gridctl.control import control_at  # noqa: PLC0415
     from gridctl.launch import await_end  # noqa: PLC0415
-    from gridctl.progress import operate, shown  # noqa: PLC0415
+    from gridctl.progress import operate, print_line, shown  # noqa: PLC0415
 
     paths = resolve(name, file)
     with shown() as progress:
         patience = {"drain_timeout_s": drain_timeout_s, "stop_timeout_s": stop_timeout_s}
         operate(control_at(paths), "down", progress, drain=drain, **patience)
     await_end(paths)
+    print_line(f"{paths.name} is down")
     return 0

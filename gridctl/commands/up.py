@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from gridctl.commands.options import declaration_options, drain_option, file_opt
 
 if TYPE_CHECKING:
     from gridctl.declared import Declared
+    from gridctl.foreground import Foreground
 
 
 @click.command(short_help="Start the grid, or bring a running one to what its topology says.")
@@ -52,51 +52,42 @@ def command(
 
 def up(wanted: Declared, detach: bool, force: bool, timeouts: dict[str, float]) -> int:
     """Start or converge the cluster that `wanted` declares; in the foreground, stay until it ends. The exit code."""
-    from gridctl.clusters import running  # noqa: PLC0415
     from gridctl.control import control_at  # noqa: PLC0415
     from gridctl.foreground import Foreground  # noqa: PLC0415
-    from gridctl.launch import launch  # noqa: PLC0415
 
     began = time.monotonic()
-    fresh = not running(wanted.paths)
-    supervisor = launch(wanted.paths, attached=not detach) if fresh else None
-    control = control_at(wanted.paths)
-    foreground = Foreground(control, wanted.paths.name, leash=supervisor.leash if supervisor else None)
-    with foreground.interruptible(stop_on_interrupt=fresh or not detach):
+    foreground = Foreground(control_at(wanted.paths), wanted.paths, detach)
+    with foreground.interruptible():
+        fresh = foreground.start()
         _converge(foreground, wanted, fresh, force, timeouts)
-        snapshot = control.snapshot()
-        _announce(snapshot, time.monotonic() - began)
+        snapshot = foreground.control.snapshot()
         if detach:
-            return 0
-        foreground.stay()
-    return foreground.exit_code
+            foreground.let_go()
+        _announce(snapshot, time.monotonic() - began)
+        if not detach:
+            foreground.stay()
+    return 0
 
 
-def _converge(foreground: Any, wanted: Declared, fresh: bool, force: bool, timeouts: dict[str, float]) -> None:
+def _converge(foreground: Foreground, wanted: Declared, fresh: bool, force: bool, timeouts: dict[str, float]) -> None:
     from config.errors import GridError, NotReady  # noqa: PLC0415
     from gridctl.progress import operate, shown  # noqa: PLC0415
 
+    declared = {"topology": wanted.topology.model_dump_json(), "source": wanted.source}
     try:
         with shown(every_state=False) as progress:
-            operate(
-                foreground.control,
-                "apply",
-                progress,
-                topology=wanted.topology.model_dump_json(),
-                source=wanted.source,
-                force=force,
-                **timeouts,
-            )
-    except NotReady:
-        raise  # what came up stays up, for `ps` and `logs` to be asked
-    except GridError:
-        if fresh:
+            operate(foreground.control, "apply", progress, **declared, force=force, **timeouts)
+    except GridError as error:
+        if isinstance(error, NotReady) and foreground.detach:
+            foreground.let_go()  # what came up stays up, for `ps` and `logs` to be asked
+        elif fresh:
             foreground.stop()
         raise
 
 
 def _announce(snapshot: dict[str, Any], took_s: float) -> None:
     from gridctl.endpoints import endpoint_lines  # noqa: PLC0415
+    from gridctl.progress import print_line  # noqa: PLC0415
 
     name, processes = snapshot["cluster"]["name"], snapshot["processes"]
     print_line(f"{name} is up: {len(processes)} processes ready in {took_s:.2f} s")
@@ -106,9 +97,3 @@ def _announce(snapshot: dict[str, Any], took_s: float) -> None:
     print_line(
         f"Next: gridctl top{option} · gridctl loadtest{option} --rate 0.5 · gridctl logs -f{option} · gridctl down{option}"
     )
-
-
-def print_line(text: str) -> None:
-    """A line on stdout, at once."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

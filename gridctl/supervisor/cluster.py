@@ -33,25 +33,21 @@ from gridctl.supervisor.targets import render, write_atomically
 log = logging.getLogger("gridctl.supervisor")
 
 Watch = Callable[[Member], Awaitable[None]]
-Routable = Callable[[Member], Awaitable[bool]]
-
-
-async def _always(_: Member) -> bool:
-    return True
+Routable = Callable[[], Awaitable[set[str]]]
 
 
 @dataclass(slots=True)
 class Cluster:
     """A cluster's members and the loop that moves them.
 
-    `watch` follows one member's health for as long as it is in; `routable` asks whether the balancer would choose it.
+    `watch` follows one member's health for as long as it is in; `routable` asks the balancer whom it would choose.
     """
 
     paths: ClusterPaths
     journal: Journal
     zygote: Zygote
     watch: Watch
-    routable: Routable = _always
+    routable: Routable
     topology: Topology | None = None
     source: str = ""
     started_at: float = field(default_factory=time.monotonic)
@@ -172,8 +168,8 @@ class Cluster:
         return True
 
     def _listen(self, member: Member, on: bool) -> bool:
-        if on:
-            member.succeed()
+        if on and member.succeed():
+            self.publish()
         if member.held is None:
             return True
         try:
@@ -239,7 +235,7 @@ class Cluster:
         settings = member.spec.settings
         if settings is None:
             return {}
-        balancers = tuple(other.url for other in self.by_role(BALANCER) if not other.leaving)
+        balancers = tuple(other.next_url for other in self.by_role(BALANCER) if not other.leaving)
         if isinstance(settings, ChargeRequestSettings):
             settings = replace(settings, balancers=balancers)
         elif isinstance(settings, BalancerSettings):

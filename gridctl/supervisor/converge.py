@@ -90,26 +90,35 @@ def _close_all(sockets: dict[str, HeldSocket]) -> None:
 def _take(
     cluster: Cluster, step: Change, spec: ProcessSpec | None, held: HeldSocket | None, patience: Patience
 ) -> None:
+    if step.action == "keep":
+        return
     again = Stop(patience.stop_timeout_s, again=True)
     member = cluster.members.get(step.name)
     if step.action == "stop" and member is not None:
         _dismiss(cluster, member, None, patience)
-    elif step.action == "restart" and member is not None and spec is not None:
-        if member.heir or member.spec.role != spec.role:
-            _dismiss(cluster, member, (spec, held), patience)
+    elif step.action == "start" and member is None and spec is not None:
+        cluster.add(spec, held)
+        cluster.post(step.name, Start())
+    elif member is not None and spec is not None and member.spec.role != spec.role:
+        _dismiss(cluster, member, (spec, held), patience)
+    elif member is not None and spec is not None:
+        if _stays_as_it_is(member, spec, held):
+            cluster.post(step.name, Start())
         else:
             member.succeed_by(spec, held)
             cluster.post(step.name, _end(member, again, patience))
-    elif step.action == "start" and spec is not None:
-        if member is None:
-            cluster.add(spec, held)
-        elif _comes_back(member, spec, held):
-            cluster.post(step.name, _end(member, again, patience))
-        cluster.post(step.name, Start())
+
+
+def _stays_as_it_is(member: Member, spec: ProcessSpec, held: HeldSocket | None) -> bool:
+    """Whether `member`, which may have been about to leave and does not any more, runs what is wanted already."""
+    came_back = member.leaving
+    member.leave(on=False)
+    unchanged = changes([member.spec], [spec])[0].action == "keep"
+    return came_back and unchanged and held is None and member.successor is None
 
 
 def _dismiss(cluster: Cluster, member: Member, heir: Successor | None, patience: Patience) -> None:
-    member.leaving, member.heir = True, heir
+    member.leave(on=True, heir=heir)
     if member.state is State.STOPPED:
         cluster.remove(member)
     else:
@@ -118,15 +127,6 @@ def _dismiss(cluster: Cluster, member: Member, heir: Successor | None, patience:
 
 def _end(member: Member, stop: Stop, patience: Patience) -> Event:
     return Drain(patience.drain_timeout_s, stop) if member.spec.role == SUBSTATION else stop
-
-
-def _comes_back(member: Member, spec: ProcessSpec, held: HeldSocket | None) -> bool:
-    """Take back a member that was about to leave; whether it must restart because it is wanted otherwise now."""
-    member.leaving = False
-    if held is None and changes([member.spec], [spec])[0].action == "keep":
-        return False
-    member.succeed_by(spec, held)
-    return True
 
 
 def _journal(cluster: Cluster, sockets: dict[str, HeldSocket], specs: dict[str, ProcessSpec]) -> None:

@@ -36,11 +36,15 @@ class Birth:
 
 @dataclass(slots=True)
 class Zygote:
-    """One zygote process, started when first needed and again when it died. Use from the event loop's thread only."""
+    """One zygote process, started when first needed and again when it died. Use from the event loop's thread only.
+
+    One that does not answer within `answer_s` wall seconds is killed: it hangs.
+    """
 
     loop: asyncio.AbstractEventLoop
     on_death: Callable[[int], None] = lambda _pid: None
     pid: int | None = None
+    answer_s: float = ANSWER_S
     _link: socket.socket | None = None
     _buffer: bytes = b""
     _next: int = 0
@@ -85,10 +89,10 @@ class Zygote:
         try:
             line = json.dumps(request).encode() + b"\n"
             socket.send_fds(self._link or self.start(), [line], [birth.listener.fileno(), birth.lifeline.fileno()])
-            return await asyncio.wait_for(future, ANSWER_S)
+            return await asyncio.wait_for(future, self.answer_s)
         except TimeoutError:
             self._end()  # it hangs: the next one starts anew, and what this one may still fork finds its lifeline closed
-            raise GridError(f"{birth.name}: the zygote did not answer within {ANSWER_S:g} s") from None
+            raise GridError(f"{birth.name}: the zygote did not answer within {self.answer_s:g} s") from None
         except OSError as error:
             raise GridError(f"{birth.name}: the zygote cannot be asked: {error}") from error
         finally:

@@ -68,10 +68,17 @@ class Watcher:
                 self._heard(member, *answer)
             await self._rest(member, in_doubt=not answer[0])
 
-    async def routable(self, member: Member) -> bool:
-        """Whether the balancer would choose substation `member` now."""
-        heard, _, _ = await self._ask_balancer(member)
-        return heard
+    async def routable(self) -> set[str]:
+        """The substations that the balancer would choose now; none while it does not answer."""
+        return {str(row.get("name")) for row in await self._believed() if row.get("state") == "fresh"}
+
+    async def _believed(self) -> list[dict[str, Any]]:
+        balancer = next(self._crowd.by_role(BALANCER), None) if self._crowd else None
+        if balancer is None or balancer.life.pid is None:
+            return []
+        _, status = await self._get(balancer.url + "/status")
+        rows = status.get("substations")
+        return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
     async def _rest(self, member: Member, in_doubt: bool) -> None:
         looking = self.now() - self.looked_at < LOOKING_S
@@ -92,11 +99,7 @@ class Watcher:
         return False, f"health {status or 'unanswered'}: {word}".rstrip(": "), document
 
     async def _ask_balancer(self, member: Member) -> tuple[bool, str, dict[str, Any]]:
-        balancer = next(self._crowd.by_role(BALANCER), None) if self._crowd else None
-        if balancer is None or balancer.life.pid is None:
-            return False, "no balancer to hear it", {}
-        _, status = await self._get(balancer.url + "/status")
-        rows = [row for row in status.get("substations", []) if row.get("name") == member.name]
+        rows = [row for row in await self._believed() if row.get("name") == member.name]
         if not rows:
             return False, "the balancer does not know it yet", {}
         heard = rows[0].get("state") == "fresh"

@@ -34,6 +34,7 @@ class Journal:
     _recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT))
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _closed: bool = False
+    _torn: bool = False
 
     def add(self, event: str, **fields: Any) -> None:
         """Record one event."""
@@ -48,7 +49,9 @@ class Journal:
         try:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
-                os.write(descriptor, line.encode())
+                data = ("\n" if self._torn else "").encode() + line.encode()
+                self._torn = os.write(descriptor, data) < len(data)
+                self.lost += self._torn
             finally:
                 os.close(descriptor)
         except OSError:

@@ -111,10 +111,8 @@ class Life:
         return [Signal(signal.SIGCONT), Signal(signal.SIGTERM)]
 
     def _drain(self, event: Drain, now: float) -> list[Action]:
-        if self.state not in LIVING or self.state is State.STARTING:
+        if self.state not in LIVING or self.state in {State.STARTING, State.STOPPING}:
             return self._stop(event.then, now)
-        if self.state is State.STOPPING:
-            return []
         wake: list[Action] = [Signal(signal.SIGCONT)] if self.state is State.PAUSED else []
         self._leaving = event.then
         return [*wake, Refuse(True), *self._move(State.DRAINING, now, deadline=now + event.timeout_s)]

@@ -77,6 +77,12 @@ class Member:
         return f"http://{self.held.host}:{self.held.port}"
 
     @property
+    def next_url(self) -> str:
+        """Where it answers after its next start."""
+        waiting = self.successor[1] if self.successor else None
+        return f"http://{waiting.host}:{waiting.port}" if waiting is not None else self.url
+
+    @property
     def coming(self) -> ProcessSpec | None:
         """What should run under this name; None when it leaves and nobody follows."""
         if self.heir is not None:
@@ -134,15 +140,21 @@ class Member:
             waiting.close()
         self.successor = (spec, held)
 
+    def leave(self, on: bool, heir: Successor | None = None) -> None:
+        """It goes for good once it is down, and `heir` takes its place; or (not `on`) it does not."""
+        if self.heir is not None and self.heir[1] is not None:
+            self.heir[1].close()
+        self.leaving, self.heir = on, heir
+
     def has_port(self, port: int) -> bool:
         """Whether it holds `port` already, now or for its next start."""
         sockets = (self.held, self.successor[1] if self.successor else None)
         return any(held is not None and held.port == port for held in sockets)
 
-    def succeed(self) -> None:
-        """Take over the specification, and the socket, that wait for the next start."""
+    def succeed(self) -> bool:
+        """Take over the specification, and the socket, that wait for the next start; whether any did."""
         if self.successor is None:
-            return
+            return False
         spec, held = self.successor
         self.successor = None
         self.spec = spec
@@ -150,6 +162,7 @@ class Member:
             if self.held is not None:
                 self.held.close()
             self.held = held
+        return True
 
     def target(self) -> Target:
         """How the balancer and Prometheus find it."""

@@ -38,6 +38,10 @@ async def _converge(cluster: Cluster, topology: Topology, source: str, args: Map
     patience = _patience(args)
     leaving = [member.name for member in cluster.members.values() if member.leaving]
     steps = converge(cluster, topology, source, patience)
+    again = [cluster.members[step.name] for step in steps if step.action == "restart"]
+    restarted = {
+        member.name: member.life.restarts for member in again if member.successor and member.state not in RESTING
+    }
     yield {"changes": [dataclasses.asdict(step) for step in steps], "message": ""}
     for line in _moved_ports(cluster, [step.name for step in steps if step.action in {"start", "restart"}]):
         yield line
@@ -49,10 +53,9 @@ async def _converge(cluster: Cluster, topology: Topology, source: str, args: Map
         yield line
     names = [step.name for step in steps if step.action != "stop"]
     fresh = {step.name for step in steps if step.action in {"start", "restart"}}
-    again = [cluster.members[step.name] for step in steps if step.action == "restart"]
-    restarted = {member.name: member.life.restarts for member in again if not member.leaving}
     async for line in _wait_ready(cluster, names, fresh, restarted, float(args.get("wait_timeout_s", 60.0))):
         yield line
+    await _until_routable(cluster, fresh)
 
 
 def _moved_ports(cluster: Cluster, names: list[str]) -> list[Line]:
@@ -180,14 +183,14 @@ async def restart(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Li
             continue
         async for line in _restart(cluster, [member], args, drain=True):
             yield line
-        await _until_routable(cluster, member)
+        await _until_routable(cluster, {member.name})
 
 
-async def _until_routable(cluster: Cluster, member: Member) -> None:
-    """Until the balancer would choose it again, so that never two are out of its sight; it need not live."""
+async def _until_routable(cluster: Cluster, names: set[str]) -> None:
+    """Until the balancer would choose those substations of `names` that are READY, for a moment; it need not live."""
     give_up = time.monotonic() + ROUTABLE_S
-    while member.spec.role == SUBSTATION and member.state is State.READY and time.monotonic() < give_up:
-        if await cluster.routable(member):
+    while ready := {m.name for m in cluster.by_role(SUBSTATION) if m.name in names and m.state is State.READY}:
+        if ready <= await cluster.routable() or time.monotonic() >= give_up:
             return
         await cluster.changed(ROUTABLE_STEP_S)
 

@@ -113,8 +113,9 @@ def _service(process: Mapping[str, Any], glyphs: Glyphs) -> Line:
     name, state = narrow(str(process.get("name") or "?")), state_of(process)
     restarts = number(process, "restarts")
     cpu, memory = figures.percent(number(process, "cpu_pct")), figures.memory(number(process, "rss_bytes"))
+    port = number(process, "port")
     return (
-        (f"{name} ", tones.FAINT),
+        (f"{name} " if port is None else f"{name} :{port:.0f} ", tones.FAINT),
         (f"{mark_of(state, glyphs)} {state}", tones.of_state(state)),
         (f" {cpu:>4} {memory:>4}", tones.PLAIN),
         (f" {glyphs.restarts}{figures.count(restarts)}", tones.of_count(restarts, tones.BUSY)),

@@ -74,14 +74,14 @@ def _loop(
     due_s = clock() + interval_s
     while not hooks.until():
         view.draw(terminal, hooks.footer())
-        while (left_s := due_s - clock()) > 0:
-            event = terminal.wait(left_s)
+        # asked at least once a round: where drawing takes longer than the interval, keys and signals still count
+        while (event := terminal.wait(max(0.0, due_s - clock()))) or clock() < due_s:
             code = _react(event, view, terminal, hooks) if event else None
             if code is not None:
                 return code
             if event:
                 view.draw(terminal, hooks.footer())
-        due_s = max(due_s + interval_s, clock())
+        due_s = max(due_s + interval_s, clock() + interval_s / 2)
         try:
             view.take(fetch())
         except NotRunning:

@@ -145,8 +145,9 @@ class Watch:
             due.clear()
             heard = await self._poll(account)
             epoch = account.report.epoch if account.report else None
-            if heard and epoch != collected and await self._collect(account):
-                collected = epoch
+            if heard and epoch is not None and epoch != collected:
+                self._listener.restarted(account.target.name, epoch)
+                collected = epoch if await self._collect(account) else collected
             self._unheard.discard(account)
             self._settle()
             with contextlib.suppress(TimeoutError):
@@ -160,8 +161,8 @@ class Watch:
             page = await self._line.page(target, self._timeout_s)
             if page.report is None:
                 account.fold_gauge(read_gauge(page.text, target.load_metric), asked_at_s, self._now_s())
-            elif account.fold(page.report, asked_at_s, self._now_s(), polled=True):
-                self._listener.restarted(target.name, page.report.epoch)
+            else:
+                account.fold(page.report, asked_at_s, self._now_s(), polled=True)
         except (Silent, Unreadable) as error:
             if not account.standing.missed_polls:
                 _log.warning("not heard", extra={"substation": target.name, "detail": str(error)[:200]})

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -148,7 +148,10 @@ def test_kill_9_of_the_supervisor_ends_all_within_a_second_and_the_next_up_works
 
 
 def test_kill_9_of_the_supervisor_frees_every_port(cluster: Cluster) -> None:
-    grid = cluster(2)
+    with ExitStack() as scouts:  # ports that nobody else is given meanwhile
+        ports = [scouts.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(3)]
+    keys = ({"request_service": {"port": ports[0]}}, {"balancer": {"port": ports[1]}})
+    grid = cluster(topology={**keys[0], **keys[1], "substations": [{"name": "substation1", "port": ports[2]}]})
     addresses = [urlsplit(row["url"]) for row in grid.ps()]
     children = supervisor_of(grid).children(recursive=True)
     os.kill(grid.supervisor_pid, signal.SIGKILL)

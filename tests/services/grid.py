@@ -62,6 +62,11 @@ class Grid:
         await self.serve(service, port)
         return service
 
+    async def serve_substation(self, name: str) -> str:
+        """Like `substation`; its URL."""
+        await self.substation(name)
+        return self.urls[name]
+
     async def third_party(self, name: str, charge: Respond, metrics: Respond | None = None) -> str:
         """A server that is none of ours, behind `POST /charge` and `GET /metrics`."""
         app = web.Application()

@@ -143,6 +143,32 @@ def test_a_second_stop_without_patience_kills_at_once() -> None:
     assert play(one, (2, Tick())) == [Signal(signal.SIGKILL)]
 
 
+def test_a_second_stop_does_not_cut_what_is_being_answered_nor_give_more_time() -> None:
+    one = ready()
+    play(one, (1, Stop(timeout_s=5)))
+    assert play(one, (2, Stop(timeout_s=60))) == []
+    assert play(one, (6, Tick())) == [Signal(signal.SIGKILL)]
+    assert play(one, (7, Stop(timeout_s=5)), (20, Tick())) == []
+
+
+def test_the_last_wish_counts_while_it_stops() -> None:
+    for wish, state in ((Drain(9, Stop(5, again=True)), State.STARTING), (Stop(5), State.STOPPED)):
+        one = ready()
+        play(one, (1, Stop(5, again=True)), (2, wish), (3, Exited(7, 0)))
+        assert one.state is state
+
+
+def test_patience_that_ends_before_there_is_a_process_is_not_forgotten() -> None:
+    one = life()
+    play(one, (0, Start()), (0, Stop(5)))
+    assert play(one, (6, Tick())) == []
+    assert play(one, (7, Spawned(7))) == [Signal(signal.SIGKILL)]
+    other = life()
+    assert play(other, (0, Start()), (LIMITS.start_s, Tick())) == []
+    play(other, (40, Spawned(8)))
+    assert play(other, (40 + LIMITS.start_s, Tick())) == [Signal(signal.SIGKILL)]
+
+
 def test_a_restart_keeps_the_port_listening() -> None:
     one = ready()
     play(one, (1, Stop(5, again=True)))

@@ -52,6 +52,8 @@ class Screen:
                 self.row, self.column = (int(n) - 1 for n in numbers.split(";"))
             elif verb == "J":
                 self.resize(self.columns, self.height)
+            elif verb == "K":
+                self.below = self.below[: self.below.rfind("\n") + 1]
             else:
                 assert verb == "m", found.group()
 

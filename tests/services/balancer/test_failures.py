@@ -23,6 +23,7 @@ class Liar:
     """A substation that reports to be empty, so that it is always asked first, and answers a charge by `charge`."""
 
     def __init__(self, charge: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> None:
+        self.report = EMPTY
         self.asked: list[dict[str, Any]] = []
         self.revoked: list[tuple[str, str]] = []
         self._charge = charge
@@ -37,7 +38,7 @@ class Liar:
         return await self._charge(request)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(text="", headers={HEADER: EMPTY})
+        return web.Response(text="", headers={HEADER: self.report})
 
     async def _sessions(self, _: web.Request) -> web.Response:
         return web.json_response({"epoch": 7, "now_s": 0, "sessions": []})
@@ -177,6 +178,25 @@ async def test_an_answer_after_the_deadline_is_504_in_time_and_its_session_is_re
         again = await grid.route("EV1", request_id="r1")
         assert again.status == 202
         assert station.admission.sessions == 1
+
+
+async def test_a_restart_without_its_sessions_makes_room_for_the_same_request() -> None:
+    async def accept(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"ends_in_s": 30}, status=202, headers={HEADER: liar.report})
+
+    liar = Liar(accept)
+    async with a_grid() as grid:
+        await grid.serve_app("liar", liar.app)
+        balancer = await grid.balancer("liar", poll_interval_s=0.02)
+        for _ in range(2):
+            assert (await grid.route("EV1", request_id="r1")).status == 202
+        assert len(liar.asked) == 1
+        liar.report = Report(epoch=8, seq=1, sessions=0, load_w=0, max_sessions=1000).encode()
+        account = balancer.ledger.get("liar")
+        assert account is not None
+        await until(lambda: account.report is not None and account.report.epoch == 8)
+        assert (await grid.route("EV1", request_id="r1")).status == 202
+        assert len(liar.asked) == 2
 
 
 async def test_nobody_to_ask() -> None:

@@ -1,0 +1,92 @@
+"""`restart --rolling` under load: nobody is refused or cut off, and substations drain within the time that a user sets."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+import pytest
+
+from tests.e2e.conftest import Cluster
+from tests.e2e.test_crashes import placed_more, traffic
+from tests.e2e.verbs import ended, events, path_of, pids, placed, sessions, states, typed
+
+pytestmark = pytest.mark.e2e
+
+#: Sessions of half a wall second, and room for all.
+SHORT = {"time_scale": 20, "defaults": {"max_sessions": 10_000, "session_s": 10}}
+#: Sessions that outlast every test.
+LONG = {"defaults": {"max_sessions": 1000, "session_s": 100_000}}
+REBORN = ["STOPPING", "STARTING", "READY"]
+
+
+@pytest.mark.parametrize("substations", [2, 3])
+def test_no_request_of_100_a_second_fails_while_every_service_restarts(cluster: Cluster, substations: int) -> None:
+    grid = cluster(substations, topology=SHORT)
+    before = pids(grid)
+    load = ("loadtest", "--rate", "100", "--wall", "--duration", "8s", "--json")
+    with typed(grid, *load) as process:
+        grid.wait_until(lambda g: placed(g) > 20)
+        done = grid.run("restart", "--rolling")
+        assert process.poll() is None, "the load ended before the restart"
+        code, out, err = ended(process)
+    assert (done.returncode, code) == (0, 0), done.stderr + err
+    result = json.loads(out)
+    assert (result["sent"], result["accepted"]) == (800, 800), result
+    after = pids(grid)
+    assert not {name for name in before if before[name] == after[name]}
+    assert {row["restarts"] for row in grid.ps()} == {1}
+    for number in range(1, substations + 1):
+        assert path_of(grid, f"substation{number}")[2:] == ["DRAINING", *REBORN]
+
+
+def test_no_client_without_keep_alive_fails_either(cluster: Cluster) -> None:
+    grid = cluster(2, topology=SHORT)
+    with traffic(grid, clients=3) as result:
+        grid.wait_until(placed_more(result, 20))
+        done = grid.run("restart", "--rolling")
+        grid.wait_until(placed_more(result, 20))
+    assert done.returncode == 0, done.stderr
+    assert set(result.statuses) == {202}, (result.statuses, result.refusals[:3])
+
+
+def test_one_after_another_and_each_drained_first(cluster: Cluster) -> None:
+    grid = cluster(2, topology={"defaults": {"session_s": 1.5}})
+    assert [grid.charge(f"EV{number}")[0] for number in range(2)] == [202, 202]
+    done = grid.run("restart", "--rolling", "substation*")
+    assert done.returncode == 0, done.stderr
+    order = [(event["name"], event["to"]) for event in events(grid)][-8:]
+    expected = ["DRAINING", *REBORN]
+    assert order == [(name, state) for name in ("substation1", "substation2") for state in expected]
+    drained, stopping = [event["ts"] for event in events(grid, "substation1")][2:4]
+    waited = datetime.fromisoformat(stopping) - datetime.fromisoformat(drained)
+    assert 0.3 < waited.total_seconds() < 10
+
+
+@pytest.mark.parametrize("patience_s", ["0", "0.4"])
+def test_too_short_a_drain_timeout_ends_sessions_and_nothing_hangs(cluster: Cluster, patience_s: str) -> None:
+    grid = cluster(2, topology=LONG)
+    assert [grid.charge(f"EV{number}")[0] for number in range(4)] == [202] * 4
+    done = grid.run("restart", "--rolling", "--drain-timeout", patience_s, timeout_s=30)
+    assert done.returncode == 0, done.stderr
+    assert set(states(grid).values()) == {"READY"}
+    assert sum(sessions(grid, name) for name in ("substation1", "substation2")) == 0
+    assert "DRAINING" in path_of(grid, "substation1")
+
+
+def test_who_is_waited_for_is_named_with_its_sessions(cluster: Cluster) -> None:
+    grid = cluster(1, topology=LONG)
+    assert grid.charge("EV1")[0] == 202
+    done = grid.run("restart", "--rolling", "--drain-timeout", "1.6", "substation1")
+    assert done.returncode == 0, done.stderr
+    assert "waiting for substation1 (1 session charging, at most " in done.stderr
+
+
+def test_a_restart_of_all_at_once_needs_no_drain(cluster: Cluster) -> None:
+    grid = cluster(2, topology=LONG)
+    before = pids(grid)
+    assert grid.charge("EV1")[0] == 202
+    assert grid.run("restart").returncode == 0
+    assert not {name for name, pid in pids(grid).items() if before[name] == pid}
+    assert "DRAINING" not in path_of(grid, "substation1")
+    assert grid.charge("EV2")[0] == 202

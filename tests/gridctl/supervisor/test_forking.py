@@ -1,0 +1,116 @@
+"""The zygote's client against a real zygote: births, refusals, its death with requests in flight, its silence."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from config.errors import GridError
+from config.settings import SubstationSettings, settings_to_json
+from gridctl import kernel
+from gridctl.supervisor.forking import Birth, Zygote
+from gridctl.supervisor.sockets import hold
+
+
+@pytest.fixture
+def birth(tmp_path: Path) -> Iterator[Birth]:
+    kernel.become_subreaper()
+    with ExitStack() as stack:
+        held = hold("substation1", "127.0.0.1", 0, fixed=False)
+        ours, theirs = socket.socketpair()
+        for one in (held.sock, ours, theirs):
+            stack.enter_context(one)
+        settings = settings_to_json(SubstationSettings())
+        yield Birth("substation1", "substation", "grid", settings, tmp_path / "logs.log", held.sock, theirs)
+
+
+async def _status(port: int) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+def _reap(*pids: int | None) -> list[int]:
+    return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids if pid is not None]
+
+
+async def test_a_birth_gives_a_service_that_answers_on_the_socket(birth: Birth) -> None:
+    zygote = Zygote(asyncio.get_running_loop())
+    pid = await zygote.spawn(birth)
+    assert b"200 OK" in await _status(birth.listener.getsockname()[1])
+    assert os.getpgid(pid) == pid
+    os.kill(pid, signal.SIGTERM)
+    assert _reap(pid) == [0]
+    assert b'"message": "stopped"' in birth.log_file.read_bytes()
+    zygote.close()
+    _reap(zygote.pid)
+
+
+async def test_a_log_that_cannot_be_written_costs_the_log_only(birth: Birth) -> None:
+    birth.log_file.mkdir()
+    zygote = Zygote(asyncio.get_running_loop())
+    pid = await zygote.spawn(birth)
+    assert b"200 OK" in await _status(birth.listener.getsockname()[1])
+    os.kill(pid, signal.SIGTERM)
+    zygote.close()
+    assert _reap(pid, zygote.pid) == [0, 0]
+
+
+async def test_settings_that_are_none_end_the_newborn_and_say_why_in_its_log(birth: Birth) -> None:
+    zygote = Zygote(asyncio.get_running_loop())
+    odd = Birth("a", "substation", "grid", {"nonsense": 1}, birth.log_file, birth.listener, birth.lifeline)
+    pid = await zygote.spawn(odd)
+    assert _reap(pid) == [1]
+    assert "nonsense" in birth.log_file.read_text()
+    zygote.close()
+    _reap(zygote.pid)
+
+
+async def test_a_zygote_that_dies_with_a_request_in_flight_says_so_and_another_follows(birth: Birth) -> None:
+    deaths: list[int] = []
+    zygote = Zygote(asyncio.get_running_loop(), on_death=deaths.append)
+    zygote.start()
+    first = zygote.pid
+    assert first is not None
+    os.kill(first, signal.SIGSTOP)
+    asked = asyncio.ensure_future(zygote.spawn(birth))
+    await asyncio.sleep(0)
+    os.kill(first, signal.SIGKILL)
+    with pytest.raises(GridError, match="the zygote died"):
+        await asked
+    pid = await zygote.spawn(birth)
+    assert deaths == [first]
+    assert b"200 OK" in await _status(birth.listener.getsockname()[1])
+    os.kill(pid, signal.SIGTERM)
+    zygote.close()
+    zygote.close()
+    assert _reap(first, pid, zygote.pid) == [-9, 0, 0]
+
+
+async def test_a_zygote_that_hangs_is_killed(birth: Birth) -> None:
+    zygote = Zygote(asyncio.get_running_loop(), answer_s=0.2)
+    zygote.start()
+    assert zygote.pid is not None
+    os.kill(zygote.pid, signal.SIGSTOP)
+    with pytest.raises(GridError, match=r"did not answer within 0\.2 s"):
+        await zygote.spawn(birth)
+    assert _reap(zygote.pid) == [-9]
+
+
+async def test_a_closed_socket_cannot_be_handed_over(birth: Birth) -> None:
+    zygote = Zygote(asyncio.get_running_loop())
+    birth.lifeline.close()
+    with pytest.raises(GridError, match="the zygote cannot be asked"):
+        await zygote.spawn(birth)
+    zygote.close()
+    _reap(zygote.pid)
