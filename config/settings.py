@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from config.names import BALANCER, CHARGE_REQUEST, SUBSTATION
+from config.policies import DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class BalancerSettings:
     """
 
     name: str = "balancer"
-    policy: str = "least-loaded"
+    policy: str = DEFAULT
     poll_interval_s: float = 5.0
     request_timeout_s: float = 10.0
     targets_file: str | None = None

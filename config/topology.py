@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
+from config import policies
 from config.names import NAME_PATTERN, REPLICA_PATTERN, RESERVED
 from config.rules import OWN_ONLY, breaks, key_of
 
@@ -33,7 +34,20 @@ GridSeconds = Annotated[float, Field(ge=0.001, le=10**9, allow_inf_nan=False, st
 Kilowatts = Annotated[float, Field(ge=0.001, le=10**6, allow_inf_nan=False, strict=True)]
 TimeScale = Annotated[float, Field(ge=0.001, le=100_000, allow_inf_nan=False, strict=True)]
 #: The policies that `balancer.policy` may name.
-Policy = Literal["least-loaded", "round-robin", "random"]
+
+
+def _known_policy(name: str) -> str:
+    if not policies.is_known(name):
+        raise PydanticCustomError("policy", "one of {names}", {"names": ", ".join(policies.known())})
+    return name
+
+
+def _policy_schema(schema: dict[str, Any]) -> None:
+    """Names those of installed plug-ins too, at the time when the schema is made."""
+    schema["enum"] = list(policies.known())
+
+
+Policy = Annotated[str, AfterValidator(_known_policy), Field(strict=True, json_schema_extra=_policy_schema)]
 #: What a journal must survive: `fsync` a power cut, `process` the end of the process that writes it.
 Durability = Literal["fsync", "process"]
 #: What a balancer does with a request when all is full.
@@ -69,7 +83,11 @@ class Balancer(Part):
         description="Its port. Unset: 8081, or a free one where that is taken. A port that is set is never moved.",
         examples=[8081],
     )
-    policy: Policy = Field("least-loaded", description="How a substation is chosen.", examples=["least-loaded"])
+    policy: Policy = Field(
+        policies.DEFAULT,
+        description="How a substation is chosen; `gridctl policies` says what each does.",
+        examples=["ledger", "round-robin"],
+    )
     poll_interval_s: WallSeconds = Field(
         5.0, description="How often every substation's /metrics is read, in wall seconds.", examples=[5]
     )

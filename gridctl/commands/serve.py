@@ -15,10 +15,11 @@ from typing import Any, get_args
 import click
 from click.core import ParameterSource
 
+from config import policies
 from config.errors import Fault, GridError, InUse, Invalid
 from config.names import BALANCER, CHARGE_REQUEST, NAME_RULE, SUBSTATION, is_name
 from config.settings import BalancerSettings, ChargeRequestSettings, Settings, SubstationSettings, settings_from_json
-from config.topology import Admission, Durability, Policy
+from config.topology import Admission, Durability
 
 BACKLOG = 4096
 PORTS = {CHARGE_REQUEST: 8080, BALANCER: 8081, SUBSTATION: 9001}
@@ -70,6 +71,12 @@ def _switch(text: str) -> bool:
     if text.casefold() not in ("true", "false"):
         raise ValueError("true | false")
     return text.casefold() == "true"
+
+
+def _policy(text: str) -> str:
+    if not policies.is_known(text):
+        raise ValueError(" | ".join(policies.known()))
+    return text
 
 
 def _substations(text: str) -> tuple[str, ...]:
@@ -145,7 +152,7 @@ SETTINGS = (
     Setting(
         "targets_file", str, "balancer: a Prometheus file_sd file that names the substations, read when it changes."
     ),
-    Setting("policy", _one_of(get_args(Policy)), f"balancer: {', '.join(get_args(Policy))}."),
+    Setting("policy", _policy, f"balancer: {', '.join(policies.SHIPPED)}, or that of a plug-in (`gridctl policies`)."),
     Setting("poll_interval_s", _positive, "balancer: seconds between two looks at each substation."),
     Setting("seed", _whole(0, 2**63), "balancer: makes its random choices repeatable."),
     Setting(

@@ -12,7 +12,6 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from config.errors import Invalid
 from config.messages import ChargeRequest
 from config.names import BALANCER, NAME_RULE, is_name
 from config.problems import FieldFault, Problem, bad_fields
@@ -32,7 +31,7 @@ from services.clock import Clock
 from services.deadline import time_left_s
 from services.http import read_messages
 from services.problem import ProblemError, json_response, problem_response
-from services.routing.policies import POLICIES
+from services.routing import registry
 from services.service import Health
 from services.substation.session import watts
 
@@ -62,7 +61,7 @@ class BalancerService:
         self._placer = Placer(
             self.ledger,
             self._line,
-            _policy(settings.policy),
+            registry.make(settings.policy),
             Book(),
             self._revocations,
             self._metrics,
@@ -152,13 +151,6 @@ class BalancerService:
     def _heard_at_s(self, name: str) -> float | None:
         account = self.ledger.get(name)
         return None if account is None else account.heard_at_s
-
-
-def _policy(name: str) -> Any:
-    make = POLICIES.get(name)
-    if make is None:
-        raise Invalid(f"no policy is called {name!r}; there are {', '.join(POLICIES)}")
-    return make()
 
 
 def _outcome(answer: Answer) -> str:

@@ -31,7 +31,7 @@ def test_every_default_is_filled_in() -> None:
     assert values["request_service"] == {"port": 8080, "request_timeout_s": 10}
     assert values["durability"] == "fsync"
     queue = {"admission": "reject", "queue_limit": 10_000, "max_wait_s": 600}
-    assert values["balancer"] == {"port": 8081, "policy": "least-loaded", "poll_interval_s": 5, "replicas": 1, **queue}
+    assert values["balancer"] == {"port": 8081, "policy": "ledger", "poll_interval_s": 5, "replicas": 1, **queue}
     assert values["substations"] == [
         {"name": "a", "port": 9001, "max_sessions": 10, "capacity_kw": None, "session_s": 30, "power_kw": 7.4},
         {
@@ -50,4 +50,4 @@ def test_summaries() -> None:
     mixed = {"substations": [{"name": "a", "capacity_kw": 74}, {"name": "b"}, {"name": "e", "url": "http://h:1"}]}
     text = summary(Topology.model_validate(mixed))
     assert text.startswith("2 substations and 1 external, 20 sessions, 74 kW where limited,")
-    assert summary(Topology()) == "3 substations, 30 sessions, no kW limit, policy least-loaded, time_scale 1"
+    assert summary(Topology()) == "3 substations, 30 sessions, no kW limit, policy ledger, time_scale 1"

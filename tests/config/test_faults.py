@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from config.errors import Fault
 from config.faults import MAX_SHOWN, shown
+from config.policies import SHIPPED
 from tests.config.faults import only_fault
 
 TOP = "a mapping with the keys name, time_scale, durability, request_service, balancer, defaults, substations"
@@ -60,7 +61,7 @@ FAULTS = [
     ("defaults: {power_kw: -7.4}", 1, "defaults.power_kw", "-7.4", "a number from 0.001 to 1,000,000"),
     ("defaults: {capacity_kw: 0}", 1, "defaults.capacity_kw", "0", "a number from 0.001 to 1,000,000"),
     ("defaults: {session_s: 0}", 1, "defaults.session_s", "0", "a number from 0.001 to 1,000,000,000"),
-    ("balancer:\n  policy: best", 2, "balancer.policy", "the text 'best'", "one of least-loaded, round-robin, random"),
+    ("balancer:\n  policy: best", 2, "balancer.policy", "the text 'best'", f"one of {', '.join(SHIPPED)}"),
     (
         "balancer: 5",
         1,

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from config.errors import Fault
 from config.overrides import apply_overrides
+from config.policies import SHIPPED
 from config.topology import Balancer, Substation, Topology
 from tests.config.faults import faults_of
 
@@ -23,7 +24,7 @@ def _knobs(topology: Topology) -> tuple[int, str, float]:
 
 def test_precedence() -> None:
     flags: dict[str, Any] = {"substations": 1, "policy": "least-loaded", "time_scale": 60.0}
-    assert _knobs(apply_overrides(Topology(), environ={})) == (3, "least-loaded", 1)
+    assert _knobs(apply_overrides(Topology(), environ={})) == (3, "ledger", 1)
     assert _knobs(apply_overrides(FILE, environ={})) == (2, "random", 2)
     assert _knobs(apply_overrides(FILE, environ=VARIABLES)) == (5, "round-robin", 10)
     assert _knobs(apply_overrides(FILE, environ=VARIABLES, **flags)) == (1, "least-loaded", 60)
@@ -41,7 +42,7 @@ def test_every_fault_is_named() -> None:
     environ = {"GRIDCTL_SUBSTATIONS": "three", "GRIDCTL_TIME_SCALE": "0"}
     assert faults_of(lambda: apply_overrides(FILE, environ=environ, policy="best")) == (
         Fault("$GRIDCTL_SUBSTATIONS", 0, "substations", "the text 'three'", "a whole number from 0 to 10000"),
-        Fault("--policy", 0, "balancer.policy", "the text 'best'", "one of least-loaded, round-robin, random"),
+        Fault("--policy", 0, "balancer.policy", "the text 'best'", f"one of {', '.join(SHIPPED)}"),
         Fault("$GRIDCTL_TIME_SCALE", 0, "time_scale", "the text '0'", "a number from 0.001 to 100,000"),
     )
 
@@ -57,7 +58,7 @@ def test_time_scales_out_of_range(scale: float) -> None:
     assert faults_of(lambda: apply_overrides(FILE, environ={"GRIDCTL_TIME_SCALE": str(scale)}))
 
 
-@given(st.integers(0, 40), st.floats(0.001, 100_000), st.sampled_from(["least-loaded", "round-robin", "random"]))
+@given(st.integers(0, 40), st.floats(0.001, 100_000), st.sampled_from(SHIPPED))
 def test_flag_and_variable_say_the_same(count: int, scale: float, policy: str) -> None:
     environ = {"GRIDCTL_SUBSTATIONS": str(count), "GRIDCTL_POLICY": policy, "GRIDCTL_TIME_SCALE": repr(scale)}
     by_flag = apply_overrides(FILE, environ={}, substations=count, policy=policy, time_scale=scale)

@@ -196,9 +196,7 @@ def test_causes() -> None:
         {"substations": [external]}, {"substations": [{**external, "load_metric": "x", "max_sessions": 4}]}
     ) == [("restart", "e", "load_metric substation_current_load → x, max_sessions none → 4")]
     assert [name for _, name, _ in _cause(one, {**one, "time_scale": 60})] == ["a", "balancer", "charge-request"]
-    assert _cause(one, {**one, "balancer": {"policy": "random"}}) == [
-        ("restart", "balancer", "policy least-loaded → random")
-    ]
+    assert _cause(one, {**one, "balancer": {"policy": "random"}}) == [("restart", "balancer", "policy ledger → random")]
 
 
 def test_a_change_says_what_it_is_about() -> None:
