@@ -24,7 +24,8 @@ MAX_DEPTH = 20
 #: What YAML 1.1 (§5.1) does not allow in a file at all.
 _NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-_RULE = "a topology in YAML; `gridctl topology init` writes one to start from"
+#: What a file must be; who reads another kind of file puts its own words in place of these.
+RULE = "a topology in YAML; `gridctl topology init` writes one to start from"
 
 
 def read_text(path: Path) -> str:
@@ -40,7 +41,7 @@ def read_text(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise broken(where, 0, "(file)", reason.lower(), f"a file that can be read, {_RULE}") from error
+        raise broken(where, 0, "(file)", reason.lower(), f"a file that can be read, {RULE}") from error
     except ValueError as error:  # a NUL character in the path
         raise broken(repr(where), 0, "(file)", str(error), "the path of a file") from error
     return _decoded(content, where)
@@ -98,7 +99,7 @@ def _marked(error: MarkedYAMLError, text: str, where: str) -> Invalid:
     problem = " ".join(part for part in (error.context, error.problem) if part)
     if error.context_mark is not None and error.context_mark.line + 1 != line:
         problem += f"; it began on line {error.context_mark.line + 1}"
-    return broken(where, line, "(yaml)", f"broken YAML ({problem})", _RULE)
+    return broken(where, line, "(yaml)", f"broken YAML ({problem})", RULE)
 
 
 def broken(where: str, line: int, key: str, found: str, allowed: str) -> Invalid:
