@@ -97,44 +97,53 @@ def jsq_spread(
 
     `capacities` are slots by substation, `capacities_w` watts (None: no limit). Each arrival goes where the load after it,
     the larger of (sessions + 1) ÷ slots and watts ÷ capacity, is smallest, ties at random by `seed`; where nobody has room
-    it is blocked. The average is over `since_s` … `until_s`, by default
-    the first arrival … the last; earlier arrivals are placed, not averaged. None where that is no time, or nowhere to go.
+    it is blocked. The average is over `since_s` … `until_s`, by default the first arrival … the last; earlier arrivals are
+    placed, not averaged. None where that is no time, or nowhere to go.
     """
     ordered = sorted(arrivals, key=lambda arrival: arrival.at_s)
     begin_s = since_s if since_s is not None else ordered[0].at_s if ordered else 0.0
     end_s = until_s if until_s is not None else ordered[-1].at_s if ordered else 0.0
     if end_s <= begin_s or not capacities:
         return None
-    levels, rng = _Levels(len(capacities)), Random(seed)
     rooms = [_Room(*limits) for limits in zip(capacities, capacities_w or [None] * len(capacities), strict=True)]
-    ends: list[tuple[float, int, int]] = []
-    area, last_s = 0.0, begin_s
-
-    def pass_time(now_s: float) -> None:
-        nonlocal area, last_s
-        until = min(now_s, end_s)
-        if until > last_s:
-            area += (levels.highest - levels.lowest) * (until - last_s)
-            last_s = until
-
-    def end_sessions(now_s: float) -> None:
-        while ends and ends[0][0] <= now_s:
-            at_s, index, power_w = heapq.heappop(ends)
-            pass_time(at_s)
-            levels.end(index)
-            rooms[index].end(power_w)
-
+    grid, rng = _Shortest(rooms, begin_s, end_s), Random(seed)
     for arrival in ordered:
-        end_sessions(arrival.at_s)
-        pass_time(arrival.at_s)
-        index = _shortest(rooms, arrival.power_w, rng)
+        grid.pass_time(arrival.at_s)
+        grid.place(arrival, rng)
+    grid.pass_time(end_s)
+    return grid.area / (end_s - begin_s)
+
+
+class _Shortest:
+    """Rooms filled by join-the-shortest-queue; `area` is the integral of most less fewest sessions, from begin to end."""
+
+    def __init__(self, rooms: Sequence[_Room], begin_s: float, end_s: float) -> None:
+        self.area = 0.0
+        self._rooms = rooms
+        self._levels = _Levels(len(rooms))
+        self._last_s, self._end_s = begin_s, end_s
+        self._ends: list[tuple[float, int, int]] = []
+
+    def place(self, arrival: Arrival, rng: Random) -> None:
+        index = _shortest(self._rooms, arrival.power_w, rng)
         if index is not None:
-            levels.begin(index)
-            rooms[index].begin(arrival.power_w)
-            heapq.heappush(ends, (arrival.at_s + arrival.length_s, index, arrival.power_w))
-    end_sessions(end_s)
-    pass_time(end_s)
-    return area / (end_s - begin_s)
+            self._levels.begin(index)
+            self._rooms[index].begin(arrival.power_w)
+            heapq.heappush(self._ends, (arrival.at_s + arrival.length_s, index, arrival.power_w))
+
+    def pass_time(self, now_s: float) -> None:
+        while self._ends and self._ends[0][0] <= now_s:
+            at_s, index, power_w = heapq.heappop(self._ends)
+            self._count(at_s)
+            self._levels.end(index)
+            self._rooms[index].end(power_w)
+        self._count(now_s)
+
+    def _count(self, now_s: float) -> None:
+        until_s = min(now_s, self._end_s)
+        if until_s > self._last_s:
+            self.area += (self._levels.highest - self._levels.lowest) * (until_s - self._last_s)
+            self._last_s = until_s
 
 
 def _shortest(rooms: Sequence[_Room], power_w: int, rng: Random) -> int | None:
