@@ -11,10 +11,9 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from config.report import Report
+from services.balancer.assumption import Assumption, Release
 from services.balancer.standing import Standing
 from services.balancer.targets import Target
 from services.routing.node import STALE, Node
@@ -24,24 +23,6 @@ SLOW_S = 0.25
 #: A report this young that says "full" is believed without asking (wall seconds).
 CERTAIN_S = 0.05
 _MOST_PAST_EPOCHS = 16
-
-
-class Release(NamedTuple):
-    """`sessions` of together `load_w` watts end at `at_s`; `since_s`: when an own send without report was confirmed."""
-
-    at_s: float
-    sessions: int
-    load_w: int
-    since_s: float = 0.0
-
-
-@dataclass(slots=True)
-class Assumption:
-    """A session that was sent at `since_s` and is in no report yet; `unknown_since_s`: when its answer was given up."""
-
-    power_w: int
-    since_s: float
-    unknown_since_s: float | None = None
 
 
 def _always() -> bool:
@@ -177,7 +158,7 @@ class Account:
             self._forget_all()
             self.standing.restart()
         if known is None or restarted or report.seq > known.seq:
-            self._take(report, now_s)
+            self._take(report, max(asked_at_s, now_s - CERTAIN_S))
         elif report.seq < known.seq:
             return False
         self._heard(asked_at_s, now_s)
@@ -259,10 +240,13 @@ class Account:
             return "unheard"
         return "stale" if self.standing.silent else "fresh"
 
-    def _take(self, report: Report, now_s: float) -> None:
+    def _take(self, report: Report, made_s: float) -> None:
+        """Takes a report that was made at `made_s` or later: ends are believed early rather than late."""
         self.report = report
         self._sessions, self._load_w = report.sessions, report.load_w
-        self._releases = [Release(now_s + end.in_s / self._time_scale, end.sessions, end.load_w) for end in report.ends]
+        self._releases = [
+            Release(made_s + end.in_s / self._time_scale, end.sessions, end.load_w) for end in report.ends
+        ]
         heapq.heapify(self._releases)
         self.node.max_sessions = report.max_sessions
         self.node.capacity_w = report.capacity_w

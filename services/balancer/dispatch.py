@@ -51,7 +51,7 @@ class Dispatch:
         """The body of the 202, or why there is none; by `deadline_s` (wall seconds, monotonic)."""
         arrived_s, began_s = self._unix_s(), self._now_s()
         if not self._ready.is_set() and not await self._within(deadline_s, self._ready.wait()):
-            return refusals.starting()
+            return refusals.recovering()
         request_id = request.request_id or uuid.uuid4().hex
         outcome = await self._outcome(request, request_id, deadline_s)
         if isinstance(outcome, Problem):

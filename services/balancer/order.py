@@ -14,7 +14,7 @@ class Order:
     """A request that is to be placed by `deadline_s` (wall seconds, monotonic).
 
     `power_w` and `length_s` (grid seconds) are estimates where the request leaves them to the substation; `least_w` is
-    what it draws for certain.
+    what it draws for certain. Attempts of a `careful` one are journaled before they are made.
     """
 
     request: ChargeRequest
@@ -23,6 +23,7 @@ class Order:
     power_w: int
     least_w: int
     length_s: float
+    careful: bool = False
 
     @staticmethod
     def of(request: ChargeRequest, request_id: str, deadline_s: float, power_kw: float, session_s: float) -> Order:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -15,11 +14,15 @@ from monitoring.metrics import BalancerMetrics
 from services.balancer import refusals
 from services.balancer.account import Account
 from services.balancer.book import Book, Entry
-from services.balancer.decisions import Decision, Decisions
+from services.balancer.decisions import Decisions
+from services.balancer.doubts import Doubts
 from services.balancer.ledger import Ledger
 from services.balancer.line import Answer, Line, Result
 from services.balancer.order import Order
+from services.balancer.probes import Probes
 from services.balancer.revocations import Revocations
+from services.balancer.search import Search
+from services.journal import JournalError
 from services.routing.node import Node
 from services.routing.policy import Policy
 
@@ -32,29 +35,20 @@ SHORTEST_TRY_S = 0.02
 PAUSE_S = 0.2
 #: A request whose attempts were revoked elsewhere is sent again to the same substation, this often at most.
 MOST_REVOKED = 16
+_FAILED = frozenset({Result.UNKNOWN, Result.UNREACHABLE, Result.CLOSED})
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Search:
-    """One order's way so far: who was `tried`, the `attempt` that is next, what the tried ones answered.
-
-    While nobody can be reached, it is tried again until only `spare_s` (wall seconds) are left.
-    """
-
-    order: Order
-    attempt: int
-    spare_s: float
-    decision: Decision
-    tried: set[str] = field(default_factory=set)
-    results: Counter[Result] = field(default_factory=Counter)
-    retry_after_s: list[float] = field(default_factory=list)
+def _nothing(_: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Placer:
-    """What placing needs. `now_s` is the monotonic clock of all wall seconds here, `sleep` waits on it."""
+    """What placing needs. `now_s` is the monotonic clock of all wall seconds here, `sleep` waits on it.
+
+    `restarted` is told the name of a substation whose answer shows that it restarted.
+    """
 
     ledger: Ledger
     line: Line
@@ -67,6 +61,9 @@ class Placer:
     now_s: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     decisions: Decisions = field(default_factory=Decisions)
+    doubts: Doubts = field(default_factory=Doubts)
+    restarted: Callable[[str], None] = _nothing
+    probes: Probes = field(default_factory=Probes)
 
     async def place(self, order: Order) -> Entry | Problem:
         """The entry of the session that was started, or why there is none. Ends by the order's deadline."""
@@ -74,7 +71,10 @@ class Placer:
         decision = self.decisions.begin(order.request_id, order.request.ev_id, order.power_w)
         self.ledger.count(order.power_w)
         search = Search(order, self.book.next_attempt(order.request_id), spare_s, decision)
-        outcome = await self._place(search)
+        try:
+            outcome = await self._settle(search) or await self._place(search)
+        except JournalError as error:
+            outcome = refusals.unwritten(error)
         if isinstance(outcome, Problem):
             decision.ended(outcome.status, outcome.reason, outcome.detail)
         else:
@@ -87,17 +87,52 @@ class Placer:
             node = self._pick(search)
             account = None if node is None else self.ledger.get(node.name)
             if account is None:
-                refused = self._refuse(search)
+                if await self._await_probes(search):
+                    continue
+                refused = search.refusal(self.ledger, self.now_s())
                 if refused.reason != "substations-unreachable" or not await self._wait(search):
                     return refused
                 continue
             answer = await self._ask(account, search)
-            if answer.result is Result.ACCEPTED:
-                return self._accept(account, search, answer)
-            if answer.result is Result.TAKEN:
-                return refusals.request_id_taken()
+            outcome = self._ended(account, search, answer)
+            if outcome is not None:
+                return outcome
             self._go_on(account, search, answer)
         return refusals.out_of_time()
+
+    def _ended(self, account: Account, search: Search, answer: Answer) -> Entry | Problem | None:
+        if answer.result is Result.ACCEPTED:
+            return self._accept(account, search, answer)
+        return refusals.request_id_taken() if answer.result is Result.TAKEN else None
+
+    async def _settle(self, search: Search) -> Entry | Problem | None:
+        """Asks again where a former run of this balancer may have started a session for the request; else revokes that."""
+        for name, attempt in self.doubts.of(search.order.request_id):
+            account = self.ledger.get(name)
+            search.attempt = attempt
+            if account is not None:
+                answer = await self._ask(account, search)
+                self.doubts.settle(name, search.order.request_id, attempt)
+                outcome = self._ended(account, search, answer)
+                if outcome is not None:
+                    return outcome
+                account.doubt(search.order.request_id, self.now_s())
+            self._give_up(name, search)
+        return None
+
+    async def _await_probes(self, search: Search) -> bool:
+        """Where others are asking doubtful substations, waits for what becomes of that; False where nobody does."""
+        order = search.order
+        probed = [account for account in self.ledger if account.probed and self._is_wanted(account, search)]
+        remaining_s = order.deadline_s - self.now_s()
+        if not probed or self._is_spent(search) or remaining_s <= SHORTEST_TRY_S:
+            return False
+        search.tried.update(await self.probes.wait([account.target.name for account in probed], remaining_s))
+        return True
+
+    def _is_wanted(self, account: Account, search: Search) -> bool:
+        tried = account.target.name in search.tried
+        return not (tried or account.draining) and account.can_ever_fit(search.order.least_w)
 
     async def _wait(self, search: Search) -> bool:
         """Lets a moment pass in which a restarting substation may come back; False where too little time is left."""
@@ -124,13 +159,39 @@ class Placer:
         return self.policy.tries is not None and len(search.tried) >= self.policy.tries
 
     async def _ask(self, account: Account, search: Search) -> Answer:
-        """Asks `account`; once more, with the same id, where the outcome is unknown."""
-        order = search.order
+        """Asks `account`; once more, with the same id, where the outcome is unknown.
+
+        JournalError where something had to be journaled before, and cannot be.
+        """
+        order, name = search.order, account.target.name
         account.assume(order.request_id, order.power_w, self.now_s())
-        answer = await self._try(account, search)
-        if answer.result is not Result.UNKNOWN or account.target.external:
-            return answer
-        again = await self._try(account, search)
+        answer = None
+        try:
+            await self._prepare(account, search)
+            if account.target.external:
+                answer = await self._try(account, search)
+            else:
+                answer = await self._ask_own(account, search)
+        finally:
+            if answer is None:
+                account.forget(order.request_id)
+            self.probes.ended(name, answer is None or answer.result in _FAILED)
+        if order.careful and answer.result not in {Result.ACCEPTED, Result.UNKNOWN}:
+            self.doubts.retract(name, order.request_id, search.attempt)
+        return answer
+
+    async def _prepare(self, account: Account, search: Search) -> None:
+        if search.attempt > 1:
+            await self.revocations.survive()
+        if search.order.careful and not account.target.external:
+            await self.doubts.announce(account.target.name, search.order.request_id, search.attempt)
+
+    async def _ask_own(self, account: Account, search: Search) -> Answer:
+        with self.doubts.watched(account.target.name, search.order.request_id, search.attempt, search.order.careful):
+            answer = await self._try(account, search)
+            if answer.result is not Result.UNKNOWN:
+                return answer
+            again = await self._try(account, search)
         # unless it says "accepted", the first try may still lie unread in its socket and start a session later
         return again if again.result in {Result.ACCEPTED, Result.TAKEN} else answer
 
@@ -145,7 +206,7 @@ class Placer:
         self.metrics.attempts.labels(answer.result.value).inc()
         search.decision.tried(search.attempt, answer.result.value, answer.detail, asked_at_s)
         if answer.report is not None and account.fold(answer.report, asked_at_s, self.now_s()):
-            self.book.drop_lost(account.target.name, answer.report.epoch)
+            self.restarted(account.target.name)
         if answer.result in {Result.UNKNOWN, Result.UNREACHABLE}:
             account.suspect(asked_at_s, self.now_s())
         return answer
@@ -168,7 +229,8 @@ class Placer:
             search.tried.add(name)
         if answer.result is Result.UNKNOWN:
             account.doubt(order.request_id, self.now_s())
-            self._give_up(name, search, account)
+            if not account.target.external:
+                self._give_up(name, search)
         else:
             account.forget(order.request_id)
         if answer.result is Result.REVOKED:
@@ -176,14 +238,12 @@ class Placer:
             search.attempt += 1
         if answer.result is Result.FULL:
             self._learn_full(account, search, answer)
-        elif answer.result is Result.CLOSED:
+        elif answer.result is Result.CLOSED and not account.draining:
             account.suspect(self.now_s(), self.now_s())
         if answer.result is not Result.FULL:
             self._log_failure(name, search, answer)
 
-    def _give_up(self, name: str, search: Search, account: Account) -> None:
-        if account.target.external:
-            return
+    def _give_up(self, name: str, search: Search) -> None:
         self.revocations.add(name, search.order.request_id, search.attempt)
         self.book.given_up(search.order.request_id, search.attempt)
         search.attempt += 1
@@ -191,7 +251,7 @@ class Placer:
     def _learn_full(self, account: Account, search: Search, answer: Answer) -> None:
         wait_s = answer.body.get("retry_after_s")
         if isinstance(wait_s, int | float) and 0 <= wait_s <= 1e9:
-            search.retry_after_s.append(wait_s)
+            search.fits_at_s.append(self.now_s() + wait_s)
         asked_power = search.order.request.power_kw is not None
         if asked_power and answer.report is not None and account.node.fits(search.order.power_w):
             # it says both that it has room and that it has none: not to be preferred for its empty places
@@ -200,29 +260,3 @@ class Placer:
     def _log_failure(self, name: str, search: Search, answer: Answer) -> None:
         extra = {"substation": name, "request_id": search.order.request_id, "result": answer.result.value}
         _log.warning("attempt failed", extra={**extra, "detail": answer.detail[:200], "next_attempt": search.attempt})
-
-    def _refuse(self, search: Search) -> Problem:
-        order, now_s = search.order, self.now_s()
-        if not len(self.ledger):
-            return refusals.no_substations()
-        if all(account.draining for account in self.ledger):
-            return refusals.all_draining()
-        never = search.results[Result.NEVER]
-        if never == len(self.ledger) or not self.ledger.can_ever_fit(order.least_w):
-            return refusals.over_capacity()
-        if not self._is_full(search):
-            return refusals.unreachable(len(search.tried))
-        fits_at_s = self.ledger.fits_at_s(order.power_w, now_s, search.tried)
-        waits_s = search.retry_after_s + ([] if fits_at_s is None else [fits_at_s - now_s])
-        next_end_s = self.ledger.next_end_s()
-        return refusals.grid_full(
-            min(waits_s, default=None), None if next_end_s is None else round(next_end_s - now_s, 3)
-        )
-
-    def _is_full(self, search: Search) -> bool:
-        """Whether the refusal is for want of room anywhere, rather than because nobody answers."""
-        if search.results[Result.FULL]:
-            return True
-        now_s, order = self.now_s(), search.order
-        asked = (account for account in self.ledger if not account.draining)
-        return any(account.is_certainly_full(order.power_w, order.least_w, now_s) for account in asked)

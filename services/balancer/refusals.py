@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from config.problems import FieldFault, Problem
+from services.journal import JournalError
 
 #: When to ask again where no planned end tells (wall seconds).
 UNKNOWN_RETRY_S = 1.0
@@ -47,10 +48,16 @@ def all_draining() -> Problem:
     return Problem(503, "all substations are draining", "draining", retry_after_s=UNKNOWN_RETRY_S)
 
 
-def starting() -> Problem:
-    """503: not every substation was heard yet since this balancer started."""
-    detail = "the balancer is starting, it has not heard every substation yet"
-    return Problem(503, detail, "starting", retry_after_s=UNKNOWN_RETRY_S)
+def recovering() -> Problem:
+    """503: since this balancer started it has not collected yet what runs at every substation that can be reached."""
+    detail = "the balancer has started and is still asking the substations what runs there"
+    return Problem(503, detail, "recovering", retry_after_s=UNKNOWN_RETRY_S)
+
+
+def unwritten(error: JournalError) -> Problem:
+    """503: what must be journaled first cannot be."""
+    detail = f"the balancer's journal cannot be written: {error.detail}"
+    return Problem(503, detail, error.reason, retry_after_s=UNKNOWN_RETRY_S)
 
 
 def out_of_time() -> Problem:

@@ -1,15 +1,18 @@
-"""Attempts whose outcome is unknown and that must not live on: told to their substation until it has heard.
+"""Attempts that must not live on: journaled, and told to their substation until it has heard, over restarts too.
 
-Soft state: it dies with the balancer. Must not know how requests are placed.
+Must not know how requests are placed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from itertools import islice
 
 from services.balancer.account import Account
+from services.balancer.journal import Attempt, BalancerJournal
 from services.balancer.ledger import Ledger
 from services.balancer.line import Line, Silent
 
@@ -17,20 +20,31 @@ from services.balancer.line import Line, Silent
 RETRY_S = 1.0
 #: One delivery may take this long (wall seconds).
 TIMEOUT_S = 1.0
-#: No more are kept for one substation; the oldest goes first.
-MOST_PER_SUBSTATION = 10_000
+#: So many are told at a time to one that listens; to one that did not, one.
+AT_A_TIME = 32
 
 _log = logging.getLogger(__name__)
 
 
 class Revocations:
-    """Open revocations by substation, delivered by one task each. Reports in the answers go into the `ledger`."""
+    """Open revocations by substation, delivered by one task each. Reports in the answers go into the `ledger`.
 
-    def __init__(self, line: Line, ledger: Ledger, now_s: Callable[[], float], retry_s: float = RETRY_S) -> None:
+    `survive` must be awaited before a later attempt of the same request is sent (I2).
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        ledger: Ledger,
+        now_s: Callable[[], float],
+        retry_s: float = RETRY_S,
+        journal: BalancerJournal | None = None,
+    ) -> None:
         self._line = line
         self._ledger = ledger
         self._now_s = now_s
         self._retry_s = retry_s
+        self._journal = journal or BalancerJournal(None, "process", time.time)
         self._open: dict[str, dict[str, int]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -39,35 +53,55 @@ class Revocations:
 
     def add(self, substation: str, request_id: str, attempt: int) -> None:
         """Revokes attempts up to `attempt` of `request_id` at `substation`, as soon as that can be told."""
-        attempts = self._open.setdefault(substation, {})
-        attempts[request_id] = max(attempt, attempts.pop(request_id, 0))
-        if len(attempts) > MOST_PER_SUBSTATION:
-            del attempts[next(iter(attempts))]
-        if substation not in self._tasks:
-            self._tasks[substation] = asyncio.ensure_future(self._deliver(substation))
+        self._journal.revoked(substation, request_id, attempt)
+        self._keep(substation, request_id, attempt)
+        self.deliver((substation,))
+
+    async def survive(self) -> None:
+        """Until all that were added are journaled; JournalError where they cannot be."""
+        await self._journal.survives()
+
+    def resume(self, attempts: Iterable[Attempt]) -> None:
+        """Takes over what a former run did not see acknowledged; delivered once their substations are known."""
+        for attempt in attempts:
+            if attempt.revoked_s is not None and attempt.acknowledged_s is None:
+                self._keep(attempt.substation, attempt.request_id, attempt.attempt)
+
+    def deliver(self, substations: Iterable[str]) -> None:
+        """Begins to tell those of `substations` that something is open for; one that is not discovered has to wait."""
+        for substation in substations:
+            if substation in self._open and substation not in self._tasks:
+                self._tasks[substation] = asyncio.ensure_future(self._deliver(substation))
 
     async def stop(self) -> None:
-        """Ends all deliveries; what was not delivered is lost."""
+        """Ends all deliveries; what was not delivered stays in the journal."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _keep(self, substation: str, request_id: str, attempt: int) -> None:
+        attempts = self._open.setdefault(substation, {})
+        attempts[request_id] = max(attempt, attempts.get(request_id, 0))
+
     async def _deliver(self, substation: str) -> None:
-        attempts = self._open[substation]
+        attempts, listens = self._open[substation], True
         try:
             while attempts:
                 account = self._ledger.get(substation)
                 if account is None:
                     _log.warning("left with revocations open", extra={"substation": substation, "open": len(attempts)})
                     return
-                if not await self._tell(account, attempts):
+                some = list(islice(attempts.items(), AT_A_TIME if listens else 1))
+                heard = await asyncio.gather(*(self._tell(account, attempts, *one) for one in some))
+                listens = all(heard)
+                if not any(heard):
                     await asyncio.sleep(self._retry_s)
+            del self._open[substation]
         finally:
-            del self._open[substation], self._tasks[substation]
+            del self._tasks[substation]
 
-    async def _tell(self, account: Account, attempts: dict[str, int]) -> bool:
-        request_id, attempt = next(iter(attempts.items()))
+    async def _tell(self, account: Account, attempts: dict[str, int], request_id: str, attempt: int) -> bool:
         asked_at_s = self._now_s()
         try:
             report = await self._line.revoke(account.target, request_id, attempt, TIMEOUT_S)
@@ -77,5 +111,6 @@ class Revocations:
             account.fold(report, asked_at_s, self._now_s())
         if attempts.get(request_id) == attempt:
             del attempts[request_id]
+            self._journal.acknowledged(account.target.name, request_id, attempt)
         _log.info("revoked", extra={"substation": account.target.name, "request_id": request_id})
         return True

@@ -240,6 +240,6 @@ async def test_it_is_starting_until_each_was_heard_or_timed_out() -> None:
         health = await grid.client.get(grid.urls["balancer"] + "/health")
         assert (health.status, (await health.json())["status"]) == (503, "starting")
         hasty = await grid.post("balancer", "/route", {"ev_id": "EV0"}, headers={"Grid-Timeout-Ms": "200"})
-        assert (hasty.status, (await hasty.json())["reason"]) == (503, "starting")
+        assert (hasty.status, (await hasty.json())["reason"]) == (503, "recovering")
         assert (await grid.route("EV1")).status == 202
         gate.set()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from config.report import Report
+from services.balancer.journal import Attempt, BalancerJournal, read
 from services.balancer.ledger import Ledger
 from services.balancer.line import HttpLine, Silent
-from services.balancer.revocations import MOST_PER_SUBSTATION, Revocations
+from services.balancer.revocations import Revocations
 from services.balancer.targets import Target
 from tests.services.grid import until
 
@@ -48,18 +51,51 @@ async def test_it_is_told_until_it_hears_and_only_the_highest_attempt() -> None:
     assert account.report is not None, "the report that comes with the answer is believed"
 
 
-async def test_one_that_left_is_not_told_any_more(caplog: pytest.LogCaptureFixture) -> None:
-    line, ledger = Deaf(silences=10**9), _ledger("s1")
+async def test_one_that_left_is_told_when_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    line, ledger = Deaf(silences=2), _ledger("s1")
     revocations = Revocations(line, ledger, lambda: 0.0, retry_s=0.0)
     revocations.add("s1", "r1", 1)
     ledger.update(())
+    await until(lambda: "left with revocations open" in caplog.text)
+    assert len(revocations) == 1
+    ledger.update([Target("s1", "http://s1")])
+    revocations.deliver(["s1", "s2"])
     await until(lambda: not len(revocations))
-    assert "left with revocations open" in caplog.text
+    assert line.heard == [("s1", "r1", 1)]
 
 
-async def test_they_are_bounded_and_stop_in_the_middle() -> None:
+async def test_many_are_told_at_once_and_it_stops_in_the_middle() -> None:
     revocations = Revocations(Deaf(silences=10**9), _ledger("s1"), lambda: 0.0)
-    for number in range(MOST_PER_SUBSTATION + 5):
+    for number in range(1_000):
         revocations.add("s1", f"r{number}", 1)
-    assert len(revocations) == MOST_PER_SUBSTATION
+    assert len(revocations) == 1_000
     await revocations.stop()
+    line = Deaf(silences=0)
+    revocations = Revocations(line, _ledger("s1"), lambda: 0.0)
+    for number in range(1_000):
+        revocations.add("s1", f"r{number}", 1)
+    await until(lambda: len(line.heard) == 1_000)
+
+
+async def test_what_was_not_acknowledged_is_told_after_a_restart(tmp_path: Path) -> None:
+    path = str(tmp_path / "balancer.db")
+    journal = BalancerJournal(path, "process", lambda: 5.0)
+    revocations = Revocations(Deaf(silences=10**9), _ledger("s1"), lambda: 0.0, journal=journal)
+    revocations.add("s1", "r1", 1)
+    revocations.add("s1", "r1", 2)
+    revocations.add("s2", "r2", 1)
+    await revocations.survive()
+    await revocations.stop()
+    await journal.close()
+
+    journal = BalancerJournal(path, "process", lambda: 9.0)
+    left = (await journal.load()).attempts
+    assert left == (Attempt("s1", "r1", 2, 5.0, 5.0), Attempt("s2", "r2", 1, 5.0, 5.0))
+    line = Deaf(silences=0)
+    revocations = Revocations(line, _ledger("s1"), lambda: 0.0, journal=journal)
+    revocations.resume(left)
+    revocations.deliver(["s1"])
+    await until(lambda: line.heard == [("s1", "r1", 2)])
+    assert len(revocations) == 1, "s2 is not known"
+    await journal.close()
+    assert read(Path(path)).attempts == (Attempt("s1", "r1", 2, 5.0, 5.0, 9.0), Attempt("s2", "r2", 1, 5.0, 5.0))

@@ -1,0 +1,24 @@
+"""What an account counts beside the newest report: planned ends, and sessions that are in no report yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Release(NamedTuple):
+    """`sessions` of together `load_w` watts end at `at_s`; `since_s`: when an own send without report was confirmed."""
+
+    at_s: float
+    sessions: int
+    load_w: int
+    since_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Assumption:
+    """A session that was sent at `since_s` and is in no report yet; `unknown_since_s`: when its answer was given up."""
+
+    power_w: int
+    since_s: float
+    unknown_since_s: float | None = None

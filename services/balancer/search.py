@@ -1,0 +1,57 @@
+"""One order's way through the substations so far, and what the client is told where it ends nowhere. Must not know HTTP."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from config.problems import Problem
+from services.balancer import refusals
+from services.balancer.decisions import Decision
+from services.balancer.ledger import Ledger
+from services.balancer.line import Result
+from services.balancer.order import Order
+
+
+@dataclass(slots=True)
+class Search:
+    """One order's way so far: who was `tried`, the `attempt` that is next, what the tried ones answered.
+
+    While nobody can be reached, it is tried again until only `spare_s` (wall seconds) are left. `fits_at_s` are the
+    instants at which tried ones said that they will have room.
+    """
+
+    order: Order
+    attempt: int
+    spare_s: float
+    decision: Decision
+    tried: set[str] = field(default_factory=set)
+    results: Counter[Result] = field(default_factory=Counter)
+    fits_at_s: list[float] = field(default_factory=list)
+
+    def refusal(self, ledger: Ledger, now_s: float) -> Problem:
+        """Why nobody is left to be asked."""
+        order = self.order
+        if not len(ledger):
+            return refusals.no_substations()
+        if all(account.draining for account in ledger):
+            return refusals.all_draining()
+        if self.results[Result.NEVER] == len(ledger) or not ledger.can_ever_fit(order.least_w):
+            return refusals.over_capacity()
+        if not self._is_full(ledger, now_s):
+            return refusals.unreachable(len(self.tried))
+        fits_at_s = ledger.fits_at_s(order.power_w, now_s, self.tried)
+        instants_s = self.fits_at_s + ([] if fits_at_s is None else [fits_at_s])
+        next_end_s = ledger.next_end_s()
+        return refusals.grid_full(
+            min(instants_s) - now_s if instants_s else None,
+            None if next_end_s is None else round(next_end_s - now_s, 3),
+        )
+
+    def _is_full(self, ledger: Ledger, now_s: float) -> bool:
+        """Whether the refusal is for want of room anywhere, rather than because nobody answers."""
+        if self.results[Result.FULL]:
+            return True
+        order = self.order
+        asked = (account for account in ledger if not account.draining)
+        return any(account.is_certainly_full(order.power_w, order.least_w, now_s) for account in asked)
