@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from config.policies import SHIPPED
+from gridctl.audit.verdict import Verdict
 from gridctl.cli import VERBS
 from gridctl.commands.ls import cluster_row
+from gridctl.loadtest.ideal import Ideal
 from gridctl.loadtest.result import Result
 from gridctl.loadtest.tally import Tally
 from gridctl.processes import listed
@@ -57,7 +59,7 @@ def documented(heading: str) -> set[str]:
 
 def actual() -> dict[str, set[str]]:
     """What the verbs really print, by the headings of docs/json.md."""
-    nothing = Result(Tally(), None, None, (), {}, (), 1.0, False, 1)
+    nothing = Result(Tally(), None, Ideal(), (), {}, (), 1.0, False, 1, audit=Verdict())
     top = document({"substations": [{}]})
     return {
         "gridctl ls --json": set(cluster_row(ClusterPaths(ROOT, "nobody"))),

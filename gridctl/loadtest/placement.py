@@ -5,13 +5,9 @@ Never from polled gauges: between two polls anything can happen. Times are wall-
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-
-#: Erlang-B is not worked out for more slots than this; see `erlang_b`.
-SLOTS_LIMIT = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +36,18 @@ class Limits:
         if self.capacity_w is None or power_w <= 0:
             return self.max_sessions
         return min(self.max_sessions, self.capacity_w // power_w)
+
+    def narrower(self, other: Limits) -> Limits:
+        """What both allow."""
+        watts = [each for each in (self.capacity_w, other.capacity_w) if each is not None]
+        return Limits(min(self.max_sessions, other.max_sessions), min(watts, default=None))
+
+    def wider(self, other: Limits) -> Limits:
+        """What one of them allows."""
+        capacity_w = None
+        if self.capacity_w is not None and other.capacity_w is not None:
+            capacity_w = max(self.capacity_w, other.capacity_w)
+        return Limits(max(self.max_sessions, other.max_sessions), capacity_w)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,37 +167,3 @@ def _spread(levels: Mapping[str, Sequence[Level]], start_s: float, end_s: float)
         now[name] = sessions
     area += (max(now.values()) - min(now.values())) * (end_s - since_s)
     return area / (end_s - start_s)
-
-
-def erlang_b(offered: float, slots: int) -> float | None:
-    """The share of Poisson arrivals that one pool of `slots` blocks when it is offered `offered` erlangs (1917).
-
-    B₀ = 1, B_k = aB_{k-1} / (k + aB_{k-1}). None where that is undefined (no slots, no finite load) or too long to work
-    out (more than 10⁷ steps); beyond the load the values fall so fast that the rest is 0.
-    """
-    if slots < 1 or not math.isfinite(offered) or offered < 0:
-        return None
-    blocked = 1.0
-    for k in range(1, slots + 1):
-        if k > SLOTS_LIMIT:
-            return None
-        blocked = offered * blocked / (k + offered * blocked)
-        if blocked < 1e-15:
-            return 0.0
-    return blocked
-
-
-def nominal_blocking(
-    rate_per_s: float | None, records: Mapping[str, Sequence[Session]], limits: Mapping[str, Limits]
-) -> float | None:
-    """Erlang-B of one pool of all slots at the nominal load: rate times mean planned session, over slots.
-
-    `rate_per_s` is EVs per wall second; None (it changes, or there is none) has no nominal load, nor has a run without
-    a session. Where power is limited, a slot is room for the mean power.
-    """
-    sessions = [session for own in records.values() for session in own]
-    if rate_per_s is None or not sessions:
-        return None
-    mean_s = math.fsum(session.planned_s for session in sessions) / len(sessions)
-    mean_w = round(sum(session.power_w for session in sessions) / len(sessions))
-    return erlang_b(rate_per_s * mean_s, sum(limit.slots(mean_w) for limit in limits.values()))

@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from gridctl.audit.verdict import Verdict
+from gridctl.loadtest.asked import Asked
+from gridctl.loadtest.ideal import NO_TIME, NOTHING_ASKED, Ideal
 from gridctl.loadtest.placement import Figures
 from gridctl.loadtest.tally import Tally
 from gridctl.loadtest.thresholds import PERCENTILE, SUBSTATION
 
 #: The load tester is behind its schedule when one order in a hundred goes out later than this (ms).
 LATE_LIMIT_MS = 20.0
+#: Why there are no figures of load.
+NO_RECORDS = "no substation that keeps records is known"
 _DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One run. `figures` and `erlang_b` are None where no complete records were to be had.
+    """One run. `figures` is None where no complete records were to be had.
 
     `missing` says of which substations there are none and why, `unmeasured` names external ones, which keep none.
+    `avoidable` counts refusals that were not needed, `attempts` is asked substations a request; where one is None,
+    `unknown` says why, by its name. `asked` is what each EV asked and was told,
+    `audit` the verdict of an audit, where one was asked for.
     """
 
     tally: Tally
     figures: Figures | None
-    erlang_b: float | None
+    ideal: Ideal
     names: tuple[str, ...]
     missing: Mapping[str, str]
     unmeasured: tuple[str, ...]
     duration_s: float
     interrupted: bool
     seed: int
+    avoidable: int | None = None
+    attempts: float | None = None
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    asked: Sequence[Asked] = ()
+    audit: Verdict | None = None
 
     @property
     def late_ms(self) -> float:
@@ -78,6 +91,8 @@ class Result:
             "peak_sessions": dict(self.figures.peak_sessions) if self.figures else None,
             "records_missing": dict(self.missing),
             "unmeasured": list(self.unmeasured),
+            "unknown": self._unknown(),
+            **({} if self.audit is None else {"audit": self.audit.to_json()}),
         }
 
     def _placement(self) -> dict[str, Any]:
@@ -86,10 +101,32 @@ class Result:
             "overloads": figures.overloads if figures else None,
             "peak_load_pct": _round(figures.peak_load_pct) if figures else None,
             "blocked_share": _round(self.blocked_share),
-            "erlang_b": _round(self.erlang_b),
+            "erlang_b": _round(self.ideal.erlang_b),
+            "avoidable_rejections": self.avoidable,
             "excess": _round(figures.excess) if figures else None,
             "spread": _round(figures.spread) if figures else None,
+            "spread_jsq": _round(self.ideal.spread_jsq),
+            "blocked_pooled": _round(self.ideal.blocked_pooled),
+            "attempts_per_request": _round(self.attempts),
         }
+
+    def _unknown(self) -> dict[str, str]:
+        """Why a figure is null, by its key; of those that are null only."""
+        why = {**self.ideal.unknown, **self.unknown}
+        if self.blocked_share is None:
+            why["blocked_share"] = NOTHING_ASKED
+        if self.figures is None:
+            why.update(dict.fromkeys(("overloads", "peak_load_pct", "excess", "spread"), self._no_figures()))
+        elif self.figures.excess is None:
+            why["excess"] = "nothing charged"
+        if self.figures is not None and self.figures.spread is None:
+            why["spread"] = NO_TIME
+        null = {key for key, value in self._placement().items() if value is None}
+        return {key: reason for key, reason in sorted(why.items()) if key in null}
+
+    def _no_figures(self) -> str:
+        named = "; ".join(f"{name}: {reason}" for name, reason in sorted(self.missing.items()))
+        return named or NO_RECORDS
 
     def value(self, key: str) -> float | None:
         """The figure that a condition names by `key` (see `thresholds`); None where it could not be measured."""

@@ -7,19 +7,21 @@ import resource
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import aiohttp
 
 from config.errors import GridError
-from gridctl.loadtest import placement, target
-from gridctl.loadtest.arrivals import Identity
-from gridctl.loadtest.client import HttpClient
+from gridctl.loadtest import counters, ideal, placement, rejections, target
+from gridctl.loadtest.arrivals import Identity, Order
+from gridctl.loadtest.asked import Asked, Roll
+from gridctl.loadtest.client import HttpClient, Outcome
 from gridctl.loadtest.engine import Engine, Report
+from gridctl.loadtest.ideal import Ideal, Run
 from gridctl.loadtest.progress import Progress
-from gridctl.loadtest.result import Result
+from gridctl.loadtest.result import NO_RECORDS, Result
 from gridctl.loadtest.scenario import Scenario
 from gridctl.loadtest.tally import Tally
 from gridctl.loadtest.target import Target
@@ -45,6 +47,27 @@ class Setup:
     again: Callable[[], Target]
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a run leaves: when it began (Unix) and how long it was, its ids, who asked, and what balancers had counted."""
+
+    start_s: float
+    duration_s: float
+    prefix: str
+    asked: Sequence[Asked]
+    counted: counters.Reading
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """The figures that need records, and why the number of avoidable refusals is None."""
+
+    figures: placement.Figures | None
+    ideal: Ideal
+    avoidable: int | None
+    why_avoidable: str
+
+
 def identity() -> Identity:
     """Ids that no other run has: never seeded, or a second run would only repeat the answers of the first."""
     return Identity(secrets.token_hex(4), secrets.randbelow(900_000) * 1000 + 1000)
@@ -57,8 +80,15 @@ async def run(setup: Setup, progress: Progress, report: Report) -> Result:
     """
     tally = Tally()
     ids = identity()
+    roll = Roll()
+
+    def note(order: Order, outcome: Outcome) -> None:
+        roll.note(order, outcome)
+        report(order, outcome)
+
     async with _http() as http:
-        engine = Engine(HttpClient(http, setup.target.url, setup.timeout_s), tally, report)
+        engine = Engine(HttpClient(http, setup.target.url, setup.timeout_s), tally, note)
+        counted = await counters.read(http, setup.target.balancers)
         start_s = time.time()
         with _interruptible(engine, progress):
             ticker = asyncio.create_task(_tick(progress, tally))
@@ -67,7 +97,8 @@ async def run(setup: Setup, progress: Progress, report: Report) -> Result:
             finally:
                 ticker.cancel()
                 progress.close()
-            return await _result(setup, http, engine, tally, (start_s, duration_s, ids.prefix))
+            seen = _Seen(start_s, duration_s, ids.prefix, roll.asked, counted)
+            return await _result(setup, http, engine, tally, seen)
 
 
 def _http() -> aiohttp.ClientSession:
@@ -112,42 +143,60 @@ async def _tick(progress: Progress, tally: Tally) -> None:
         await asyncio.sleep(progress.every_s)
 
 
-async def _result(
-    setup: Setup, http: aiohttp.ClientSession, engine: Engine, tally: Tally, run: tuple[float, float, str]
-) -> Result:
-    start_s, duration_s, prefix = run
+async def _result(setup: Setup, http: aiohttp.ClientSession, engine: Engine, tally: Tally, seen: _Seen) -> Result:
     now_s = time.time()
     whole = await asyncio.to_thread(_afterwards, setup)
-    records = await target.records(http, whole, start_s, tally.per_substation, prefix, now_s)
-    figures = None
-    if records.sessions and not records.missing:
-        limits = {name: whole.limits[name] for name in records.sessions}
-        figures = placement.measure(records.sessions, limits, start_s, start_s + duration_s, now_s)
+    records = await target.records(http, whole, seen.start_s, tally.per_substation, seen.prefix, now_s)
+    attempts, why = counters.attempts_per_request(seen.counted, await counters.read(http, whole.balancers))
+    measured = await asyncio.to_thread(_measured, setup, whole, records, seen)
     return Result(
         tally=tally,
-        figures=figures,
-        erlang_b=_erlang_b(setup, whole, records, prefix),
+        figures=measured.figures,
+        ideal=measured.ideal,
         names=whole.names,
         missing=records.missing,
         unmeasured=tuple(name for name in whole.names if name not in whole.substations),
-        duration_s=duration_s,
+        duration_s=seen.duration_s,
         interrupted=engine.interrupted,
         seed=setup.seed,
+        avoidable=measured.avoidable,
+        attempts=attempts,
+        unknown={"avoidable_rejections": measured.why_avoidable, "attempts_per_request": why},
+        asked=seen.asked,
     )
+
+
+def _measured(setup: Setup, whole: Target, records: target.Records, seen: _Seen) -> _Measured:
+    """All figures that need records: none where those are not complete.
+
+    Where limits changed meanwhile, nothing is called an overload that one of them allowed, nor avoidable that one forbade.
+    """
+    if not records.sessions or records.missing:
+        named = "; ".join(f"{name}: {reason}" for name, reason in sorted(records.missing.items()))
+        return _Measured(None, ideal.nothing(named or NO_RECORDS), None, named or NO_RECORDS)
+    limits = {name: whole.limits[name] for name in records.sessions}
+    before = {**limits, **setup.target.limits}
+    wider = {name: own.wider(before[name]) for name, own in limits.items()}
+    sent_s = seen.start_s + seen.duration_s
+    figures = placement.measure(records.sessions, wider, seen.start_s, sent_s, records.until_s)
+    run = Run(
+        asked=seen.asked,
+        records=records.sessions,
+        limits={name: own.narrower(before[name]) for name, own in limits.items()},
+        start_s=seen.start_s,
+        sent_s=sent_s,
+        now_s=records.until_s,
+        rate_per_s=setup.scenario.rate_per_s,
+        time_scale=whole.time_scale,
+    )
+    avoidable, why = rejections.avoidable(run, whole.paths)
+    unmeasured = [name for name in whole.names if name not in records.sessions]
+    if unmeasured:
+        return _Measured(figures, ideal.nothing(f"{', '.join(unmeasured)}: without records"), avoidable, why)
+    return _Measured(figures, ideal.measure(run), avoidable, why)
 
 
 def _afterwards(setup: Setup) -> Target:
     with suppress(GridError):  # the cluster went down meanwhile: what it was before the run still holds
         return target.merged(setup.target, setup.again())
     return setup.target
-
-
-def _erlang_b(setup: Setup, whole: Target, records: target.Records, prefix: str) -> float | None:
-    """None also where some substation does not tell its limits, or lost its records."""
-    if records.missing or any(name not in whole.limits for name in whole.names):
-        return None
-    own = {
-        name: [session for session in sessions if session.request_id.startswith(prefix)]
-        for name, sessions in records.sessions.items()
-    }
-    return placement.nominal_blocking(setup.scenario.rate_per_s, own, whole.limits)

@@ -74,16 +74,34 @@ def _ms(value: float | None) -> str:
 
 
 def _placement(result: Result) -> Iterator[str]:
-    figures = result.figures
+    figures, ideal = result.figures, result.ideal
     if figures is not None:
-        spread = "unknown" if figures.spread is None else f"{figures.spread:.2f} sessions"
-        peak = f"peak {figures.peak_load_pct:.0f} %   overloads {figures.overloads}"
-        yield f"load        {peak}   spread {spread} on average"
+        yield f"load        peak {figures.peak_load_pct:.0f} %   overloads {figures.overloads}"
         if figures.excess:
             yield f"excess      {100 * figures.excess:.2f} % of the load was above a limit"
+        spread = "unknown" if figures.spread is None else f"{figures.spread:.2f} sessions on average"
+        best = "" if ideal.spread_jsq is None else f"   (perfect join-the-shortest-queue: {ideal.spread_jsq:.2f})"
+        yield f"spread      {spread}{best}"
     if result.blocked_share is not None:
-        pool = f"   (Erlang-B of one pool: {100 * result.erlang_b:.2f} %)" if result.erlang_b is not None else ""
-        yield f"blocked     {100 * result.blocked_share:.2f} %{pool}"
+        yield f"blocked     {_percent(result.blocked_share)}{_best_blocked(result)}"
+    if result.avoidable is not None and result.tally.refused:
+        yield f"avoidable   {result.avoidable} refusals while one substation had room all the time"
+    if result.attempts is not None:
+        yield f"attempts    {result.attempts:.3f} substations asked a request"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _best_blocked(result: Result) -> str:
+    ideal = result.ideal
+    best = []
+    if ideal.blocked_pooled is not None:
+        best.append(f"one pool of all slots, same arrivals: {_percent(ideal.blocked_pooled)}")
+    if ideal.erlang_b is not None:
+        best.append(f"Erlang-B of one pool: {_percent(ideal.erlang_b)}")
+    return f"   ({'; '.join(best)})" if best else ""
 
 
 def _warnings(result: Result) -> Iterator[str]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from config.errors import GridError
-from config.names import CHARGE_REQUEST, SUBSTATION
+from config.names import BALANCER, CHARGE_REQUEST, SUBSTATION
 from gridctl.loadtest.placement import Limits, Session
+from gridctl.state import ClusterPaths
 
 RECORDS_TIMEOUT_S = 30.0
 
@@ -24,7 +26,8 @@ class Target:
     """Where EVs are sent: `url` is the whole one, with its path; `time_scale` grid seconds per wall second.
 
     `substations` are those that keep records (name → URL), `limits` those of every substation that tells them.
-    `names` are all substations, external ones too; empty for a server that is no cluster.
+    `names` are all substations, external ones too; empty for a server that is no cluster. `balancers` are name → URL,
+    `paths` says where the cluster writes things down, None where that is not known.
     """
 
     url: str
@@ -33,6 +36,8 @@ class Target:
     names: tuple[str, ...] = ()
     substations: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, Limits] = field(default_factory=dict)
+    balancers: Mapping[str, str] = field(default_factory=dict)
+    paths: ClusterPaths | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,13 @@ def from_snapshot(snapshot: Mapping[str, Any]) -> Target:
         names=tuple(entry["name"] for entry in substations),
         substations={entry["name"]: entry["url"] for entry in processes if entry["role"] == SUBSTATION},
         limits={entry["name"]: _limits(entry) for entry in substations if entry.get("max_sessions")},
+        balancers={entry["name"]: entry["url"] for entry in processes if entry["role"] == BALANCER and entry["url"]},
+        paths=_paths(cluster.get("state_dir")),
     )
+
+
+def _paths(folder: str | None) -> ClusterPaths | None:
+    return None if folder is None else ClusterPaths(Path(folder).parent, Path(folder).name)
 
 
 def merged(before: Target, after: Target) -> Target:
@@ -81,6 +92,8 @@ def merged(before: Target, after: Target) -> Target:
         names=tuple(dict.fromkeys((*before.names, *after.names))),
         substations={**before.substations, **after.substations},
         limits={**before.limits, **after.limits},
+        balancers={**before.balancers, **after.balancers},
+        paths=before.paths,
     )
 
 

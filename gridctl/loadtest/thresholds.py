@@ -15,7 +15,17 @@ EXAMPLE = "a condition such as 'overloads > 0', 'p99_ms > 50' or 'per_substation
 LONGEST = 200
 
 #: What a condition may name beside `per_substation.<name>.accepted|share` and percentiles `p50_ms` … `p99.9_ms`.
-PLACEMENT_KEYS = ("overloads", "peak_load_pct", "erlang_b", "excess", "spread")
+PLACEMENT_KEYS = (
+    "overloads",
+    "peak_load_pct",
+    "erlang_b",
+    "avoidable_rejections",
+    "excess",
+    "spread",
+    "spread_jsq",
+    "blocked_pooled",
+    "attempts_per_request",
+)
 KEYS = ("sent", "accepted", "refused", "failed", "blocked_share", *PLACEMENT_KEYS)
 KEYS_OF_TIME = ("max_ms", "late_ms", "latency_ms.p50", "latency_ms.p90", "latency_ms.p99", "latency_ms.max")
 

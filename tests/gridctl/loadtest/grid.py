@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -26,6 +27,7 @@ class SmallGrid:
     time_scale: float = 10.0
     forgets: bool = False
     url: str = ""
+    state_dir: str | None = None
     sessions: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"s1": [], "s2": []})
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     hold: asyncio.Event | None = None
@@ -33,11 +35,13 @@ class SmallGrid:
     async def charge(self, request: web.Request) -> web.Response:
         """202 from the emptier one, or 503."""
         self.asked.set()
+        came_s = time.time()
         if self.hold is not None:
             await self.hold.wait()
         name = min(self.sessions, key=lambda name: len(self.sessions[name]))
         if len(self.sessions[name]) >= self.most:
-            return web.json_response({"reason": "grid-full"}, status=503)
+            told = {"reason": "grid-full", "arrived_s": came_s, "refused_s": time.time()}
+            return web.json_response(told, status=503)
         now = time.time()
         body = await request.json()
         self.sessions[name].append(
@@ -56,6 +60,8 @@ class SmallGrid:
         if request.path == "/snapshot":
             return web.json_response(self.snapshot())
         name = request.path.split("/")[1]
+        if name == "balancer":
+            return web.Response(text=self.counters())
         return web.json_response({"sessions": [] if self.forgets else self.records(name)})
 
     def records(self, name: str) -> list[dict[str, Any]]:
@@ -65,12 +71,19 @@ class SmallGrid:
             {**entry, "ended_s": entry["ends_s"] if entry["ends_s"] <= now else None} for entry in self.sessions[name]
         ]
 
+    def counters(self) -> str:
+        """What a balancer counted that asked each substation it chose once more than it had to."""
+        accepted = sum(map(len, self.sessions.values()))
+        series = ('attempts_total{result="accepted"}', 'attempts_total{result="full"}', 'requests_total{outcome="accepted"}')
+        return "".join(f"balancer_{each} {accepted}.0\n" for each in series)
+
     def snapshot(self) -> dict[str, Any]:
         """As the control API gives it, less what a load test does not read."""
         names = list(self.sessions)
         own = [{"name": name, "role": "substation", "url": f"{self.url}/{name}"} for name in names]
+        own.append({"name": "balancer", "role": "balancer", "url": f"{self.url}/balancer"})
         return {
-            "cluster": {"name": "small", "time_scale": self.time_scale},
+            "cluster": {"name": "small", "time_scale": self.time_scale, "state_dir": self.state_dir},
             "processes": [*own, {"name": "charge-request", "role": "charge-request", "url": self.url}],
             "substations": [{"name": name, "max_sessions": self.most, "capacity_kw": None} for name in names],
         }
@@ -84,6 +97,10 @@ async def running(grid: SmallGrid, environment: dict[str, str]) -> AsyncIterator
     app = web.Application()
     app.router.add_get("/snapshot", grid.get)
     supervisor = web.AppRunner(app, shutdown_timeout=0.1)
+    ready = [{"event": "state", "name": name, "to": "READY"} for name in grid.sessions]
+    events = ({"ts": "2026-11-21T10:00:00Z", "seq": number, **event} for number, event in enumerate(ready))
+    paths.events.write_text("".join(json.dumps(event) + "\n" for event in events))
+    grid.state_dir = str(paths.folder)
     async with serving(grid.charge, grid.get) as url:
         grid.url = url
         await supervisor.setup()

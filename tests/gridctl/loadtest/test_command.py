@@ -14,7 +14,8 @@ from tests.gridctl.loadtest.server import accept, serving
 
 KEYS = {
     *("sent", "accepted", "refused", "failed", "per_substation", "latency_ms", "overloads", "peak_load_pct"),
-    *("blocked_share", "erlang_b", "excess", "spread", "seed"),
+    *("blocked_share", "erlang_b", "avoidable_rejections", "excess", "spread", "spread_jsq", "blocked_pooled"),
+    *("attempts_per_request", "seed"),
 }
 
 
@@ -32,7 +33,13 @@ async def test_json_is_one_document_of_known_keys(environment: dict[str, str]) -
     assert document["erlang_b"] is None
     assert document["refused_reasons"] == {"grid-full": 5}
     assert document["seed"] == 5
-    assert not {"blocked_pooled", "spread_jsq", "avoidable_rejections", "attempts_per_request", "audit"} & set(document)
+    assert (document["blocked_pooled"], document["avoidable_rejections"], document["attempts_per_request"]) == (
+        0.2,
+        0,
+        2,
+    )
+    assert document["unknown"] == {"erlang_b": "the rate changes, or EVs differ: there is no nominal load"}
+    assert "audit" not in document
     assert ended.err.count("[SENT] {'ev_id': 'EV") == 25
 
 
@@ -75,6 +82,7 @@ async def test_lost_records_are_said_and_fail_a_condition_on_them(environment: d
     assert document["overloads"] is None
     assert document["spread"] is None
     assert "0 of 2 sessions" in document["records_missing"]["s1"]
+    assert "s1: it records 0 of 2" in document["unknown"]["blocked_pooled"]
     assert ended.code == 4
     assert "cannot be checked" in ended.err
 

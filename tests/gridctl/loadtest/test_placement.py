@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,36 +104,7 @@ def test_figures_agree_with_a_plain_count_each_second(
     assert (figures.overloads > 0) <= (figures.peak_load_pct > 100)
 
 
-@pytest.mark.parametrize(
-    ("load", "slots", "percent"),
-    [(15, 30, 0.022), (24, 30, 4.01), (27, 30, 8.19), (28.5, 30, 10.65), (5, 10, 1.84), (80, 100, 0.40), (1, 1, 50)],
-)
-def test_erlang_b_has_the_published_values(load: float, slots: int, percent: float) -> None:
-    blocked = placement.erlang_b(load, slots)
-    assert blocked is not None
-    assert 100 * blocked == pytest.approx(percent, rel=0.02)
-
-
-def test_erlang_b_of_a_billion_slots_is_worked_out_at_once() -> None:
-    assert placement.erlang_b(15, 10**9) == 0.0
-
-
-@pytest.mark.parametrize(("load", "slots"), [(1, 0), (math.inf, 5), (math.nan, 5), (-1, 5)])
-def test_erlang_b_is_undefined_without_slots_or_load(load: float, slots: int) -> None:
-    assert placement.erlang_b(load, slots) is None
-
-
-@given(st.floats(0, 100), st.integers(1, 60))
-def test_erlang_b_is_a_share_that_falls_with_slots(load: float, slots: int) -> None:
-    blocked, fewer = placement.erlang_b(load, slots + 1), placement.erlang_b(load, slots)
-    assert blocked is not None
-    assert fewer is not None
-    assert 0 <= blocked <= fewer <= 1
-
-
-def test_the_nominal_load_is_rate_times_planned_length_over_slots() -> None:
-    records = {"a": [session(0, 3)], "b": [session(0, 3)]}
-    limits = {"a": Limits(10, 37_000), "b": Limits(10)}  # 37 kW is five of 7.4
-    assert placement.nominal_blocking(2.0, records, limits) == placement.erlang_b(6, 15)
-    assert placement.nominal_blocking(None, records, limits) is None
-    assert placement.nominal_blocking(2.0, {"a": []}, limits) is None
+def test_of_two_limits_the_narrower_and_the_wider() -> None:
+    one, other = Limits(10, 74_000), Limits(20, 37_000)
+    assert (one.narrower(other), one.wider(other)) == (Limits(10, 37_000), Limits(20, 74_000))
+    assert (one.narrower(TEN), one.wider(TEN)) == (Limits(10, 74_000), TEN)

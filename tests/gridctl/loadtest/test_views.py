@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+from gridctl.audit.verdict import Verdict
+from gridctl.loadtest import ideal
 from gridctl.loadtest.client import Outcome
+from gridctl.loadtest.ideal import Ideal
 from gridctl.loadtest.placement import Figures
 from gridctl.loadtest.progress import LiveProgress, PlainProgress, Silent, progress, status
 from gridctl.loadtest.result import Result
@@ -24,7 +27,7 @@ def tally_of(accepted: dict[str, int], delay_s: float = 0.0) -> Tally:
 
 def result_of(tally: Tally) -> Result:
     figures = Figures({"a": 3, "b": 2}, 0, 30.0, 0.0, 0.5)
-    return Result(tally, figures, 0.01, ("a", "b"), {}, (), 30.0, False, 1)
+    return Result(tally, figures, Ideal(0.02, 0.01, 0.4), ("a", "b"), {}, (), 30.0, False, 1)
 
 
 class Terminal(io.StringIO):
@@ -50,7 +53,33 @@ def test_warnings_say_what_is_wrong_with_the_figures() -> None:
     text = "\n".join(lines(over))
     assert "10.00 % of the load was above a limit" in text
     assert "interrupted" in text
-    assert "spread unknown" in text
+    assert "spread      unknown" in text
+
+
+def test_placing_stands_beside_the_best_that_is_possible() -> None:
+    tally = tally_of({"a": 3})
+    tally.note(Outcome("refused", "grid-full", status=503), 0.004)
+    result = replace(result_of(tally), avoidable=1, attempts=1.25)
+    text = "\n".join(lines(result))
+    assert "spread      0.50 sessions on average   (perfect join-the-shortest-queue: 0.40)" in text
+    assert "blocked     25.00 %   (one pool of all slots, same arrivals: 2.00 %; Erlang-B of one pool: 1.00 %)" in text
+    assert "avoidable   1 refusals while one substation had room all the time" in text
+    assert "attempts    1.250 substations asked a request" in text
+    keys = ("blocked_pooled", "erlang_b", "spread_jsq", "avoidable_rejections", "attempts_per_request", "excess")
+    assert [result.value(key) for key in keys] == [0.02, 0.01, 0.4, 1, 1.25, 0.0]
+
+
+def test_what_is_unknown_says_why() -> None:
+    nothing = replace(
+        result_of(Tally()), figures=None, ideal=ideal.nothing("why"), unknown={"avoidable_rejections": "x"}
+    )
+    document = nothing.to_json()
+    assert document["unknown"]["avoidable_rejections"] == "x"
+    assert document["unknown"]["blocked_pooled"] == "why"
+    assert {key for key in document["unknown"] if document[key] is not None} == set()
+    assert "audit" not in document
+    verdict = replace(nothing, audit=Verdict(checked={"requests": 1})).to_json()["audit"]
+    assert verdict["ok"] is True
 
 
 def test_of_many_substations_the_extremes_are_shown() -> None:
