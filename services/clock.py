@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
+
+#: On Linux, a name for this run of the machine, whose monotonic clock all processes share.
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock(Protocol):
     """Time as a service sees it. `time_scale` is grid seconds per wall second."""
+
+    @property
+    def machine(self) -> str:
+        """Names what `monotonic_s` counts in: equal names, one count, also in another process; empty: in this one only."""
 
     @property
     def time_scale(self) -> float:
@@ -63,18 +72,90 @@ class SystemClock(_Scaled):
 
     def __init__(self, time_scale: float = 1.0) -> None:
         super().__init__(time_scale, time.monotonic(), time.time())
+        self._machine: str | None = None
+
+    @property
+    def machine(self) -> str:
+        """This run of the machine; empty where the system does not name it."""
+        if self._machine is None:
+            try:
+                self._machine = _BOOT_ID.read_text().strip()
+            except OSError:
+                self._machine = ""
+        return self._machine
 
     def monotonic_s(self) -> float:
         """Wall seconds of the machine's monotonic clock."""
         return time.monotonic()
 
 
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """At Unix time `unix_s`, `monotonic_s` of `machine`, a grid's clock said `grid_s` and went on at `time_scale`."""
+
+    unix_s: float
+    grid_s: float
+    time_scale: float
+    machine: str
+    monotonic_s: float
+
+
+class ContinuedClock:
+    """`clock`, with the grid's time going on from `last`, the anchor of an earlier process.
+
+    While nobody was there it went on at the scale of that time, and never back: not before `least_s`, whatever became of
+    the system's clock. Within one run of the machine the monotonic clock says how long that was.
+    """
+
+    def __init__(self, clock: Clock, last: Anchor, least_s: float = 0.0) -> None:
+        same = bool(last.machine) and last.machine == clock.machine
+        passed_s = clock.monotonic_s() - last.monotonic_s if same else clock.time_s() - last.unix_s
+        self._clock = clock
+        self._last = last
+        self._from_s = max(last.grid_s + max(0.0, passed_s) * last.time_scale, least_s)
+        self._offset_s = self._from_s - clock.grid_s()
+
+    @property
+    def machine(self) -> str:
+        """See `Clock.machine`."""
+        return self._clock.machine
+
+    @property
+    def time_scale(self) -> float:
+        """Grid seconds per wall second, now."""
+        return self._clock.time_scale
+
+    def monotonic_s(self) -> float:
+        """See `Clock.monotonic_s`."""
+        return self._clock.monotonic_s()
+
+    def time_s(self) -> float:
+        """See `Clock.time_s`."""
+        return self._clock.time_s()
+
+    def grid_s(self) -> float:
+        """Grid seconds since the first process began."""
+        return self._clock.grid_s() + self._offset_s
+
+    def unix_s(self, grid_s: float) -> float:
+        """The Unix time of an instant of the grid; before this process by the earlier one's scale."""
+        if grid_s < self._from_s:
+            return self._last.unix_s + (grid_s - self._last.grid_s) / self._last.time_scale
+        return self._clock.unix_s(grid_s - self._offset_s)
+
+
 class FakeClock(_Scaled):
     """A clock that only moves when told to; shipped, so that users' tests can use it too."""
 
-    def __init__(self, time_scale: float = 1.0, time_s: float = 1_000_000.0) -> None:
+    def __init__(self, time_scale: float = 1.0, time_s: float = 1_000_000.0, machine: str = "") -> None:
         super().__init__(time_scale, 0.0, time_s)
         self._now_s = 0.0
+        self._fake_machine = machine
+
+    @property
+    def machine(self) -> str:
+        """The name given to it."""
+        return self._fake_machine
 
     def monotonic_s(self) -> float:
         """Wall seconds since this clock was made."""

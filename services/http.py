@@ -17,7 +17,7 @@ from config.messages import MAX_BODY_BYTES, Batch, ChargeRequest, read_batch
 from config.names import NAME_RULE, is_name
 from config.problems import FieldFault, Problem, bad_fields
 from services.problem import ProblemError, from_http_error, json_response, problem_response
-from services.service import Service
+from services.service import Listener, Service
 from services.traffic import Traffic
 
 Message = TypeVar("Message", bound=ChargeRequest)
@@ -80,7 +80,7 @@ def _bad_key(rule: str, key: str) -> ProblemError:
 
 def application(service: Service, traffic: Traffic) -> web.Application:
     """The web application of `service`: its routes, /health, /metrics, errors as problem+json, its headers."""
-    app = web.Application(middlewares=[_counted(traffic), _problems], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[_counted(service, traffic), _problems], client_max_size=MAX_BODY_BYTES)
     app.add_routes(service.routes())
     app.router.add_get("/health", _health(service, traffic))
     app.router.add_get("/metrics", _metrics(service))
@@ -95,9 +95,13 @@ def application(service: Service, traffic: Traffic) -> web.Application:
     return app
 
 
-def _counted(traffic: Traffic) -> Any:
+def _counted(service: Service, traffic: Traffic) -> Any:
+    heard = service.heard if isinstance(service, Listener) else None
+
     @web.middleware
     async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if heard is not None:
+            heard(request)
         with traffic.request():
             return await handler(request)
 
@@ -127,7 +131,7 @@ def _health(service: Service, traffic: Traffic) -> Handler:
         status = "stopping" if traffic.stopping else found.status
         answer = {"status": status, "name": service.name, "role": service.role}
         uptime = {"uptime_s": round(time.monotonic() - began_s, 3)}
-        code = 503 if status in ("starting", "stopping") else 200
+        code = 503 if status in ("starting", "stopping", "degraded") else 200
         return json_response({**answer, **uptime, **found.fields}, code)
 
     return health
@@ -135,6 +139,9 @@ def _health(service: Service, traffic: Traffic) -> Handler:
 
 def _metrics(service: Service) -> Handler:
     async def metrics(request: web.Request) -> web.Response:
+        if (found := service.health()).blank:
+            detail = found.fields.get("detail", "it does not know its own figures yet")
+            raise ProblemError(Problem(503, str(detail), found.fields.get("reason", "starting")))
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(service.registry), headers={"Content-Type": content_type})
 

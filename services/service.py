@@ -4,21 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 #: What a service says of itself; `stopping` is said for it by whoever runs it.
-Status = Literal["ok", "starting", "draining"]
+Status = Literal["ok", "starting", "draining", "degraded"]
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A service's own view of its health: `starting` is answered 503, the rest 200; `fields` join the JSON."""
+    """A service's own view of its health; `fields` join the JSON.
+
+    `starting` and `degraded` (it lives and cannot do its work; `detail` says why) are answered 503, the rest 200. `blank`:
+    it does not know its own figures yet, so `/metrics` is 503 too.
+    """
 
     status: Status = "ok"
     fields: Mapping[str, Any] = field(default_factory=dict)
+    blank: bool = False
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """A service that wants to know who asks it."""
+
+    def heard(self, request: web.Request) -> None:
+        """Called for each request before it is answered; must not block."""
 
 
 class Service(Protocol):

@@ -6,7 +6,7 @@ Pure: every call is told the time. Must not know HTTP, timers or wall time; all 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,11 @@ from services.substation.records import KEPT, Records
 from services.substation.session import Session, State, length_s, watts
 
 #: Why a charge was refused; `over-capacity` will never fit here, `substation-full` will.
-Reason = Literal["substation-full", "draining", "over-capacity", "revoked", "request-id-taken"]
+Reason = Literal["substation-full", "draining", "over-capacity", "revoked", "request-id-taken", "closed"]
+#: No attempt is above this.
+MOST_ATTEMPTS = 10**6
+#: What no further attempt may bring back.
+_FINAL = ("charging", "ended", "dropped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +41,22 @@ class Refused:
     retry_after_s: float | None = None
 
 
-def _nothing(_: Session) -> None: ...
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What may be used at once: `max_sessions` sessions, and `capacity_w` watts unless None."""
+
+    max_sessions: int
+    capacity_w: int | None
+
+
+def _nothing(_: object) -> None: ...
 
 
 class Admission:
     """The places and watts of one substation, and who has them.
 
-    `epoch` names this run of it in reports; `on_end` is called with each session that is over; `kept` bounds the records.
+    `epoch` names this run of it in reports; `on_end` is called with each session that is over; `kept` bounds the records,
+    and `on_forget` is called with each session, or request_id of a revocation, that falls out of them.
     """
 
     def __init__(
@@ -52,22 +65,35 @@ class Admission:
         epoch: int,
         on_end: Callable[[Session], None] = _nothing,
         kept: int = KEPT,
+        on_forget: Callable[[Session | str], None] = _nothing,
     ) -> None:
-        self.max_sessions = settings.max_sessions
-        self.capacity_w = None if settings.capacity_kw is None else watts(settings.capacity_kw)
+        capacity_w = None if settings.capacity_kw is None else watts(settings.capacity_kw)
+        self.nominal = Limits(settings.max_sessions, capacity_w)
+        self.limits = self.nominal
         self.epoch = epoch
         self.seq = 0
         self.load_w = 0
         self.draining = False
+        self.closed = False
+        self._hard = settings.hard_limit
         self._session_s = settings.session_s
         self._power_kw = settings.power_kw
         self._on_end = on_end
         self._running: dict[str, Session] = {}
         self._ends: list[tuple[float, int, Session]] = []
         self._number = 0
-        self._numbers: dict[str, int] = {}
-        self._records = Records(kept)
+        self._records = Records(kept, on_forget)
         self._forecast = Forecast(lambda: [(end_s, session.power_w) for end_s, _, session in self._ends])
+
+    @property
+    def max_sessions(self) -> int:
+        """How many sessions may run now."""
+        return self.limits.max_sessions
+
+    @property
+    def capacity_w(self) -> int | None:
+        """How many watts may be drawn now; None: no limit."""
+        return self.limits.capacity_w
 
     @property
     def sessions(self) -> int:
@@ -88,7 +114,7 @@ class Admission:
         """
         self.advance(now_s)
         known = self.find(request_id)
-        if known is not None and known.state != "revoked":
+        if known is not None and known.state in _FINAL:
             return self._again(known, charge)
         if charge.attempt <= self._records.revoked_attempt(request_id):
             return Refused("revoked")
@@ -103,12 +129,16 @@ class Admission:
         return Started(known, repeated=True)
 
     def _refusal(self, power_w: int, now_s: float) -> Refused | None:
-        if self.capacity_w is not None and power_w > self.capacity_w:
+        if self.nominal.capacity_w is not None and power_w > self.nominal.capacity_w and self._hard:
             return Refused("over-capacity")
         if self.draining:
             return Refused("draining")
-        if self._fits(self.sessions, self.load_w, power_w):
+        if self.closed:
+            return Refused("closed")
+        if not self._hard or self._fits(self.sessions, self.load_w, power_w):
             return None
+        if not self._fits(0, 0, power_w):  # derated: nobody knows for how long
+            return Refused("substation-full")
         return Refused("substation-full", self._room_at_s(power_w) - now_s)
 
     def _fits(self, sessions: int, load_w: int, power_w: int) -> bool:
@@ -125,15 +155,17 @@ class Admission:
 
     def _start(self, charge: SubstationCharge, request_id: str, power_w: int, now_s: float) -> Session:
         ends_s = now_s + length_s(charge, power_w, self._session_s)
-        session = Session(request_id, charge.ev_id, charge.attempt, power_w, now_s, ends_s)
         self._number += 1
-        self._running[request_id] = session
-        self._numbers[request_id] = self._number
-        insort(self._ends, (ends_s, self._number, session))
-        self._forecast.add(ends_s, power_w)
-        self.load_w += power_w
-        self.seq += 1
+        session = Session(request_id, charge.ev_id, charge.attempt, power_w, now_s, ends_s, number=self._number)
+        self._run(session)
         return session
+
+    def _run(self, session: Session) -> None:
+        self._running[session.request_id] = session
+        insort(self._ends, (session.ends_s, session.number, session))
+        self._forecast.add(session.ends_s, session.power_w)
+        self.load_w += session.power_w
+        self.seq += 1
 
     def advance(self, now_s: float) -> None:
         """Ends what was planned to end by `now_s`, each at its planned instant."""
@@ -142,33 +174,86 @@ class Admission:
             due += 1
         ended, self._ends[:due] = self._ends[:due], []
         for end_s, _, session in ended:
-            self._finish(session, end_s, "ended")
+            self._finish(session, end_s, "ended", "")
 
-    def revoke(self, request_id: str, attempt: int | None, now_s: float) -> Session | None:
+    def revoke(
+        self, request_id: str, attempt: int | None, now_s: float, state: State = "revoked", reason: str = ""
+    ) -> Session | None:
         """Ends the session of `request_id` where it is of attempt `attempt` or a lower one, and keeps later ones out.
 
-        None stands for the session's own attempt. Returns the session that charges or charged, None where there is none.
+        None stands for all attempts of a session that there is. `state` and `reason` say what it was then. Returns the
+        session that charges or charged, None where there is none.
         """
         self.advance(now_s)
         session = self.find(request_id)
         if attempt is None:
-            attempt = session.attempt if session else 0
+            attempt = MOST_ATTEMPTS if session else 0
         if attempt:
             self._records.revoke(request_id, attempt)
         if session is not None and session.state == "charging" and session.attempt <= attempt:
-            del self._ends[bisect_left(self._ends, (session.ends_s, self._numbers[request_id]), key=_order)]
-            self._finish(session, now_s, "revoked")
+            self._unplan(session)
+            self._finish(session, now_s, state, reason or state)
         return session
 
-    def _finish(self, session: Session, ended_s: float, state: State) -> None:
-        del self._running[session.request_id], self._numbers[session.request_id]
+    def drop(self, reason: str, now_s: float) -> list[Session]:
+        """Ends all that charges, each `dropped` for `reason`; returns them."""
+        self.advance(now_s)
+        dropped = list(self._running.values())
+        self._ends = []
+        for session in dropped:
+            self._finish(session, now_s, "dropped", reason)
+        return dropped
+
+    def withdraw(self, session: Session) -> None:
+        """Takes a start back as if it had never been: it could not be written down, so nobody was told of it."""
+        if session.state == "charging":
+            self._unplan(session)
+            self._leave(session)
+        else:
+            self._records.remove(session)
+
+    def _unplan(self, session: Session) -> None:
+        del self._ends[bisect_left(self._ends, (session.ends_s, session.number), key=_order)]
+
+    def _finish(self, session: Session, ended_s: float, state: State, reason: str) -> None:
+        self._leave(session)
         session.ended_s = ended_s
         session.state = state
+        session.reason = reason
+        self._records.add(session)
+        self._on_end(session)
+
+    def _leave(self, session: Session) -> None:
+        del self._running[session.request_id]
         self.load_w -= session.power_w
         self.seq += 1
         self._forecast.remove(session.ends_s, session.power_w)
-        self._records.add(session)
-        self._on_end(session)
+
+    def resume(self, sessions: Iterable[Session], revoked: Iterable[tuple[str, int]]) -> None:
+        """Takes over what an earlier run knew: `sessions` in the order of their ends, and revoked attempts by request_id.
+
+        What charged then charges on, over the limits too, until `advance` ends it as planned. Only at the start.
+        """
+        for session in sessions:
+            self._number = max(self._number, session.number)
+            if session.state == "charging":
+                self._run(session)
+            else:
+                self._records.add(session)
+        for request_id, attempt in revoked:
+            self._records.revoke(request_id, attempt)
+
+    def limit(self, limits: Limits) -> None:
+        """What may be used from now on; what charges goes on, though it be more."""
+        if limits != self.limits:
+            self.limits = limits
+            self.seq += 1
+
+    def close(self, closed: bool) -> None:
+        """Refuses (or takes again) new sessions because they cannot be written down; running ones go on."""
+        if closed is not self.closed:
+            self.closed = closed
+            self.seq += 1
 
     def drain(self, draining: bool) -> None:
         """Refuses (or takes again) new sessions; running ones go on."""
@@ -203,7 +288,7 @@ class Admission:
             max_sessions=self.max_sessions,
             capacity_w=self.capacity_w,
             ends=self._forecast.steps(now_s, self.next_end_s()),
-            draining=self.draining,
+            draining=self.draining or self.closed,
         )
 
 

@@ -7,11 +7,14 @@ from typing import Any
 from config.problems import FieldFault, Problem
 from config.settings import SubstationSettings
 from services.clock import Clock
+from services.journal import JournalError
 from services.substation.admission import Refused, Started
 from services.substation.session import Session
 
 #: When to ask a draining substation again (wall seconds): it may be undrained, and nobody knows when.
 DRAINING_RETRY_S = 5.0
+#: When to ask one again whose journal cannot be used (wall seconds).
+JOURNAL_RETRY_S = 1.0
 
 
 def started(outcome: Started, name: str, now_s: float) -> dict[str, Any]:
@@ -30,7 +33,7 @@ def refusal(outcome: Refused, settings: SubstationSettings, time_scale: float) -
     """The problem that `outcome` is answered with; `retry_after_s` in wall seconds."""
     name, reason = settings.name, outcome.reason
     if reason == "substation-full":
-        wait_s = (outcome.retry_after_s or 0.0) / time_scale
+        wait_s = DRAINING_RETRY_S if outcome.retry_after_s is None else outcome.retry_after_s / time_scale
         return Problem(503, f"{name} has no room for this now", reason, retry_after_s=wait_s)
     if reason == "draining":
         detail = f"{name} takes no new sessions, it is being drained"
@@ -44,15 +47,35 @@ def refusal(outcome: Refused, settings: SubstationSettings, time_scale: float) -
     return Problem(409, "this request_id belongs to another EV's session", reason)
 
 
+def unkept(name: str, error: JournalError) -> Problem:
+    """The problem of a charge that cannot be written down; `journal` is the reason's reason."""
+    detail = f"{name} takes no new sessions: {error.detail}"
+    return Problem(503, detail, "journal-unavailable", retry_after_s=JOURNAL_RETRY_S, extra={"journal": error.reason})
+
+
+def starting(name: str) -> Problem:
+    """The problem of everything that is asked of a substation before it knows what it has."""
+    detail = f"{name} is reading its journal, and does not know yet what it has"
+    return Problem(503, detail, "starting", retry_after_s=JOURNAL_RETRY_S)
+
+
+def ended_unix_s(session: Session, clock: Clock) -> float:
+    """When `session`, which is over, ended."""
+    return clock.unix_s(session.ended_s or 0.0) if session.ended_unix_s is None else session.ended_unix_s
+
+
 def record(session: Session, clock: Clock) -> dict[str, Any]:
     """A session as `/sessions` shows it; `*_s` are Unix seconds."""
+    started_unix_s = session.started_unix_s
     return {
         "request_id": session.request_id,
         "ev_id": session.ev_id,
         "attempt": session.attempt,
         "power_kw": session.power_w / 1000,
-        "started_s": clock.unix_s(session.started_s),
+        "started_s": clock.unix_s(session.started_s) if started_unix_s is None else started_unix_s,
         "ends_s": clock.unix_s(session.ends_s),
-        "ended_s": None if session.ended_s is None else clock.unix_s(session.ended_s),
+        "ended_s": None if session.ended_s is None else ended_unix_s(session, clock),
+        "energy_kwh": round(session.delivered_kwh(clock.grid_s()), 6),
         "state": session.state,
+        "reason": session.reason or None,
     }

@@ -5,7 +5,15 @@ Must not know admission, HTTP or timers. `*_s` are grid seconds of the substatio
 
 from __future__ import annotations
 
-from services.journal import Schema
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.clock import Anchor, Clock
+from services.journal import Entry, Schema
+from services.journalfile import explained, open_to_read
+from services.substation.session import Session, State
 
 SCHEMA = Schema(
     "a substation's journal",
@@ -47,3 +55,160 @@ SCHEMA = Schema(
     );
     """,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """One row of `sessions`; `ended_s` and `ended_unix_s` are None where no end was written."""
+
+    number: int
+    request_id: str
+    ev_id: str
+    attempt: int
+    power_w: int
+    started_s: float
+    ends_s: float
+    started_unix_s: float
+    ended_s: float | None
+    ended_unix_s: float | None
+    state: State
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the substation's process: its epoch, and where the clocks stood when it took up its work."""
+
+    epoch: int
+    unix_s: float
+    grid_s: float
+    time_scale: float
+    machine: str
+    monotonic_s: float
+
+    @property
+    def anchor(self) -> Anchor:
+        """From where grid time goes on."""
+        return Anchor(self.unix_s, self.grid_s, self.time_scale, self.machine, self.monotonic_s)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRecord:
+    """From `unix_s` on this was the limit; `admitting` False: no new session was taken (draining, ending)."""
+
+    unix_s: float
+    grid_s: float
+    max_sessions: int
+    capacity_w: int | None
+    admitting: bool
+    hard_limit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """All that a substation's journal holds.
+
+    `sessions` in the order of their ends, those without one last; `revocations` are (request_id, attempt, Unix time) in the
+    order of their times; `runs` and `limits` the oldest first.
+    """
+
+    sessions: tuple[SessionRecord, ...]
+    revocations: tuple[tuple[str, int, float], ...]
+    runs: tuple[Run, ...]
+    limits: tuple[LimitRecord, ...]
+
+
+def contents(connection: sqlite3.Connection) -> Contents:
+    """What the open journal holds; sqlite3.Error where it is damaged."""
+
+    def table(name: str, order: str) -> list[tuple[Any, ...]]:
+        return connection.execute(f"SELECT * FROM {name} ORDER BY {order}").fetchall()  # noqa: S608 - our own words
+
+    return Contents(
+        tuple(SessionRecord(*row) for row in table("sessions", "ended_s IS NULL, ended_s, number")),
+        tuple(row for row in table("revocations", "unix_s")),
+        tuple(Run(*row[1:]) for row in table("runs", "number")),
+        tuple(
+            LimitRecord(unix_s, grid_s, most, capacity_w, bool(admitting), bool(hard))
+            for _, unix_s, grid_s, most, capacity_w, admitting, hard in table("limits", "number")
+        ),
+    )
+
+
+def read(path: Path) -> Contents:
+    """What the journal at `path` holds, also while its substation writes it, as of one instant.
+
+    FileNotFoundError where there is none, JournalError where it cannot be read.
+    """
+    connection = open_to_read(path, SCHEMA)
+    try:
+        connection.execute("BEGIN")
+        return contents(connection)
+    except sqlite3.Error as error:
+        raise explained(error, path) from error
+    finally:
+        connection.close()
+
+
+# What is written; each is one entry for `services.journal.Journal`.
+_STARTED = "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ENDED = "UPDATE sessions SET ended_s = ?, ended_unix_s = ?, state = ?, reason = ? WHERE number = ?"
+_ATTEMPTED = "UPDATE sessions SET attempt = ? WHERE number = ?"
+_GONE = "DELETE FROM sessions WHERE number = ?"
+_REVOKED = """INSERT INTO revocations VALUES (?, ?, ?)
+    ON CONFLICT (request_id) DO UPDATE SET attempt = max(attempt, excluded.attempt), unix_s = excluded.unix_s"""
+_UNREVOKED = "DELETE FROM revocations WHERE request_id = ?"
+_RUN = "INSERT INTO runs (epoch, unix_s, grid_s, time_scale, machine, monotonic_s) VALUES (?, ?, ?, ?, ?, ?)"
+_OLD_RUNS = "DELETE FROM runs WHERE number <= (SELECT max(number) FROM runs) - 10000"
+_OLD_LIMITS = "DELETE FROM limits WHERE number <= (SELECT max(number) FROM limits) - 10000"
+_LIMITED = """INSERT INTO limits (unix_s, grid_s, max_sessions, capacity_w, admitting, hard_limit)
+    VALUES (?, ?, ?, ?, ?, ?)"""
+
+
+def started(session: Session, clock: Clock) -> Entry:
+    """`session` as it is now, not yet written."""
+    unix_s = clock.unix_s(session.started_s) if session.started_unix_s is None else session.started_unix_s
+    planned = (session.attempt, session.power_w, session.started_s, session.ends_s, unix_s)
+    return _STARTED, (session.number, session.request_id, session.ev_id, *planned, *_end(session, clock))
+
+
+def ended(session: Session, clock: Clock) -> Entry:
+    """The end of `session`, which was written when it started."""
+    return _ENDED, (*_end(session, clock), session.number)
+
+
+def _end(session: Session, clock: Clock) -> tuple[float | None, float | None, State, str]:
+    unix_s = None if session.ended_s is None else clock.unix_s(session.ended_s)
+    return session.ended_s, unix_s, session.state, session.reason
+
+
+def attempted(session: Session) -> Entry:
+    """`session` now counts as of a higher attempt."""
+    return _ATTEMPTED, (session.attempt, session.number)
+
+
+def gone(number: int) -> Entry:
+    """The session `number` is not to be remembered."""
+    return _GONE, (number,)
+
+
+def revoked(request_id: str, attempt: int, unix_s: float) -> Entry:
+    """Attempts up to `attempt` of `request_id` stay out."""
+    return _REVOKED, (request_id, attempt, unix_s)
+
+
+def unrevoked(request_id: str) -> Entry:
+    """The revocation of `request_id` is not to be remembered."""
+    return _UNREVOKED, (request_id,)
+
+
+def run(this: Run) -> tuple[Entry, ...]:
+    """This run took up its work; the oldest runs and limits are not to be remembered."""
+    values = (this.epoch, this.unix_s, this.grid_s, this.time_scale, this.machine, this.monotonic_s)
+    return (_RUN, values), (_OLD_RUNS, ()), (_OLD_LIMITS, ())
+
+
+def limited(record: LimitRecord) -> Entry:
+    """These limits hold from now on."""
+    values = (record.unix_s, record.grid_s, record.max_sessions, record.capacity_w)
+    return _LIMITED, (*values, int(record.admitting), int(record.hard_limit))

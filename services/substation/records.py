@@ -6,7 +6,8 @@ This is the window in which a repeated request gets its old answer, and the reco
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from services.substation.session import Session
 
@@ -14,11 +15,18 @@ from services.substation.session import Session
 KEPT = 100_000
 
 
-class Records:
-    """The newest `kept` ended sessions, by request_id, and the newest `kept` revocations."""
+def _nothing(_: Session | str) -> None: ...
 
-    def __init__(self, kept: int = KEPT) -> None:
+
+class Records:
+    """The newest `kept` ended sessions, by request_id, and the newest `kept` revocations.
+
+    `on_forget` is told what is forgotten: a session, or the request_id of a revocation.
+    """
+
+    def __init__(self, kept: int = KEPT, on_forget: Callable[[Session | str], None] = _nothing) -> None:
         self._kept = kept
+        self._on_forget = on_forget
         self._ended: deque[Session] = deque()
         self._newest: dict[str, Session] = {}
         self._revoked: OrderedDict[str, int] = OrderedDict()
@@ -31,6 +39,14 @@ class Records:
             oldest = self._ended.popleft()
             if self._newest.get(oldest.request_id) is oldest:
                 del self._newest[oldest.request_id]
+            self._on_forget(oldest)
+
+    def remove(self, session: Session) -> None:
+        """Forgets `session` as if it had never been."""
+        with suppress(ValueError):  # it was forgotten meanwhile
+            self._ended.remove(session)
+        if self._newest.get(session.request_id) is session:
+            del self._newest[session.request_id]
 
     def find(self, request_id: str) -> Session | None:
         """The session of `request_id` that ended last."""
@@ -41,7 +57,7 @@ class Records:
         self._revoked[request_id] = max(attempt, self.revoked_attempt(request_id))
         self._revoked.move_to_end(request_id)
         if len(self._revoked) > self._kept:
-            self._revoked.popitem(last=False)
+            self._on_forget(self._revoked.popitem(last=False)[0])
 
     def revoked_attempt(self, request_id: str) -> int:
         """The highest attempt of `request_id` that was revoked; 0 where none was."""

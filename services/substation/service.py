@@ -1,6 +1,6 @@
 """A substation over HTTP: admission, its record of sessions, and a report on every answer.
 
-Must not know balancers or who launched it. Between a check and its reservation there is never an await.
+Must not know how anything is decided or written down, nor who launched it.
 """
 
 from __future__ import annotations
@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import uuid
 from collections.abc import Mapping, Sequence
-from itertools import chain, takewhile
 from random import Random
 from typing import Any
 
@@ -18,18 +16,23 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from config.messages import SubstationCharge
-from config.names import SUBSTATION, is_name
-from config.problems import FieldFault, Problem, bad_fields
+from config.names import SUBSTATION
+from config.problems import Problem
 from config.report import HEADER
 from config.settings import SubstationSettings
 from monitoring.metrics import SubstationMetrics
 from services.clock import Clock
 from services.http import read_messages
+from services.journal import JournalError
 from services.problem import ProblemError, json_response, problem_response
 from services.service import Health
-from services.substation import answers
-from services.substation.admission import Admission, Refused, Started
-from services.substation.session import Session
+from services.substation.admission import Admission, Limits
+from services.substation.charging import Answer, Charging
+from services.substation.keeping import Keeper
+from services.substation.pushes import Pushes
+from services.substation.recovery import Recovery
+from services.substation.session import Session, watts
+from services.substation.sessions import SessionRoutes
 
 #: Requests in flight at a stop are answered within this (wall seconds); each takes milliseconds.
 STOP_TIMEOUT_S = 10.0
@@ -37,9 +40,6 @@ STOP_TIMEOUT_S = 10.0
 LONGEST_TIMER_S = 3600.0
 
 _log = logging.getLogger(__name__)
-
-#: What a charge is answered: its status and body, or the Problem.
-Answer = dict[str, Any] | Problem
 
 
 class SubstationService:
@@ -51,41 +51,49 @@ class SubstationService:
     def __init__(self, settings: SubstationSettings, clock: Clock, random: Random) -> None:
         self.name = settings.name
         self.registry = CollectorRegistry()
-        self.admission = Admission(settings, random.getrandbits(62) + 1, self._ended)
-        self._settings = settings
-        self._clock = clock
         self._metrics = SubstationMetrics(self.registry)
-        self._accepted = 0
-        self._refused = 0
+        self._keeper = Keeper(settings, clock, self._journal_changed)
+        self.admission = Admission(settings, random.getrandbits(62) + 1, self._ended, on_forget=self._keeper.forgotten)
+        self._charging = Charging(settings, self.admission, self._keeper, self._metrics)
+        self._recovery = Recovery(self.name, lambda: self._keeper.recover(self.admission), clock.monotonic_s)
+        self._pushes = Pushes(clock.monotonic_s, lambda: {"substation": self.name, "report": self._report()})
+        self._sessions = SessionRoutes(self.admission, self._keeper, self._recovery, self._set_timer)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_end_s: float | None = None
         self._observe()
 
+    @property
+    def _clock(self) -> Clock:
+        return self._keeper.clock
+
     def _observe(self) -> None:
         core = self.admission
-        capacity_kw = math.inf if core.capacity_w is None else core.capacity_w / 1000
         self._metrics.observe(
             sessions=lambda: core.report(self._clock.grid_s()).sessions,
             load_kw=lambda: core.report(self._clock.grid_s()).load_w / 1000,
             max_sessions=lambda: core.max_sessions,
-            capacity_kw=lambda: capacity_kw,
+            capacity_kw=lambda: math.inf if core.capacity_w is None else core.capacity_w / 1000,
         )
 
     def routes(self) -> Sequence[web.RouteDef]:
         """`/charge` and `/sessions`."""
-        return [
-            web.post("/charge", self._charge),
-            web.get("/sessions", self._sessions),
-            web.get("/sessions/{request_id}", self._session),
-            web.delete("/sessions/{request_id}", self._revoke),
-        ]
+        return [web.post("/charge", self._charge), *self._sessions.routes()]
+
+    def heard(self, request: web.Request) -> None:
+        """A balancer that names itself is told of what its polls would show too late."""
+        self._pushes.heard(request.headers)
 
     def headers(self) -> Mapping[str, str]:
-        """The report."""
-        return {HEADER: self.admission.report(self._clock.grid_s()).encode()}
+        """The report, once it knows what it has."""
+        return {HEADER: self._report()} if self._recovery.done else {}
+
+    def _report(self) -> str:
+        return self.admission.report(self._clock.grid_s()).encode()
 
     def health(self) -> Health:
-        """Its load and what it accepted and refused since it started."""
+        """Its load and what it accepted and refused since it started; `degraded` while it cannot write its journal."""
+        if not self._recovery.done:
+            return self._recovery.health
         core = self.admission
         core.advance(self._clock.grid_s())
         fields = {
@@ -94,25 +102,52 @@ class SubstationService:
             "load_kw": core.load_w / 1000,
             "capacity_kw": None if core.capacity_w is None else core.capacity_w / 1000,
             "load_pct": round(100 * core.load, 3),
-            "accepted_total": self._accepted,
-            "refused_total": self._refused,
+            "accepted_total": self._charging.accepted,
+            "refused_total": self._charging.refused,
         }
+        if (error := self._keeper.error) is not None:
+            return Health("degraded", {**fields, "reason": error.reason, "detail": error.detail})
         return Health("draining" if core.draining else "ok", fields)
 
     def command(self, order: Mapping[str, Any]) -> None:
-        """`{"do": "drain"}` and `{"do": "undrain"}`."""
-        verb = order.get("do")
-        if verb in ("drain", "undrain"):
-            self.admission.drain(draining=verb == "drain")
-            _log.info("ordered", extra={"order": verb})
+        """`drain`, `undrain`, `drop` (end all sessions, for a `reason`), `derate` (to `max_sessions`, `capacity_kw`)."""
+        match order:
+            case {"do": "drain" | "undrain" as verb}:
+                self.admission.drain(draining=verb == "drain")
+            case {"do": "drop", "reason": str(reason)}:
+                for session in self.admission.drop(reason, self._clock.grid_s()):
+                    about = {"request_id": session.request_id, "ev_id": session.ev_id, "reason": reason}
+                    _log.warning("dropped", extra=about)
+            case {"do": "derate"}:
+                self.admission.limit(_limits(self.admission.nominal, order))
+            case _:
+                return
+        _log.info("ordered", extra={"order": dict(order)})
+        self._limits_changed()
+
+    def _limits_changed(self) -> None:
+        if self._recovery.done:
+            self._keeper.limited(self.admission)
+            self._pushes.soon()
+
+    def _journal_changed(self, error: JournalError | None) -> None:
+        self.admission.close(error is not None)
+        self._limits_changed()
 
     async def start(self) -> None:
-        """Nothing to start: the timer is set by the first session."""
+        """Reads the journal; where that takes long, what is asked meanwhile is answered 503."""
+        await self._recovery.start()
+        self._set_timer()
 
     async def stop(self) -> None:
-        """Ends the timer; sessions are not waited for."""
+        """Ends the timer and the journal; sessions are not waited for, the next start resumes them."""
         if self._timer is not None:
             self._timer.cancel()
+        await self._recovery.stop()
+        await self._pushes.stop()
+        if self._recovery.done:
+            self._keeper.limited(self.admission, admitting=False)
+        await self._keeper.close()
 
     async def _charge(self, request: web.Request) -> web.Response:
         try:
@@ -120,43 +155,18 @@ class SubstationService:
         except (ProblemError, web.HTTPException):
             self._metrics.requests.labels("invalid").inc()
             raise
-        found = [self._answer(item) for item in batch.items]
-        self._set_timer()
+        found = await self._answers(batch.items)
         if batch.is_array:
             return json_response([_element(answer) for answer in found])
         return problem_response(found[0]) if isinstance(found[0], Problem) else json_response(found[0], 202)
 
-    def _answer(self, item: SubstationCharge | Problem) -> Answer:
-        if isinstance(item, Problem):
-            self._metrics.requests.labels("invalid").inc()
-            return item
-        request_id = item.request_id or uuid.uuid4().hex
-        now_s = self._clock.grid_s()
-        outcome = self.admission.admit(item, request_id, now_s)
-        if isinstance(outcome, Started):
-            return self._accept(outcome, now_s)
-        return self._refuse(outcome, item, request_id)
-
-    def _accept(self, outcome: Started, now_s: float) -> Answer:
-        self._accepted += not outcome.repeated
-        self._metrics.requests.labels("repeated" if outcome.repeated else "accepted").inc()
-        return answers.started(outcome, self.name, now_s)
-
-    def _refuse(self, outcome: Refused, charge: SubstationCharge, request_id: str) -> Answer:
-        self._refused += 1
-        self._metrics.requests.labels(outcome.reason).inc()
-        problem = answers.refusal(outcome, self._settings, self._clock.time_scale)
-        _log.info(
-            "refused",
-            extra={
-                "request_id": request_id,
-                "ev_id": charge.ev_id,
-                "attempt": charge.attempt,
-                "reason": outcome.reason,
-                "retry_after_s": problem.retry_after_s,
-            },
-        )
-        return problem
+    async def _answers(self, items: Sequence[SubstationCharge | Problem]) -> Sequence[Answer]:
+        if (waiting := self._recovery.problem) is not None:
+            return [item if isinstance(item, Problem) else waiting for item in items]
+        try:
+            return await self._charging.answer(items)
+        finally:
+            self._set_timer()
 
     def _set_timer(self) -> None:
         end_s = self.admission.next_end_s()
@@ -179,48 +189,9 @@ class SubstationService:
     def _ended(self, session: Session) -> None:
         self._metrics.charging_time_s.observe((session.ended_s or session.started_s) - session.started_s)
         self._metrics.energy_kwh.inc(session.energy_kwh)
-
-    async def _sessions(self, request: web.Request) -> web.Response:
-        since_s = _number(request, "since_s", 0.0)
-        now_s = self._clock.grid_s()
-        self.admission.advance(now_s)
-        found = self.admission.running()
-        if _number(request, "ended", 0.0):
-            found = chain(self._ended_since(since_s), found)
-        return json_response(
-            {
-                "epoch": self.admission.epoch,
-                "now_s": self._clock.unix_s(now_s),
-                "sessions": [answers.record(session, self._clock) for session in found],
-            }
-        )
-
-    def _ended_since(self, since_s: float) -> list[Session]:
-        def late(session: Session) -> bool:
-            return self._clock.unix_s(session.ended_s or 0.0) >= since_s
-
-        return list(takewhile(late, self.admission.ended()))[::-1]
-
-    async def _session(self, request: web.Request) -> web.Response:
-        self.admission.advance(self._clock.grid_s())
-        session = self.admission.find(request.match_info["request_id"])
-        if session is None:
-            raise ProblemError(_unknown(request))
-        return json_response(answers.record(session, self._clock))
-
-    async def _revoke(self, request: web.Request) -> web.Response:
-        request_id = request.match_info["request_id"]
-        attempt = int(_number(request, "attempt", 0.0)) or None
-        if not is_name(request_id):
-            raise ProblemError(_unknown(request))
-        session = self.admission.revoke(request_id, attempt, self._clock.grid_s())
-        if session is None and attempt is None:
-            raise ProblemError(_unknown(request))
-        self._set_timer()
-        state = session.state if session else "unknown"
-        _log.info("revoked", extra={"request_id": request_id, "attempt": attempt, "state": state})
-        known = {} if session is None else {"ev_id": session.ev_id, "attempt": session.attempt}
-        return json_response({"request_id": request_id, **known, "state": state})
+        self._keeper.ended(session)
+        if session.state != "ended":
+            self._pushes.soon()
 
 
 def _element(answer: Answer) -> dict[str, Any]:
@@ -229,22 +200,14 @@ def _element(answer: Answer) -> dict[str, Any]:
     return {"status_code": 202, **answer}
 
 
-def _unknown(request: web.Request) -> Problem:
-    return Problem(404, f"no session of request_id {request.match_info['request_id'][:80]} is known here")
-
-
-def _number(request: web.Request, name: str, default: float) -> float:
-    text = request.query.get(name)
-    if text is None:
-        return default
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number <= 1e12:
-        fault = FieldFault(name, "must be a number, 0 to 1e12", text[:80])
-        raise ProblemError(bad_fields((fault,)))
-    return number
+def _limits(nominal: Limits, order: Mapping[str, Any]) -> Limits:
+    """What `order` leaves of `nominal`: never more than that; what it does not name stays."""
+    most, capacity_kw = order.get("max_sessions"), order.get("capacity_kw")
+    sessions = nominal.max_sessions if most is None else min(nominal.max_sessions, max(1, int(most)))
+    if capacity_kw is None:
+        return Limits(sessions, nominal.capacity_w)
+    capacity_w = max(1, watts(capacity_kw))
+    return Limits(sessions, capacity_w if nominal.capacity_w is None else min(nominal.capacity_w, capacity_w))
 
 
 def create(settings: SubstationSettings, clock: Clock, random: Random) -> SubstationService:

@@ -7,7 +7,8 @@ from typing import Literal
 
 from config.messages import ChargeRequest
 
-State = Literal["charging", "ended", "revoked"]
+#: `ended` as planned; before its end `revoked` (an attempt too many), `cancelled` (by its EV), or `dropped`.
+State = Literal["charging", "ended", "revoked", "cancelled", "dropped"]
 
 WATT_SECONDS_PER_KWH = 3_600_000.0
 
@@ -16,7 +17,9 @@ WATT_SECONDS_PER_KWH = 3_600_000.0
 class Session:
     """A session of `power_w` watts from `started_s` to (as planned) `ends_s`; `*_s` are grid seconds of its substation.
 
-    `ended_s` is when it really ended: as planned (`ended`), or before (`revoked`).
+    `ended_s` is when it really ended, and `reason` why where that was not its plan. `number` counts the starts of its
+    substation. The Unix times are set for what happened in an earlier run; those of this run follow from the clock.
+    Of its journal: `noted` is the attempt that was handed to it (0: nothing yet), `safe` whether it survives by now.
     """
 
     request_id: str
@@ -27,11 +30,22 @@ class Session:
     ends_s: float
     ended_s: float | None = None
     state: State = "charging"
+    reason: str = ""
+    number: int = 0
+    started_unix_s: float | None = None
+    ended_unix_s: float | None = None
+    noted: int = 0
+    safe: bool = False
 
     @property
     def energy_kwh(self) -> float:
         """What it was delivered, once it ended; 0 before."""
-        return 0.0 if self.ended_s is None else self.power_w * (self.ended_s - self.started_s) / WATT_SECONDS_PER_KWH
+        return 0.0 if self.ended_s is None else self.delivered_kwh(self.ended_s)
+
+    def delivered_kwh(self, now_s: float) -> float:
+        """What it was delivered until `now_s`."""
+        until_s = now_s if self.ended_s is None else self.ended_s
+        return self.power_w * max(0.0, until_s - self.started_s) / WATT_SECONDS_PER_KWH
 
 
 def watts(power_kw: float) -> int:

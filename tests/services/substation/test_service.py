@@ -188,7 +188,9 @@ async def test_the_record_of_sessions() -> None:
             "started_s": 1_000_001.0,
             "ends_s": 1_000_006.0,
             "ended_s": None,
+            "energy_kwh": 0.091667,
             "state": "charging",
+            "reason": None,
         }
         assert running["sessions"] == [second]
         everything = await world.json("/sessions?ended=1")
@@ -219,7 +221,8 @@ async def test_revocation() -> None:
         assert await done.json() == {"request_id": "r1", "ev_id": "EV1", "attempt": 2, "state": "revoked"}
         assert (await world.charge(request_id="r1", attempt=2)).status == 410
         assert (await world.charge(request_id="r1", attempt=3)).status == 202
-        assert (await (await delete("/sessions/r1")).json())["state"] == "revoked"
+        assert (await (await delete("/sessions/r1")).json())["state"] == "cancelled"
+        assert (await world.charge(request_id="r1", attempt=4)).status == 410
         unknown = await delete("/sessions/r9?attempt=1")
         assert await unknown.json() == {"request_id": "r9", "state": "unknown"}
         assert (await world.charge(request_id="r9")).status == 410

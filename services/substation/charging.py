@@ -1,0 +1,99 @@
+"""From charges to answers: admit, write down, answer. Must not know HTTP servers, timers or who asks.
+
+Between a check and its reservation there is never an await; the await for the journal comes between these and the answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from config.messages import SubstationCharge
+from config.problems import Problem
+from config.settings import SubstationSettings
+from monitoring.metrics import SubstationMetrics
+from services.journal import JournalError
+from services.substation import answers
+from services.substation.admission import Admission, Refused, Started
+from services.substation.keeping import Keeper
+
+_log = logging.getLogger(__name__)
+
+#: What a charge is answered: the body of a 202, or the Problem.
+Answer = dict[str, Any] | Problem
+
+
+class Charging:
+    """Takes charges for one substation. `accepted` and `refused` count what was answered in this run."""
+
+    def __init__(
+        self, settings: SubstationSettings, admission: Admission, keeper: Keeper, metrics: SubstationMetrics
+    ) -> None:
+        self.accepted = 0
+        self.refused = 0
+        self._settings = settings
+        self._admission = admission
+        self._keeper = keeper
+        self._metrics = metrics
+
+    async def answer(self, items: Sequence[SubstationCharge | Problem]) -> list[Answer]:
+        """The answers to `items`, in their order; a 202 only for what survives."""
+        outcomes = [self._admit(item) for item in items]
+        started = [outcome for outcome in outcomes if isinstance(outcome, Started)]
+        try:
+            await self._keeper.keep([outcome.session for outcome in started])
+        except JournalError as error:
+            outcomes = self._take_back(items, outcomes, error)
+        return [self._accept(outcome) if isinstance(outcome, Started) else outcome for outcome in outcomes]
+
+    def _admit(self, item: SubstationCharge | Problem) -> Started | Problem:
+        if isinstance(item, Problem):
+            self._metrics.requests.labels("invalid").inc()
+            return item
+        if item.request_id is None:
+            item = item.model_copy(update={"request_id": uuid.uuid4().hex})
+        outcome = self._admission.admit(item, item.request_id or "", self._keeper.clock.grid_s())
+        if isinstance(outcome, Started):
+            return outcome
+        return self._refuse(item, outcome.reason, self._problem(outcome))
+
+    def _problem(self, outcome: Refused) -> Problem:
+        if outcome.reason == "closed" and self._keeper.error is not None:
+            return answers.unkept(self._settings.name, self._keeper.error)
+        return answers.refusal(outcome, self._settings, self._keeper.clock.time_scale)
+
+    def _take_back(
+        self,
+        items: Sequence[SubstationCharge | Problem],
+        outcomes: Sequence[Started | Problem],
+        error: JournalError,
+    ) -> list[Started | Problem]:
+        left: list[Started | Problem] = []
+        for item, outcome in zip(items, outcomes, strict=True):
+            if isinstance(outcome, Problem) or isinstance(item, Problem) or _kept(outcome):
+                left.append(outcome)
+                continue
+            if not outcome.repeated:
+                self._admission.withdraw(outcome.session)
+            problem = answers.unkept(self._settings.name, error)
+            left.append(self._refuse(item, problem.reason, problem))
+        return left
+
+    def _accept(self, outcome: Started) -> Answer:
+        self.accepted += not outcome.repeated
+        self._metrics.requests.labels("repeated" if outcome.repeated else "accepted").inc()
+        return answers.started(outcome, self._settings.name, self._keeper.clock.grid_s())
+
+    def _refuse(self, charge: SubstationCharge, reason: str, problem: Problem) -> Problem:
+        self.refused += 1
+        self._metrics.requests.labels(reason).inc()
+        about = {"request_id": charge.request_id, "ev_id": charge.ev_id, "attempt": charge.attempt}
+        _log.info("refused", extra={**about, "reason": reason, "retry_after_s": problem.retry_after_s})
+        return problem
+
+
+def _kept(outcome: Started) -> bool:
+    session = outcome.session
+    return session.safe and session.noted >= session.attempt

@@ -1,0 +1,84 @@
+"""Tells balancers at once what their polls would tell them later; must not know what is told or why.
+
+A balancer that names itself (header `Grid-Balancer`) when it asks is told for a while: after that it asks again anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+
+import aiohttp
+
+from services.problem import to_json
+
+#: The header by which a balancer says where it listens.
+HEADER = "Grid-Balancer"
+#: A balancer is told for this long after it was last heard (wall seconds).
+REMEMBERED_S = 60.0
+#: So many balancers are remembered; more are of no use, and whoever asks may claim to be one.
+MOST = 32
+#: A balancer that does not take it within this (wall seconds) will learn it from its next poll.
+TIMEOUT_S = 1.0
+
+_URL = re.compile(r"http://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?", re.ASCII)
+
+_log = logging.getLogger(__name__)
+
+
+class Pushes:
+    """Who is to be told, and the telling: `POST <balancer>/reports` with what `document` gives at that instant."""
+
+    def __init__(self, now_s: Callable[[], float], document: Callable[[], Mapping[str, str]]) -> None:
+        self._now_s = now_s
+        self._document = document
+        self._heard: OrderedDict[str, float] = OrderedDict()
+        self._due = False
+        self._client: aiohttp.ClientSession | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def heard(self, headers: Mapping[str, str]) -> None:
+        """A request came with `headers`; its sender is remembered where it is a balancer."""
+        url = headers.get(HEADER, "")
+        if not _URL.fullmatch(url):
+            return
+        self._heard[url] = self._now_s()
+        self._heard.move_to_end(url)
+        if len(self._heard) > MOST:
+            self._heard.popitem(last=False)
+
+    def soon(self) -> None:
+        """Something changed that nobody could foresee: tell everybody, once for all that changes now."""
+        if not self._due and self._heard:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        self._due = False
+        oldest_s = self._now_s() - REMEMBERED_S
+        body = to_json(dict(self._document()))
+        for url in [url for url, at_s in self._heard.items() if at_s >= oldest_s]:
+            task = asyncio.ensure_future(self._post(f"{url}/reports", body))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _post(self, url: str, body: bytes) -> None:
+        if self._client is None:
+            self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
+        try:
+            headers = {"Content-Type": "application/json"}
+            async with self._client.post(url, data=body, headers=headers, allow_redirects=False):
+                return
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            _log.debug("a balancer was not told", extra={"url": url, "detail": str(error)})
+
+    async def stop(self) -> None:
+        """Ends the telling."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._client is not None:
+            await self._client.close()
