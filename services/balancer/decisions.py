@@ -7,52 +7,38 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any
 
 from services.routing.node import FRESH, STALE, SUSPECT, Node
 
 #: A balancer remembers so many decisions …
 KEPT = 10_000
-#: … each with so many rounds, the last ones, …
+#: … each with so many rounds, the last ones, and each round with the chosen candidate and so many others.
 MOST_ROUNDS = 16
-#: … and each round with the chosen candidate and so many others, those with the least load of the first ones looked at.
 MOST_OTHERS = 4
-_LOOKED_AT = 64
 
 _RANKS = {FRESH: "fresh", STALE: "stale", SUSPECT: "suspect"}
 
-
-class Candidate(NamedTuple):
-    """One substation as the ledger estimated it; `age_s` is that of its newest report (wall seconds, None: never heard)."""
-
-    name: str
-    sessions: int
-    max_sessions: int
-    load_w: int
-    capacity_w: int | None
-    rank: int
-    age_s: float | None
+#: One substation as the ledger estimated it: name, sessions, max_sessions, load_w, capacity_w, rank, and when it was heard
+#: last. Plain tuples, here and below: nobody may ever ask, and a class would cost several times as much.
+Candidate = tuple[str, int, int, int, int | None, int, float | None]
+#: One attempt's end: attempt, the result's word, why, when it was asked, when that was known.
+Try = tuple[int, str, str, float, float]
+#: One choice: when, among how many that may be asked at all, who, the candidates (the chosen one first), the tries. Where
+#: nobody was left to be asked the candidates are the first few of all, whatever kept them out.
+Round = tuple[float, int, str | None, tuple[Candidate, ...], list[Try]]
 
 
-class Try(NamedTuple):
-    """One attempt's end: the result's word, why, and how long it took (wall seconds)."""
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a balancer sees: when a substation was last heard, on the clock `now_s` (monotonic), and all nodes."""
 
-    attempt: int
-    result: str
-    detail: str
-    took_s: float
-
-
-@dataclass(slots=True)
-class Round:
-    """One choice: `count` substations might be asked; the first of `candidates` is the one that was, if any."""
-
-    at_s: float
-    count: int
-    candidates: tuple[Candidate, ...]
-    tries: list[Try] = field(default_factory=list)
+    heard_at_s: Callable[[str], float | None] = lambda _name: None
+    everyone: Callable[[], Iterable[Node]] = tuple
+    now_s: Callable[[], float] = time.monotonic
 
 
 @dataclass(slots=True)
@@ -64,61 +50,49 @@ class Decision:
     power_w: int
     began_s: float
     began_at_s: float
-    heard_at_s: Callable[[str], float | None]
-    now_s: Callable[[], float]
-    rounds: deque[Round] = field(default_factory=lambda: deque(maxlen=MOST_ROUNDS))
+    view: View
+    rounds: list[Round] = field(default_factory=list)
     left_out: int = 0
     outcome: tuple[int, str, str] | None = None
     ended_at_s: float | None = None
 
     def weighed(self, nodes: Sequence[Node], chosen: Node | None, count: int | None = None) -> None:
-        """Of `nodes`, which might be asked, `chosen` will be (None: there are none); `count`: of how many."""
-        now_s = self.now_s()
-        self.left_out += len(self.rounds) == MOST_ROUNDS
-        shown = [] if chosen is None else [chosen, *_others(nodes, chosen)]
-        candidates = tuple(self._candidate(node, now_s) for node in shown)
-        self.rounds.append(Round(now_s, len(nodes) if count is None else count, candidates))
-
-    def _candidate(self, node: Node, now_s: float) -> Candidate:
-        heard_at_s = self.heard_at_s(node.name)
-        age_s = None if heard_at_s is None else now_s - heard_at_s
-        return Candidate(node.name, node.sessions, node.max_sessions, node.load_w, node.capacity_w, node.rank, age_s)
+        """Of `nodes`, the best first, `chosen` will be asked (None: nobody is left); `count`: how many may be asked at all."""
+        now_s = self.view.now_s()
+        if len(self.rounds) == MOST_ROUNDS:
+            del self.rounds[0]
+            self.left_out += 1
+        if chosen is None:
+            shown: Iterable[Node] = islice(self.view.everyone(), 1 + MOST_OTHERS)
+            name = None
+        else:
+            shown = [chosen, *[node for node in nodes[: 1 + MOST_OTHERS] if node is not chosen][:MOST_OTHERS]]
+            name = chosen.name
+        heard_at_s = self.view.heard_at_s
+        candidates = tuple(
+            [(n.name, n.sessions, n.max_sessions, n.load_w, n.capacity_w, n.rank, heard_at_s(n.name)) for n in shown]
+        )
+        self.rounds.append((now_s, len(nodes) if count is None else count, name, candidates, []))
 
     def tried(self, attempt: int, result: str, detail: str, asked_at_s: float) -> None:
         """The chosen one was asked at `asked_at_s` by `attempt`, and this came of it."""
         if self.rounds:
-            self.rounds[-1].tries.append(Try(attempt, result, detail[:200], self.now_s() - asked_at_s))
+            self.rounds[-1][4].append((attempt, result, detail[:200], asked_at_s, self.view.now_s()))
 
     def ended(self, status: int, where: str, detail: str = "") -> None:
         """It was answered `status`: at the substation `where`, or refused for the reason `where`."""
         self.outcome = (status, where, detail)
-        self.ended_at_s = self.now_s()
-
-
-def _others(nodes: Sequence[Node], chosen: Node) -> list[Node]:
-    others = [node for node in nodes[:_LOOKED_AT] if node is not chosen]
-    if len(others) > MOST_OTHERS:
-        others.sort(key=lambda node: (node.rank, node.load))
-    return others[:MOST_OTHERS]
+        self.ended_at_s = self.view.now_s()
 
 
 class Decisions:
-    """The last `kept` decisions of one balancer, by request.
+    """The last `kept` decisions of one balancer, by request; `unix_s` is Unix time."""
 
-    `heard_at_s` answers when a substation was last heard, on the clock `now_s` (monotonic); `unix_s` is Unix time.
-    """
-
-    def __init__(
-        self,
-        heard_at_s: Callable[[str], float | None] = lambda _name: None,
-        now_s: Callable[[], float] = time.monotonic,
-        unix_s: Callable[[], float] = time.time,
-        kept: int = KEPT,
-    ) -> None:
-        self._heard_at_s = heard_at_s
-        self._now_s = now_s
+    def __init__(self, view: View | None = None, unix_s: Callable[[], float] = time.time, kept: int = KEPT) -> None:
+        self._view = view or View()
         self._unix_s = unix_s
         self._kept = kept
+        self._made_s = unix_s()
         self._ring: deque[Decision] = deque()
         self._by_request: dict[str, list[Decision]] = {}
 
@@ -127,7 +101,7 @@ class Decisions:
 
     def begin(self, request_id: str, ev_id: str, power_w: int) -> Decision:
         """A request that is about to be placed; the oldest decision is forgotten where there are too many."""
-        made = Decision(request_id, ev_id, power_w, self._unix_s(), self._now_s(), self._heard_at_s, self._now_s)
+        made = Decision(request_id, ev_id, power_w, self._unix_s(), self._view.now_s(), self._view)
         self._ring.append(made)
         self._by_request.setdefault(request_id, []).append(made)
         if len(self._ring) > self._kept:
@@ -141,12 +115,12 @@ class Decisions:
             del self._by_request[oldest.request_id]
 
     def document(self, request_id: str) -> dict[str, Any]:
-        """What is remembered of `request_id`, oldest first, and since when (Unix time) everything is."""
+        """What is remembered of `request_id`, oldest first, and since when (Unix time) every decision is."""
         full = len(self._ring) >= self._kept
         return {
             "request_id": request_id,
             "kept": self._kept,
-            "since_s": self._ring[0].began_s if full else None,
+            "since_s": self._ring[0].began_s if full else self._made_s,
             "decisions": [_decision(each) for each in self._by_request.get(request_id, ())],
         }
 
@@ -174,25 +148,27 @@ def _outcome(status: int, where: str, detail: str) -> dict[str, Any]:
 
 
 def _round(made: Round, began_at_s: float) -> dict[str, Any]:
+    at_s, count, chosen, candidates, tries = made
     return {
-        "after_s": round(made.at_s - began_at_s, 6),
-        "count": made.count,
-        "chosen": made.candidates[0].name if made.candidates else None,
-        "candidates": [_candidate(each) for each in made.candidates],
+        "after_s": round(at_s - began_at_s, 6),
+        "count": count,
+        "chosen": chosen,
+        "candidates": [_candidate(each, at_s) for each in candidates],
         "tries": [
-            {"attempt": each.attempt, "result": each.result, "detail": each.detail, "took_s": round(each.took_s, 6)}
-            for each in made.tries
+            {"attempt": attempt, "result": result, "detail": detail, "took_s": round(ended_s - asked_s, 6)}
+            for attempt, result, detail, asked_s, ended_s in tries
         ],
     }
 
 
-def _candidate(seen: Candidate) -> dict[str, Any]:
+def _candidate(seen: Candidate, at_s: float) -> dict[str, Any]:
+    name, sessions, max_sessions, load_w, capacity_w, rank, heard_at_s = seen
     return {
-        "substation": seen.name,
-        "sessions": seen.sessions,
-        "max_sessions": seen.max_sessions,
-        "load_kw": seen.load_w / 1000,
-        "capacity_kw": None if seen.capacity_w is None else seen.capacity_w / 1000,
-        "rank": _RANKS.get(seen.rank, str(seen.rank)),
-        "report_age_s": None if seen.age_s is None else round(seen.age_s, 6),
+        "substation": name,
+        "sessions": sessions,
+        "max_sessions": max_sessions,
+        "load_kw": load_w / 1000,
+        "capacity_kw": None if capacity_w is None else capacity_w / 1000,
+        "rank": _RANKS.get(rank, str(rank)),
+        "report_age_s": None if heard_at_s is None else round(at_s - heard_at_s, 6),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import Any
@@ -20,7 +20,7 @@ from monitoring.metrics import BalancerMetrics
 from services.balancer import status
 from services.balancer.account import Account
 from services.balancer.book import Book, Entry
-from services.balancer.decisions import Decisions
+from services.balancer.decisions import Decisions, View
 from services.balancer.dispatch import Dispatch
 from services.balancer.ledger import Ledger
 from services.balancer.line import HttpLine, Line
@@ -32,6 +32,7 @@ from services.deadline import time_left_s
 from services.http import read_messages
 from services.problem import ProblemError, json_response, problem_response
 from services.routing import registry
+from services.routing.node import Node
 from services.service import Health
 from services.substation.session import watts
 
@@ -68,7 +69,7 @@ class BalancerService:
             random,
             settings.time_scale,
             self._now_s,
-            decisions=Decisions(self._heard_at_s, self._now_s, clock.time_s),
+            decisions=Decisions(View(self._heard_at_s, self._everyone, self._now_s), clock.time_s),
         )
         self._watch = Watch(settings, self.ledger, self._line, self, random, self._now_s)
         self._dispatch = Dispatch(settings, self._placer, self._watch.ready, clock.time_s)
@@ -146,7 +147,10 @@ class BalancerService:
         request_id = request.query.get("request_id", "")
         if not is_name(request_id):
             raise ProblemError(bad_fields((FieldFault("request_id", f"must be {NAME_RULE}", request_id[:80]),)))
-        return json_response(self._placer.decisions.document(request_id))
+        return json_response({"policy": self._settings.policy, **self._placer.decisions.document(request_id)})
+
+    def _everyone(self) -> Iterator[Node]:
+        return (account.node for account in self.ledger)
 
     def _heard_at_s(self, name: str) -> float | None:
         account = self.ledger.get(name)

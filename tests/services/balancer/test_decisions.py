@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.balancer.decisions import MOST_OTHERS, MOST_ROUNDS, Decisions
+from services.balancer.decisions import MOST_OTHERS, MOST_ROUNDS, Decisions, View
 from services.routing.node import STALE, Node
 from tests.services.grid import Grid, a_grid
 
@@ -29,7 +29,7 @@ def nodes(count: int) -> list[Node]:
 
 def test_a_decision_says_who_was_weighed_who_was_asked_and_what_came_of_it() -> None:
     clock = Clock()
-    ring = Decisions({"s1": -2.0}.get, clock, lambda: 1000.0)
+    ring = Decisions(View({"s1": -2.0}.get, now_s=clock), lambda: 1000.0)
     made = ring.begin("r1", "EV1", 7_400)
     seen = [Node("s0", 0, 10, 74_000, sessions=9, load_w=66_600, rank=STALE), Node("s1", 1, 10, sessions=3)]
     clock.now_s = 0.5
@@ -40,7 +40,7 @@ def test_a_decision_says_who_was_weighed_who_was_asked_and_what_came_of_it() -> 
     made.tried(1, "accepted", "", 0.75)
     made.ended(202, "s0")
     document = ring.document("r1")
-    assert (document["request_id"], document["since_s"], document["kept"]) == ("r1", None, 10_000)
+    assert (document["request_id"], document["since_s"], document["kept"]) == ("r1", 1000.0, 10_000)
     [decision] = document["decisions"]
     assert (decision["ev_id"], decision["power_kw"], decision["began_s"]) == ("EV1", 7.4, 1000.0)
     assert decision["took_s"] == 0.75
@@ -71,14 +71,21 @@ def test_what_a_node_shows_later_does_not_change_what_was_decided() -> None:
     assert ring.document("r1")["decisions"][0]["rounds"][0]["candidates"][0]["sessions"] == 0
 
 
-def test_of_many_only_the_chosen_one_and_the_best_few_are_kept() -> None:
+def test_of_many_only_the_chosen_one_and_the_first_few_are_kept() -> None:
     ring = Decisions()
     many = nodes(10_000)
     ring.begin("r1", "EV1", 1).weighed(many, many[9])
     [made] = ring.document("r1")["decisions"][0]["rounds"]
     assert made["count"] == 10_000
     assert made["chosen"] == "s9"
-    assert [each["sessions"] for each in made["candidates"]] == [9] + [0] * MOST_OTHERS
+    assert [each["substation"] for each in made["candidates"]] == ["s9", "s0", "s1", "s2", "s3"]
+
+
+def test_where_nobody_was_left_all_are_shown_whatever_kept_them_out() -> None:
+    ring = Decisions(View(everyone=lambda: nodes(9)))
+    ring.begin("r1", "EV1", 1).weighed([], None, 9)
+    [made] = ring.document("r1")["decisions"][0]["rounds"]
+    assert (made["chosen"], made["count"], len(made["candidates"])) == (None, 9, 1 + MOST_OTHERS)
 
 
 def test_a_request_that_meets_many_rounds_keeps_the_last_and_counts_the_rest() -> None:
@@ -103,7 +110,7 @@ def test_the_ring_holds_the_newest_and_says_since_when(ids: list[str], kept: int
     for request_id in "abcd":
         document = ring.document(request_id)
         assert [each["began_s"] for each in document["decisions"]] == [at for at, one in newest if one == request_id]
-        assert document["since_s"] == (newest[0][0] if len(newest) == kept else None)
+        assert document["since_s"] == (newest[0][0] if len(newest) == kept else 0.0)
 
 
 async def test_a_balancer_tells_how_it_decided() -> None:
