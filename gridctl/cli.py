@@ -36,6 +36,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "top": ("gridctl.commands.top", "Watch the grid live."),
         "logs": ("gridctl.commands.logs", "Show the logs of all processes in the order of time."),
         "policies": ("gridctl.commands.policies", "List the ways in which the balancer can choose a substation."),
+        "explain": ("gridctl.commands.explain", "Say why a request went where it went."),
     },
     "Services": {
         "start": ("gridctl.commands.start", "Start stopped processes."),
@@ -48,6 +49,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Load": {
         "loadtest": ("gridctl.commands.loadtest", "Send EVs and measure how well they are placed."),
+        "audit": ("gridctl.commands.audit", "Prove that no promise was broken, or name who broke one."),
         "chaos": ("gridctl.commands.chaos", "Break the grid on purpose, under load, and say what it cost."),
     },
     "Files": {

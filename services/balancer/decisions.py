@@ -57,7 +57,7 @@ class Decision:
     ended_at_s: float | None = None
 
     def weighed(self, nodes: Sequence[Node], chosen: Node | None, count: int | None = None) -> None:
-        """Of `nodes`, the best first, `chosen` will be asked (None: nobody is left); `count`: how many may be asked at all."""
+        """Of `nodes`, the best first, `chosen` will be asked (None: nobody is left); `count` may be asked at all."""
         now_s = self.view.now_s()
         if len(self.rounds) == MOST_ROUNDS:
             del self.rounds[0]

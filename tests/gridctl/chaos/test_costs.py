@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridctl.chaos.costs import Cost, Deed, Reply, costs
@@ -60,6 +60,7 @@ def test_without_load_nothing_is_measured() -> None:
 TIMES = st.floats(0, 100)
 
 
+@settings(deadline=None)
 @given(
     spans=st.lists(st.tuples(TIMES, TIMES).map(sorted), max_size=8),
     sent=st.lists(st.tuples(TIMES, TIMES, st.sampled_from(["accepted", "refused", "failed"])), max_size=40),

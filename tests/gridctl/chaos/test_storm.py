@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.errors import Invalid
@@ -129,6 +129,7 @@ ENTRY = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.one_of(st.lists(ENTRY, max_size=4), ENTRY, st.lists(st.integers(), max_size=2)))
 def test_schema_and_reader_agree(value: Any) -> None:
     text = json.dumps(value)  # JSON is YAML

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridctl.chaos.timeline import BY_SIGNAL, KINDS, LASTING, SHARED, Step, Target, timeline
@@ -20,12 +20,13 @@ CITY = (
 LAUNCHERS = CITY[-2:]
 
 
+@settings(deadline=None)
 @given(
     seed=st.integers(),
     kinds=st.lists(st.sampled_from(sorted(KINDS)), min_size=1, unique=True),
     targets=st.lists(st.sampled_from(CITY), min_size=1, unique=True),
-    duration_s=st.floats(0.1, 600),
-    every_s=st.floats(0.05, 60),
+    duration_s=st.floats(0.1, 200),
+    every_s=st.floats(0.5, 60),
 )
 def test_every_step_can_happen_to_whom_it_names_within_the_time(
     seed: int, kinds: list[str], targets: list[Target], duration_s: float, every_s: float
