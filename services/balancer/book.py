@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 #: A placed request is remembered this long after its planned end (wall seconds) …
 WINDOW_S = 600.0
@@ -12,11 +14,17 @@ WINDOW_S = 600.0
 MOST_REMEMBERED = 200_000
 
 
+#: What became of a request that was placed, in the substations' words; `ended` where nothing came between.
+State = Literal["charging", "ended", "cancelled", "dropped", "revoked"]
+STATES: frozenset[str] = frozenset(get_args(State))
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """A request that was placed: at `substation`, by `attempt`, to charge until `ends_at_s` (wall, monotonic).
 
-    `epoch` is the substation's, at the time; None where it sends no report.
+    `epoch` is the substation's, at the time; None where it sends no report. It is `charging` unless it is known to have
+    ended before its plan, for a `reason`.
     """
 
     request_id: str
@@ -25,6 +33,12 @@ class Entry:
     attempt: int
     ends_at_s: float
     epoch: int | None
+    state: State = "charging"
+    reason: str | None = None
+
+    def state_at(self, now_s: float) -> State:
+        """What it is at `now_s`, by its plan unless more is known."""
+        return "ended" if self.state == "charging" and self.ends_at_s <= now_s else self.state
 
 
 class Book:
@@ -50,16 +64,18 @@ class Book:
     def charging(self, ev_id: str, now_s: float) -> Entry | None:
         """The entry by which `ev_id` is planned to charge now."""
         entry = self._by_ev.get(ev_id)
-        return entry if entry is not None and entry.ends_at_s > now_s else None
+        return entry if entry is not None and entry.state_at(now_s) == "charging" else None
 
     def add(self, entry: Entry) -> Entry | None:
-        """Remembers `entry`. Where its request is charging elsewhere by another attempt, the higher attempt stays.
+        """Remembers `entry`. Where its request is known elsewhere, the higher attempt stays, and of equal ones the known.
 
         Returns the entry that lost: its session is one too many and must be revoked.
         """
         known = self._by_request.get(entry.request_id)
-        if known is not None and known.substation != entry.substation and known.attempt > entry.attempt:
+        if known is not None and known.substation != entry.substation and known.attempt >= entry.attempt:
             return entry
+        if known is not None and known.substation == entry.substation and known.state != "charging":
+            return None  # what is over stays over: this was collected before
         self._by_request[entry.request_id] = entry
         self._by_ev[entry.ev_id] = entry
         self._number += 1
@@ -73,10 +89,18 @@ class Book:
         if self._by_ev.get(entry.ev_id) is entry:
             del self._by_ev[entry.ev_id]
 
-    def drop_lost(self, substation: str, epoch: int) -> None:
-        """Forgets what was placed at `substation` before it restarted as `epoch`."""
+    def close(self, entry: Entry, state: State, reason: str | None, now_s: float) -> None:
+        """`entry` is over before its time; its request is remembered like one that ended now."""
+        entry.state, entry.reason = state, reason
+        entry.ends_at_s = min(entry.ends_at_s, now_s)
+        if self._by_ev.get(entry.ev_id) is entry:
+            del self._by_ev[entry.ev_id]
+
+    def drop_lost(self, substation: str, epoch: int, found: Collection[str], now_s: float) -> None:
+        """Forgets what should charge at `substation` since before it restarted as `epoch`, and is not `found` there now."""
         for entry in [entry for entry in self._by_request.values() if entry.substation == substation]:
-            if entry.epoch not in (None, epoch):
+            lost = entry.epoch not in (None, epoch) and entry.request_id not in found
+            if lost and entry.state_at(now_s) == "charging":
                 self.drop(entry)
 
     def given_up(self, request_id: str, attempt: int) -> None:

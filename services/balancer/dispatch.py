@@ -6,17 +6,18 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from config.messages import ChargeRequest
 from config.problems import Problem
 from config.settings import BalancerSettings
 from services.balancer import refusals
-from services.balancer.book import Entry
+from services.balancer.book import STATES, Entry
 from services.balancer.line import Silent
 from services.balancer.order import Order
 from services.balancer.placement import Placer
+from services.balancer.recovery import Recovery
 
 #: More requests than this are not placed at a time.
 MOST_IN_FLIGHT = 10_000
@@ -29,20 +30,20 @@ Outcome = Entry | Problem
 
 
 class Dispatch:
-    """Answers requests through `placer`, once `ready` is set; `unix_s` is Unix time."""
+    """Answers requests through `placer`, once `recovery` is ready; `unix_s` is Unix time."""
 
     def __init__(
         self,
         settings: BalancerSettings,
         placer: Placer,
-        ready: asyncio.Event,
+        recovery: Recovery,
         unix_s: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._placer = placer
         self._book = placer.book
         self._now_s: Callable[[], float] = placer.now_s
-        self._ready = ready
+        self._recovery = recovery
         self._unix_s = unix_s
         self._requests: dict[str, asyncio.Future[Outcome]] = {}
         self._evs: dict[str, asyncio.Future[Outcome]] = {}
@@ -50,8 +51,9 @@ class Dispatch:
     async def answer(self, request: ChargeRequest, deadline_s: float) -> dict[str, Any] | Problem:
         """The body of the 202, or why there is none; by `deadline_s` (wall seconds, monotonic)."""
         arrived_s, began_s = self._unix_s(), self._now_s()
-        if not self._ready.is_set() and not await self._within(deadline_s, self._ready.wait()):
-            return refusals.recovering()
+        ready = self._recovery.ready
+        if not ready.is_set() and not await self._within(deadline_s, ready.wait()):
+            return self._recovery.problem
         request_id = request.request_id or uuid.uuid4().hex
         outcome = await self._outcome(request, request_id, deadline_s)
         if isinstance(outcome, Problem):
@@ -100,7 +102,10 @@ class Dispatch:
         entry = self._book.find(request_id, self._now_s())
         if entry is None:
             return None
-        return entry if entry.ev_id == request.ev_id else refusals.request_id_taken()
+        if entry.ev_id != request.ev_id:
+            return refusals.request_id_taken()
+        over = entry.state not in ("charging", "ended")
+        return refusals.request_over(request_id, entry.state, entry.reason) if over else entry
 
     async def _is_over(self, entry: Entry, deadline_s: float) -> bool:
         """Whether a session that should still charge does not; its substation is asked, as it may have ended early."""
@@ -112,10 +117,15 @@ class Dispatch:
             record = await self._placer.line.session(account.target, entry.request_id, timeout_s)
         except Silent:
             return False
-        if record is not None and record.get("state") == "charging":
+        if record is None:
+            self._book.drop(entry)  # it was lost
+            return True
+        state, reason = record.get("state"), record.get("reason")
+        if state not in STATES:
             return False
-        self._book.drop(entry)
-        return True
+        if state != "charging":
+            self._book.close(entry, state, reason, self._now_s())
+        return bool(state != "charging")
 
     async def _place(self, request: ChargeRequest, request_id: str, deadline_s: float) -> Outcome:
         if len(self._requests) >= MOST_IN_FLIGHT:
@@ -137,9 +147,20 @@ class Dispatch:
     def remember(self, entry: Entry) -> None:
         """Takes `entry` into the book; a session that it shows to be one too many is revoked."""
         extra = self._book.add(entry)
-        if extra is not None:
+        if extra is not None and extra.state_at(self._now_s()) == "charging":
             self._placer.revocations.add(extra.substation, extra.request_id, extra.attempt)
             _log.warning("found twice", extra={"request_id": extra.request_id, "revoked_at": extra.substation})
+
+    def collected(self, substation: str, epoch: int, entries: Sequence[Entry]) -> None:
+        """See `services.balancer.watch.Listener`: fences what is one too many, forgets what was lost."""
+        for entry in entries:
+            self._placer.doubts.settle(substation, entry.request_id, entry.attempt)
+            if entry.state == "revoked":
+                self._book.given_up(entry.request_id, entry.attempt)
+            else:
+                self.remember(entry)
+        found = {entry.request_id for entry in entries}
+        self._book.drop_lost(substation, epoch, found, self._now_s())
 
     async def _within(self, deadline_s: float, awaited: Any) -> bool:
         try:

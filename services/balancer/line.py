@@ -19,6 +19,8 @@ MOST_ANSWER_BYTES = 2**20
 MOST_SESSIONS_BYTES = 2**28
 #: Connections to one substation; who waits for one has sent nothing yet.
 CONNECTIONS_PER_SUBSTATION = 256
+#: Names the balancer that asks, so that substations can tell it at once what its polls would tell it later.
+BALANCER = "Grid-Balancer"
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -75,8 +77,8 @@ class Line(Protocol):
         """Its metrics page; Silent where there is none."""
         ...
 
-    async def sessions(self, target: Target, timeout_s: float) -> dict[str, Any]:
-        """Its running sessions: `{"epoch", "now_s", "sessions": […]}`; Silent where they cannot be had."""
+    async def sessions(self, target: Target, since_s: float, timeout_s: float) -> dict[str, Any]:
+        """Its sessions that run, or ended after `since_s` (Unix): `{"epoch", "now_s", "sessions": […]}`; Silent without."""
         ...
 
     async def session(self, target: Target, request_id: str, timeout_s: float) -> dict[str, Any] | None:
@@ -87,18 +89,25 @@ class Line(Protocol):
         """Ends attempts up to `attempt` of a request; Silent where it is not known to have arrived."""
         ...
 
+    async def cancel(self, target: Target, request_id: str, timeout_s: float) -> dict[str, Any] | None:
+        """Ends a session for good; what it is then, None where it knows none; Silent where that is not known."""
+        ...
+
 
 class HttpLine:
-    """The real line. Opens its connections in `start`, closes them in `stop`.
+    """The real line of the balancer that listens at `url`. Opens its connections in `start`, closes them in `stop`.
 
     Connections to external substations are never used twice: an answer that stays out on a reused one would leave open
     whether to repeat a request that is not idempotent there.
     """
 
+    def __init__(self, url: str = "") -> None:
+        self._headers = {BALANCER: url} if url else {}
+
     async def start(self) -> None:
         """Opens the pools; in the event loop."""
-        self._own = _pool(force_close=False)
-        self._external = _pool(force_close=True)
+        self._own = _pool(force_close=False, headers=self._headers)
+        self._external = _pool(force_close=True, headers={})
 
     async def stop(self) -> None:
         """Closes all connections."""
@@ -137,9 +146,9 @@ class HttpLine:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Silent(_said(error)) from error
 
-    async def sessions(self, target: Target, timeout_s: float) -> dict[str, Any]:
+    async def sessions(self, target: Target, since_s: float, timeout_s: float) -> dict[str, Any]:
         """See `Line.sessions`."""
-        return await self._get(target, f"{target.url}/sessions", timeout_s) or {}
+        return await self._get(target, f"{target.url}/sessions?ended=1&since_s={since_s:.3f}", timeout_s) or {}
 
     async def session(self, target: Target, request_id: str, timeout_s: float) -> dict[str, Any] | None:
         """See `Line.session`."""
@@ -147,13 +156,22 @@ class HttpLine:
 
     async def revoke(self, target: Target, request_id: str, attempt: int, timeout_s: float) -> Report | None:
         """See `Line.revoke`."""
-        url = URL(f"{target.url}/sessions/{request_id}?attempt={attempt}")
+        return (await self._delete(target, f"{request_id}?attempt={attempt}", timeout_s))[1]
+
+    async def cancel(self, target: Target, request_id: str, timeout_s: float) -> dict[str, Any] | None:
+        """See `Line.cancel`."""
+        return (await self._delete(target, request_id, timeout_s))[0]
+
+    async def _delete(
+        self, target: Target, which: str, timeout_s: float
+    ) -> tuple[dict[str, Any] | None, Report | None]:
+        url = URL(f"{target.url}/sessions/{which}")
         try:
             async with self._own.delete(url, timeout=_within(timeout_s)) as response:
-                await _read(response)
+                body = await _read(response)
                 if response.status >= 500:
                     raise Silent(f"{target.url} answered {response.status}")
-                return report_of(response.headers)
+                return _object(body) if response.status < 400 else None, report_of(response.headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Silent(_said(error)) from error
 
@@ -225,10 +243,11 @@ async def _read(response: aiohttp.ClientResponse, most: int = MOST_ANSWER_BYTES)
     raise Silent(f"the answer is longer than {most} bytes")
 
 
-def _pool(force_close: bool) -> aiohttp.ClientSession:
+def _pool(force_close: bool, headers: Mapping[str, str]) -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_PER_SUBSTATION, force_close=force_close)
     return aiohttp.ClientSession(
         connector=connector,
+        headers=headers,
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
     )

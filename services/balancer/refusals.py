@@ -54,6 +54,12 @@ def recovering() -> Problem:
     return Problem(503, detail, "recovering", retry_after_s=UNKNOWN_RETRY_S)
 
 
+def unread(error: JournalError) -> Problem:
+    """503: what a former run left cannot be read, so nobody knows what must not happen."""
+    detail = f"the balancer places nothing: {error.detail}"
+    return Problem(503, detail, error.reason, retry_after_s=UNKNOWN_RETRY_S)
+
+
 def unwritten(error: JournalError) -> Problem:
     """503: what must be journaled first cannot be."""
     detail = f"the balancer's journal cannot be written: {error.detail}"
@@ -75,6 +81,12 @@ def ev_is_charging(ev_id: str, request_id: str, ends_in_s: float) -> Problem:
     """409: this EV charges under another request, for `ends_in_s` more wall seconds by plan."""
     detail = f"EV {ev_id} is charging already, under another request"
     return Problem(409, detail, "ev-is-charging", extra={"charging_request_id": request_id, "ends_in_s": ends_in_s})
+
+
+def request_over(request_id: str, state: str, reason: str | None) -> Problem:
+    """409: this request was cancelled or dropped before; another one needs an id of its own."""
+    detail = f"request {request_id} was {state} before; ask again with a new request_id"
+    return Problem(409, detail, "request-over", extra={"state": state, "why": reason})
 
 
 def request_id_taken() -> Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -22,14 +23,18 @@ from services.balancer.account import Account
 from services.balancer.book import Book, Entry
 from services.balancer.decisions import Decisions, View
 from services.balancer.dispatch import Dispatch
+from services.balancer.doubts import Doubts
+from services.balancer.journal import BalancerJournal, Contents
 from services.balancer.ledger import Ledger
 from services.balancer.line import HttpLine, Line
 from services.balancer.placement import Placer
+from services.balancer.push import read_push
+from services.balancer.recovery import Recovery
 from services.balancer.revocations import Revocations
 from services.balancer.watch import Watch
 from services.clock import Clock
 from services.deadline import time_left_s
-from services.http import read_messages
+from services.http import read_body, read_messages
 from services.problem import ProblemError, json_response, problem_response
 from services.routing import registry
 from services.routing.node import Node
@@ -54,12 +59,13 @@ class BalancerService:
         self.ledger = Ledger(watts(settings.power_kw), settings.time_scale)
         self._settings = settings
         self._now_s = clock.monotonic_s
-        self._http_line = HttpLine()
+        self._http_line = HttpLine(settings.url)
         self._line = line or self._http_line
         self._metrics = BalancerMetrics(self.registry)
         self._outcomes: Counter[str] = Counter()
-        self._revocations = Revocations(self._line, self.ledger, self._now_s)
-        self._placer = Placer(
+        self._journal = BalancerJournal(settings.journal, settings.durability, clock.time_s)
+        self._revocations = Revocations(self._line, self.ledger, self._now_s, journal=self._journal)
+        self.placer = Placer(
             self.ledger,
             self._line,
             registry.make(settings.policy),
@@ -70,16 +76,20 @@ class BalancerService:
             settings.time_scale,
             self._now_s,
             decisions=Decisions(View(self._heard_at_s, self._everyone, self._now_s), clock.time_s),
+            doubts=Doubts(self._journal),
+            restarted=self._look,
         )
-        self._watch = Watch(settings, self.ledger, self._line, self, random, self._now_s)
-        self._dispatch = Dispatch(settings, self._placer, self._watch.ready, clock.time_s)
+        self._watch = Watch(settings, self.ledger, self._line, self, random, self._now_s, clock.time_s)
+        self._recovery = Recovery(self._journal, self._restore, self._watch.start, self._watch.ready)
+        self._dispatch = Dispatch(settings, self.placer, self._recovery, clock.time_s)
         self._metrics.grid_loading_percentage.set_function(lambda: 100 * self.ledger.totals(self._now_s()).load)
         self._metrics.grid_health.set_function(lambda: status.HEALTH[status.health(self.ledger, self._now_s())])
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """`/route`, `/status` and `/decisions`."""
+        """`/route`, `/status`, `/decisions`, and `/reports` for substations."""
         return [
             web.post("/route", self._route),
+            web.post("/reports", self._reports),
             web.get("/status", self._status),
             web.get("/decisions", self._decisions),
         ]
@@ -89,36 +99,51 @@ class BalancerService:
         return {}
 
     def health(self) -> Health:
-        """`starting` until every substation was heard or has timed out."""
-        totals = {f"{outcome}_total": self._outcomes[outcome] for outcome in ("accepted", "refused", "failed")}
-        return Health("ok" if self._watch.ready.is_set() else "starting", totals)
+        """`starting` until the journal is read and every substation was heard or has timed out."""
+        fields: dict[str, Any] = {f"{name}_total": self._outcomes[name] for name in ("accepted", "refused", "failed")}
+        error = self._recovery.error or self._journal.error
+        if error is not None:
+            fields |= {"reason": error.reason, "detail": error.detail}
+        return Health("ok" if self._recovery.ready.is_set() else "starting", fields)
 
     def command(self, order: Mapping[str, Any]) -> None:
         """Knows no verb."""
 
     async def start(self) -> None:
-        """Opens connections and begins to watch; Invalid where the static list of substations is wrong."""
+        """Reads the journal and begins to watch; Invalid where the static list of substations is wrong."""
         await self._http_line.start()
-        await self._watch.start()
+        await self._recovery.start()
 
     async def stop(self) -> None:
-        """Ends polls, revocations and connections."""
+        """Ends polls, revocations and connections; what is open stays in the journal."""
+        await self._recovery.stop()
         await self._watch.stop()
         await self._revocations.stop()
         await self._http_line.stop()
+        await self._journal.close()
 
-    def found(self, entry: Entry) -> None:
-        """See `Listener.found`."""
-        self._dispatch.remember(entry)
+    def _restore(self, contents: Contents) -> None:
+        for attempt in contents.attempts:
+            if attempt.revoked_s is not None:
+                self.placer.book.given_up(attempt.request_id, attempt.attempt)
+        self._revocations.resume(contents.attempts)
+        self.placer.doubts.resume(contents.attempts)
 
-    def restarted(self, substation: str, epoch: int) -> None:
-        """See `Listener.restarted`."""
-        self._placer.book.drop_lost(substation, epoch)
+    def _look(self, substation: str) -> None:
+        self._watch.look(substation)
+
+    def heard(self, account: Account) -> None:
+        """See `Listener.heard`."""
+
+    def collected(self, substation: str, epoch: int, entries: Sequence[Entry]) -> None:
+        """See `Listener.collected`."""
+        self._dispatch.collected(substation, epoch, entries)
 
     def changed(self, new: Sequence[Account], gone: Sequence[Account]) -> None:
         """See `Listener.changed`: a substation's series come and go with it."""
         for account in gone:
             self._metrics.forget(account.target.name)
+        self._revocations.deliver([account.target.name for account in new])
         for account in new:
             name = account.target.name
             self._metrics.load_percentage.labels(name).set_function(partial(status.load_pct, account, self._now_s))
@@ -140,6 +165,15 @@ class BalancerService:
         self._metrics.requests.labels(outcome).inc()
         return answer
 
+    async def _reports(self, request: web.Request) -> web.Response:
+        pushed = read_push(await read_body(request))
+        account = self.ledger.get(pushed.substation)
+        if account is None:
+            raise ProblemError(Problem(404, f"no substation is called {pushed.substation[:80]}", "unknown-substation"))
+        if account.fold(pushed.report, -math.inf, self._now_s()):
+            self._watch.look(pushed.substation)
+        return web.Response(status=204)
+
     async def _status(self, _: web.Request) -> web.Response:
         return json_response(status.document(self.ledger, self._now_s()))
 
@@ -147,7 +181,7 @@ class BalancerService:
         request_id = request.query.get("request_id", "")
         if not is_name(request_id):
             raise ProblemError(bad_fields((FieldFault("request_id", f"must be {NAME_RULE}", request_id[:80]),)))
-        return json_response({"policy": self._settings.policy, **self._placer.decisions.document(request_id)})
+        return json_response({"policy": self._settings.policy, **self.placer.decisions.document(request_id)})
 
     def _everyone(self) -> Iterator[Node]:
         return (account.node for account in self.ledger)

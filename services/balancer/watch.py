@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
 from config.settings import BalancerSettings
 from services.balancer.account import Account
 from services.balancer.book import Entry
+from services.balancer.collection import AGAIN_S, RECENT_S, Agenda, entries
 from services.balancer.gauge import Unreadable, read_gauge
 from services.balancer.ledger import Ledger
 from services.balancer.line import Line, Silent
@@ -35,11 +37,11 @@ _log = logging.getLogger(__name__)
 class Listener(Protocol):
     """Who is told what the watch sees."""
 
-    def found(self, entry: Entry) -> None:
-        """A substation has this session running."""
+    def heard(self, account: Account) -> None:
+        """A substation was polled: it may have room now."""
 
-    def restarted(self, substation: str, epoch: int) -> None:
-        """A substation reports as `epoch` for the first time: sessions of former epochs are lost unless found again."""
+    def collected(self, substation: str, epoch: int, entries: Sequence[Entry]) -> None:
+        """A substation that runs as `epoch` has these sessions running, or had until lately, and no others."""
 
     def changed(self, new: Sequence[Account], gone: Sequence[Account]) -> None:
         """Substations came and left."""
@@ -56,6 +58,7 @@ class Watch:
         listener: Listener,
         rng: Random,
         now_s: Callable[[], float],
+        unix_s: Callable[[], float] = time.time,
     ) -> None:
         self.ready = asyncio.Event()
         self._settings = settings
@@ -64,6 +67,7 @@ class Watch:
         self._listener = listener
         self._rng = rng
         self._now_s = now_s
+        self._unix_s = unix_s
         self._file = None if settings.targets_file is None else Path(settings.targets_file)
         self._looked = self._file is None
         self._mark: tuple[int, int, int] | None = None
@@ -135,23 +139,30 @@ class Watch:
         if self._looked and not self._unheard:
             self.ready.set()
 
+    def look(self, substation: str) -> None:
+        """Polls it at once: something is known to have changed there."""
+        account = self._ledger.get(substation)
+        if account in self._due:
+            self._due[account].set()
+
     async def _follow(self, account: Account) -> None:
         """Polls `account` at once, then at its own phase of the interval, so that polls are spread in time, or when due."""
         due = self._due[account]
-        collected: int | None = None
+        agenda = Agenda((AGAIN_S, self._settings.request_timeout_s))
         interval_s = self._settings.poll_interval_s
         wait_s = interval_s * self._rng.random()
         while True:
             due.clear()
+            was_silent = account.standing.silent
             heard = await self._poll(account)
-            epoch = account.report.epoch if account.report else None
-            if heard and epoch is not None and epoch != collected:
-                self._listener.restarted(account.target.name, epoch)
-                collected = epoch if await self._collect(account) else collected
+            if heard:
+                heard = await self._collect(account, agenda, was_silent)
+                self._listener.heard(account)
             self._unheard.discard(account)
             self._settle()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(due.wait(), wait_s if heard else min(interval_s, MISSED_RETRY_S))
+                wait_s = wait_s if heard else min(interval_s, MISSED_RETRY_S)
+                await asyncio.wait_for(due.wait(), agenda.wait_s(wait_s, self._now_s()))
             wait_s = interval_s
 
     async def _poll(self, account: Account) -> bool:
@@ -170,34 +181,22 @@ class Watch:
             return False
         return True
 
-    async def _collect(self, account: Account) -> bool:
-        """Takes what `account` has running into the book; whether it could be asked."""
-        asked_at_s = self._now_s()
+    async def _collect(self, account: Account, agenda: Agenda, was_silent: bool) -> bool:
+        """Collects what `account` has running where that is due; False where it could not be asked."""
+        asked_at_s, report = self._now_s(), account.report
+        if report is None or not agenda.is_due(report.epoch, was_silent, asked_at_s):
+            return True
         try:
-            document = await self._line.sessions(account.target, SESSIONS_TIMEOUT_S)
+            document = await self._line.sessions(account.target, self._unix_s() - RECENT_S, SESSIONS_TIMEOUT_S)
         except Silent as error:
             _log.warning("sessions not heard", extra={"substation": account.target.name, "detail": str(error)[:200]})
             return False
-        for entry in entries(document, account.target.name, asked_at_s):
-            self._listener.found(entry)
+        epoch = document.get("epoch")
+        if isinstance(epoch, int):
+            agenda.done(epoch, self._now_s())
+            found = entries(document, account.target.name, asked_at_s)
+            self._listener.collected(account.target.name, epoch, found)
         return True
-
-
-def entries(document: Mapping[str, Any], substation: str, now_s: float) -> list[Entry]:
-    """The running sessions in an answer to `GET /sessions`, as entries; records that are none are left out."""
-    unix_s, epoch, records = (document.get(key) for key in ("now_s", "epoch", "sessions"))
-    if not isinstance(unix_s, int | float) or not isinstance(records, list):
-        return []
-    found = []
-    for record in records:
-        if not isinstance(record, dict) or record.get("state", "charging") != "charging":
-            continue
-        request_id, ev_id, attempt, ends_s = (record.get(key) for key in ("request_id", "ev_id", "attempt", "ends_s"))
-        named = isinstance(request_id, str) and isinstance(ev_id, str)
-        if named and isinstance(attempt, int) and isinstance(ends_s, int | float):
-            ends_at_s = now_s + ends_s - unix_s
-            found.append(Entry(str(request_id), str(ev_id), substation, attempt, ends_at_s, epoch))
-    return found
 
 
 def _say_why(task: asyncio.Task[None]) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.balancer.book import Book, Entry
-from services.balancer.watch import entries
+from services.balancer.collection import AGAIN_S, Agenda, entries
 
 
 def entry(request_id: str = "r1", ev_id: str = "EV1", at: str = "s1", attempt: int = 1, ends_at_s: float = 30) -> Entry:
@@ -49,11 +49,33 @@ def test_a_restart_loses_only_what_was_there_before() -> None:
     book.add(entry("r1", "EV1", "s1"))
     book.add(entry("r2", "EV2", "s2"))
     book.add(Entry("r3", "EV3", "s1", 1, 30, epoch=2))
-    book.drop_lost("s1", epoch=2)
+    book.add(entry("r4", "EV4", "s1"))
+    book.drop_lost("s1", epoch=2, found={"r4"}, now_s=0)
     assert book.find("r1", 0) is None
     assert book.charging("EV1", 0) is None
     assert book.find("r2", 0) is not None
     assert book.find("r3", 0) is not None
+    assert book.find("r4", 0) is not None, "it goes on by the journal"
+
+
+def test_of_equal_attempts_the_known_one_stays() -> None:
+    book = Book()
+    first, second = entry(at="s1"), entry(at="s2")
+    assert book.add(first) is None
+    assert book.add(second) is second
+    assert book.find("r1", 0) is first
+
+
+def test_what_is_over_stays_over() -> None:
+    book = Book()
+    first = entry()
+    book.add(first)
+    book.close(first, "cancelled", None, 5.0)
+    assert book.add(entry()) is None
+    found = book.find("r1", 6.0)
+    assert found is not None
+    assert (found.state_at(6.0), found.ends_at_s) == ("cancelled", 5.0)
+    assert book.charging("EV1", 0.0) is None
 
 
 def test_attempts_only_rise() -> None:
@@ -69,8 +91,29 @@ def test_attempts_only_rise() -> None:
 
 def test_records_that_are_none_are_left_out() -> None:
     good = {"request_id": "r1", "ev_id": "EV1", "attempt": 2, "ends_s": 1_030.0, "state": "charging"}
-    bad = [None, {}, {**good, "ev_id": 5}, {**good, "ends_s": "soon"}, {**good, "state": "ended"}]
+    bad = [None, {}, {**good, "ev_id": 5}, {**good, "ends_s": "soon"}, {**good, "state": "asleep"}]
     (found,) = entries({"epoch": 9, "now_s": 1_000.0, "sessions": [*bad, good]}, "s1", 7.0)
     assert (found.request_id, found.substation, found.attempt, found.ends_at_s, found.epoch) == ("r1", "s1", 2, 37.0, 9)
     assert entries({"sessions": [good]}, "s1", 7.0) == []
     assert entries({"now_s": 0, "sessions": "x"}, "s1", 7.0) == []
+    over = {**good, "state": "dropped", "reason": "drain-timeout", "ended_s": 1_010.0}
+    (found,) = entries({"epoch": 9, "now_s": 1_000.0, "sessions": [over]}, "s1", 7.0)
+    assert (found.state_at(7.0), found.reason, found.ends_at_s) == ("dropped", "drain-timeout", 17.0)
+
+
+def test_sessions_are_collected_at_once_and_twice_again() -> None:
+    agenda = Agenda((10.0, AGAIN_S))
+    assert agenda.is_due(1, was_silent=True, now_s=0.0)
+    assert agenda.is_due(1, was_silent=False, now_s=0.5), "until it is done"
+    agenda.done(1, 0.5)
+    assert not agenda.is_due(1, was_silent=False, now_s=1.4)
+    assert agenda.wait_s(5.0, 1.0) == 0.5
+    assert agenda.is_due(1, was_silent=False, now_s=1.5)
+    agenda.done(1, 1.6)
+    assert agenda.wait_s(5.0, 1.6) == 5.0
+    assert agenda.is_due(1, was_silent=False, now_s=10.5)
+    agenda.done(1, 10.5)
+    assert agenda.wait_s(60.0, 11.0) == 60.0
+    assert agenda.is_due(2, was_silent=False, now_s=11.0), "another epoch"
+    agenda.done(2, 11.0)
+    assert agenda.is_due(2, was_silent=True, now_s=11.5), "a return"

@@ -19,9 +19,11 @@ from config.settings import BalancerSettings, SubstationSettings
 from monitoring.metrics import BalancerMetrics
 from services.balancer.book import Book, Entry
 from services.balancer.dispatch import Dispatch
+from services.balancer.journal import BalancerJournal
 from services.balancer.ledger import Ledger
 from services.balancer.line import Answer, Page, Result, Silent
 from services.balancer.placement import Placer
+from services.balancer.recovery import Recovery
 from services.balancer.revocations import Revocations
 from services.balancer.targets import Target
 from services.clock import FakeClock
@@ -77,8 +79,12 @@ class World:
     async def page(self, target: Target, timeout_s: float) -> Page:
         return Page(self.cores[target.name].report(self.clock.grid_s()), "")
 
-    async def sessions(self, target: Target, timeout_s: float) -> dict[str, Any]:
+    async def sessions(self, target: Target, since_s: float, timeout_s: float) -> dict[str, Any]:
         return {}
+
+    async def cancel(self, target: Target, request_id: str, timeout_s: float) -> dict[str, Any] | None:
+        session = self.cores[target.name].revoke(request_id, None, self.clock.grid_s())
+        return None if session is None else {"state": "cancelled"}
 
     async def session(self, target: Target, request_id: str, timeout_s: float) -> dict[str, Any] | None:
         session = self.cores[target.name].find(request_id)
@@ -90,6 +96,17 @@ class World:
 
     def running(self) -> Counter[str]:
         return Counter(session.request_id for core in self.cores.values() for session in core.running())
+
+
+async def _nothing() -> None: ...
+
+
+def recovered() -> Recovery:
+    """One that has nothing to recover."""
+    journal = BalancerJournal(None, "process", lambda: 0.0)
+    recovery = Recovery(journal, lambda _: None, _nothing, asyncio.Event())
+    recovery.ready.set()
+    return recovery
 
 
 class Desk:
@@ -114,9 +131,7 @@ class Desk:
             now_s=now_s,
             sleep=world.sleep,
         )
-        ready = asyncio.Event()
-        ready.set()
-        self.dispatch = Dispatch(BalancerSettings(), self.placer, ready)
+        self.dispatch = Dispatch(BalancerSettings(), self.placer, recovered())
 
     async def ask(self, request_id: str, within_s: float = 1e4) -> dict[str, Any] | Problem:
         request = ChargeRequest(ev_id=request_id, request_id=request_id, duration_s=1e8)

@@ -1,0 +1,65 @@
+"""What runs at a substation, read from its list of sessions, and when that list is asked for. Must not know HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from services.balancer.book import STATES, Entry, State
+
+#: Of sessions that are over, those are collected that ended within this (wall seconds): as long as a client asks again.
+RECENT_S = 60.0
+#: After a start, a return or a restart the list is asked for once more after this (wall seconds), and once the request
+#: timeout has passed: what was on its way to the substation has arrived by then.
+AGAIN_S = 1.0
+
+
+class Agenda:
+    """When the sessions of one substation are due to be collected; `again_s` are the pauses until it is done again."""
+
+    def __init__(self, again_s: Sequence[float]) -> None:
+        self._again_s = sorted(again_s)
+        self._epoch: int | None = None
+        self._owed = False
+        self._due_s: list[float] = []
+
+    def is_due(self, epoch: int, was_silent: bool, now_s: float) -> bool:
+        """Whether to collect now from one that runs as `epoch`, and `was_silent` until now."""
+        self._owed = self._owed or was_silent or epoch != self._epoch
+        return self._owed or bool(self._due_s and self._due_s[0] <= now_s)
+
+    def done(self, epoch: int, now_s: float) -> None:
+        """What runs as `epoch` was collected."""
+        if self._owed:
+            self._due_s = [now_s + pause_s for pause_s in self._again_s]
+        self._due_s = [due_s for due_s in self._due_s if due_s > now_s]
+        self._epoch, self._owed = epoch, False
+
+    def wait_s(self, wait_s: float, now_s: float) -> float:
+        """`wait_s` seconds, or less where it is due before."""
+        return max(0.0, min(wait_s, self._due_s[0] - now_s)) if self._due_s else wait_s
+
+
+def entries(document: Mapping[str, Any], substation: str, now_s: float) -> list[Entry]:
+    """The sessions in an answer to `GET /sessions`, as entries; records that are none are left out."""
+    unix_s, epoch, records = (document.get(key) for key in ("now_s", "epoch", "sessions"))
+    if not isinstance(unix_s, int | float) or not isinstance(records, list):
+        return []
+    offset_s = now_s - unix_s
+    return [found for record in records if (found := entry(record, substation, epoch, offset_s)) is not None]
+
+
+def entry(record: Any, substation: str, epoch: Any, offset_s: float) -> Entry | None:
+    """One session; `offset_s` is the monotonic clock less the substation's Unix time. None where it is no record."""
+    if not isinstance(record, dict) or record.get("state", "charging") not in STATES:
+        return None
+    request_id, ev_id, attempt = (record.get(key) for key in ("request_id", "ev_id", "attempt"))
+    ended_s, reason = record.get("ended_s"), record.get("reason")
+    ends_s = record.get("ends_s") if ended_s is None else ended_s
+    if not (isinstance(request_id, str) and isinstance(ev_id, str)):
+        return None
+    if not (isinstance(attempt, int) and isinstance(ends_s, int | float)):
+        return None
+    state: State = record.get("state", "charging")
+    ends_at_s = ends_s + offset_s
+    return Entry(request_id, ev_id, substation, attempt, ends_at_s, epoch, state, reason if reason else None)
