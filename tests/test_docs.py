@@ -67,6 +67,7 @@ def actual() -> dict[str, set[str]]:
         "gridctl top --once --json": set(top["grid"]) | set(top["substations"][0]),
         "gridctl policies --json": {field.name for field in fields(Entry)},
         "gridctl loadtest --json": set(nothing.to_json()),
+        "gridctl audit --json": set(Verdict().to_json()),
     }
 
 

@@ -15,4 +15,6 @@ def run(paths: ClusterPaths, answered: Sequence[Answered] = (), refused: Sequenc
 
     `answered` and `refused` are what clients were told, beside what the balancers wrote down themselves.
     """
-    raise NotImplementedError(paths, answered, refused)
+    from gridctl.audit import auditor, records  # noqa: PLC0415 - SQLite and pydantic: not for who only names a verdict
+
+    return auditor.judge(records.gather(paths, answered, refused))

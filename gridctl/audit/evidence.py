@@ -128,8 +128,8 @@ class Revocation:
 class Evidence:
     """All that is known at `now_s`.
 
-    `failed_tries` are pairs (request, substation) where a balancer asked and got no usable answer: there the substation
-    could not be reached, whatever its state. `external` names substations for which nothing is promised.
+    `failed_tries` are by substation the instants, in order, at which a balancer found that it got no usable answer there:
+    then it could not be reached, whatever its state. `external` names substations for which nothing is promised.
     """
 
     now_s: float
@@ -139,5 +139,5 @@ class Evidence:
     revocations: Sequence[Revocation] = ()
     answered: Sequence[Answered] = ()
     refused: Sequence[Refused] = ()
-    failed_tries: frozenset[tuple[str, str]] = frozenset()
+    failed_tries: Mapping[str, Sequence[float]] = field(default_factory=dict)
     external: frozenset[str] = frozenset()

@@ -25,13 +25,14 @@ UNANSWERED_S = 13.0
 class Change:
     """One event of the supervisor: process `name` became `state` at `at_s` (Unix); `seq` counts from 1 in each run of it.
 
-    `name` and `state` are "" for any other event.
+    All words are "" for any other event.
     """
 
     at_s: float
     seq: int
     name: str = ""
     state: str = ""
+    role: str = ""
 
 
 def presences(changes: Iterable[Change], alive: bool) -> Mapping[str, Presence]:

@@ -2,18 +2,19 @@
 
 "All the while" is from the request's arrival at a balancer to its refusal there, both ends included, by the substations'
 own records. Whether a substation could be reached is told by its `present` spans (see gridctl.audit.presence) and by the
-balancer's failed tries: whom it asked in vain for this very request, it could not reach.
+balancers' failed tries: whom one of them asked in vain meanwhile could not be reached all the while.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gridctl.audit.evidence import Limit, Station
+from gridctl.audit.evidence import CLOCK_S, Limit, Station
 from gridctl.audit.verdict import Refused, Violation
 
+NONE_FAILED: Mapping[str, Sequence[float]] = {}
 #: The reasons that say there is no room. Others (`starting`, `recovering`, `timeout` …) say something else.
 FOR_WANT_OF_ROOM = frozenset({"grid-full", "queue-full", "draining"})
 
@@ -49,7 +50,7 @@ class _Room:
 
 
 def avoidable(
-    refusals: Iterable[Refused], stations: Iterable[Station], failed_tries: Collection[tuple[str, str]] = frozenset()
+    refusals: Iterable[Refused], stations: Iterable[Station], failed_tries: Mapping[str, Sequence[float]] = NONE_FAILED
 ) -> Iterator[Violation]:
     """Every refusal that was not needed, with the first substation that had room."""
     rooms = [_room(station) for station in stations]
@@ -58,9 +59,14 @@ def avoidable(
             continue
         for room in rooms:
             name = room.station.name
-            if (refused.request_id, name) not in failed_tries and room.had(refused):
+            if room.had(refused) and not _failed(failed_tries.get(name, ()), refused):
                 yield _violation(refused, name)
                 break
+
+
+def _failed(at_s: Sequence[float], refused: Refused) -> bool:
+    index = bisect_left(at_s, refused.arrived_s)
+    return index < len(at_s) and at_s[index] <= refused.refused_s + CLOCK_S
 
 
 def _violation(refused: Refused, name: str) -> Violation:

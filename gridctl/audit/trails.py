@@ -6,6 +6,7 @@ Lines that cannot be read (cut off by a crash, written by somebody else) are pas
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,14 +22,17 @@ from gridctl.logs import files, lines
 #: What balancers say in their logs.
 _REFUSED = "refused"
 _FAILED = "attempt failed"
+_UNHEARD = "not heard"
+#: Results of an attempt that say the substation could not be reached, or was not admitting.
+_UNUSABLE = frozenset({"closed", "unreachable", "unknown"})
 
 
 @dataclass(slots=True)
 class Trail:
-    """What balancers logged: refusals, and the tries (request, substation) that were answered by nothing of use."""
+    """What balancers logged: refusals, and by substation the instants (Unix) at which they got nothing of use from it."""
 
     refused: list[Refused] = field(default_factory=list)
-    failed_tries: set[tuple[str, str]] = field(default_factory=set)
+    failed_tries: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
 def changes(path: Path) -> list[Change]:
@@ -56,7 +60,8 @@ def _change(record: dict[str, Any]) -> Change | None:
         at_s = datetime.fromisoformat(record["ts"]).timestamp()
         if record["event"] != "state":
             return Change(at_s, int(record["seq"]))
-        return Change(at_s, int(record["seq"]), str(record["name"]), str(record["to"]))
+        words = (str(record[key]) for key in ("name", "to", "role"))
+        return Change(at_s, int(record["seq"]), *words)
     except (KeyError, ValueError, TypeError):
         return None
 
@@ -66,12 +71,14 @@ def balancers(logs: Path, since_s: float = 0.0) -> Trail:
     trail = Trail()
     for name in files.names_in(logs):
         if name.rstrip("0123456789") == BALANCER:
-            for record in _records(logs, name, since_s):
-                _note(trail, record)
+            for at_s, record in _records(logs, name, since_s):
+                _note(trail, at_s, record)
+    for instants in trail.failed_tries.values():
+        instants.sort()
     return trail
 
 
-def _records(logs: Path, name: str, since_s: float) -> Iterator[dict[str, Any]]:
+def _records(logs: Path, name: str, since_s: float) -> Iterator[tuple[float, dict[str, Any]]]:
     parts = files.open_parts(logs, name)
     try:
         if not parts:
@@ -81,18 +88,19 @@ def _records(logs: Path, name: str, since_s: float) -> Iterator[dict[str, Any]]:
             for _, raw in files.forward(parts[index], start.offset if index == start.part else 0):
                 parsed = lines.parse(raw)
                 if parsed is not None:
-                    yield parsed[1]
+                    yield parsed
     finally:
         for part in parts:
             part.close()
 
 
-def _note(trail: Trail, record: dict[str, Any]) -> None:
+def _note(trail: Trail, at_s: float, record: dict[str, Any]) -> None:
     with suppress(KeyError, TypeError, ValueError):
-        if record["message"] == _REFUSED:
+        message = record["message"]
+        if message == _REFUSED:
             trail.refused.append(_refused(record))
-        elif record["message"] == _FAILED:
-            trail.failed_tries.add((str(record["request_id"]), str(record["substation"])))
+        elif message == _UNHEARD or (message == _FAILED and record["result"] in _UNUSABLE):
+            trail.failed_tries[str(record["substation"])].append(at_s)
 
 
 def _refused(record: dict[str, Any]) -> Refused:

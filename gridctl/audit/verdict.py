@@ -6,8 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from config.errors import NotReady
+
 #: The promises: I1 no limit exceeded, I2 one session a request, I3 nothing lost, and no refusal that was not needed.
 Promise = Literal["I1", "I2", "I3", "avoidable-rejection"]
+
+#: What promises are about; the other counts of a verdict say where it was looked for.
+JUDGED = ("sessions", "answers", "refusals")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +87,22 @@ class Verdict:
 
     @property
     def nothing_checked(self) -> bool:
-        """Whether there was nothing to judge: that proves nothing."""
-        return not any(self.checked.values())
+        """Whether there was nothing to judge, no session, answer or refusal: that proves nothing."""
+        return not any(self.checked.get(kind) for kind in JUDGED)
 
     @property
     def ok(self) -> bool:
         """Whether every promise was proven: something was checked, all of it could be read, and no offender was found."""
         return not (self.violations or self.unread or self.nothing_checked)
+
+    def check(self) -> None:
+        """NotReady (exit 4) unless all is well."""
+        if self.violations:
+            raise NotReady(f"the audit found {len(self.violations)} broken promises")
+        if self.unread:
+            raise NotReady("the audit proves nothing: " + "; ".join(self.unread))
+        if self.nothing_checked:
+            raise NotReady("the audit proves nothing: there was no session, answer or refusal to check")
 
     def to_json(self) -> dict[str, Any]:
         """The document of `gridctl audit --json`."""

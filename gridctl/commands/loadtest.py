@@ -6,6 +6,7 @@ import json
 import random
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,13 @@ from gridctl.loadtest.scenario import Flags, Plan
 from gridctl.loadtest.thresholds import Condition
 
 if TYPE_CHECKING:
+    from gridctl.audit import Verdict
     from gridctl.loadtest.arrivals import Order
     from gridctl.loadtest.client import Outcome
     from gridctl.loadtest.result import Result
     from gridctl.loadtest.run import Setup
     from gridctl.loadtest.target import Target
+    from gridctl.state import ClusterPaths
 
 INTERRUPTED = 130
 TIMEOUT_S = 12.0
@@ -81,6 +84,9 @@ TIMEOUT_S = 12.0
     metavar="CONDITION",
     help="Exit 4 when it holds: 'overloads > 0', 'p99_ms > 50'. Repeatable.",
 )
+@click.option(
+    "--audit", is_flag=True, help="Audit the cluster at the end, with what these EVs were told; exit 4 if it fails."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Print a line a request.")
 @name_option
 @file_option
@@ -104,6 +110,8 @@ def _loadtest(options: dict[str, Any]) -> int:
     seed = options["seed"] if options["seed"] is not None else random.SystemRandom().randrange(1_000_000)
     planned = plan.scenario(target.time_scale, seed)
     result = _run(Setup(planned, target, seed, options["timeout"], again), options)
+    if options["audit"] and target.paths is not None:
+        result = replace(result, audit=_audit(result, target.paths))
     if options["as_json"]:
         click.echo(json.dumps(result.to_json(), indent=2))
     else:
@@ -123,6 +131,8 @@ def _read(options: dict[str, Any]) -> tuple[Plan, list[Condition]]:
     if options["time_scale"] is not None and (options["url"] is None or not 0 < options["time_scale"] < float("inf")):
         allowed = "a number above 0, with --target: a cluster has its own"
         faults.append(Fault("--time-scale", 0, "time-scale", str(options["time_scale"]), allowed))
+    if options["audit"] and options["url"] is not None:
+        faults.append(Fault("--audit", 0, "audit", "given with --target", "only with a cluster: it has the records"))
     if options["url"] is not None and not options["url"].startswith(("http://", "https://")):
         faults.append(Fault("--target", 0, "target", repr(options["url"]), "a URL such as http://127.0.0.1:8080"))
     try:
@@ -177,6 +187,18 @@ def _run(setup: Setup, options: dict[str, Any]) -> Result:
     return uvloop.run(run(setup, shown, report))
 
 
+def _audit(result: Result, paths: ClusterPaths) -> Verdict:
+    """The audit's verdict, with what the clients of this run were told."""
+    from gridctl import audit  # noqa: PLC0415 - SQLite and journals: only with --audit
+
+    answered = [
+        audit.Answered(asked.request_id, asked.answered_s, asked.substation)
+        for asked in result.asked
+        if asked.kind == "accepted"
+    ]
+    return audit.run(paths, answered)
+
+
 def _nothing(_order: Order, _outcome: Outcome) -> None: ...
 
 
@@ -195,6 +217,8 @@ def _verdict(result: Result, conditions: list[Condition]) -> int:
         return INTERRUPTED
     if failed := thresholds.failed(conditions, result.value):
         raise NotReady("\n".join(f"threshold failed: {verdict}" for verdict in failed))
+    if result.audit is not None:
+        result.audit.check()
     if result.tally.sent and result.tally.failed == result.tally.sent:
         reason, _ = result.tally.failures.most_common(1)[0]
         raise GridError(

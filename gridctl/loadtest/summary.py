@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gridctl.audit.summary import lines as verdict_lines
 from gridctl.loadtest.quantities import spoken
 from gridctl.loadtest.result import Result
 
@@ -26,6 +27,8 @@ def lines(result: Result) -> Iterator[str]:
     yield from _latencies(result)
     yield from _placement(result)
     yield from _warnings(result)
+    if result.audit is not None:
+        yield from ("", *verdict_lines(result.audit))
     yield f"seed        {result.seed}"
 
 

@@ -207,7 +207,7 @@ ASKED = Refused("x", 5.0, 6.0, KW)
 
 
 def blamed(*stays: Stay, refused: Refused = ASKED, **more: Any) -> list[str]:
-    tries = more.pop("failed_tries", frozenset())
+    tries = more.pop("failed_tries", {})
     one = station(*stays, **{"limits": ONE, **more})
     return [each.substation for each in rejections.avoidable([refused], [one], tries)]
 
@@ -250,8 +250,8 @@ def test_who_could_not_be_reached_is_not_blamed() -> None:
     assert blamed(present=Presence(((0, 5.9),))) == []
     assert blamed(present=Presence(((5.0, 6.0),))) == ["s1"]
     assert blamed(present=Presence(((0, 5.5), (5.6, 9)))) == []
-    assert blamed(failed_tries=frozenset({("x", "s1")})) == []
-    assert blamed(failed_tries=frozenset({("y", "s1")})) == ["s1"]
+    assert blamed(failed_tries={"s1": [1.0, 5.5, 9.0]}) == []
+    assert blamed(failed_tries={"s1": [1.0, 4.999, 6.1], "s2": [5.5]}) == ["s1"]
 
 
 def test_only_refusals_for_want_of_room_are_judged() -> None:

@@ -74,7 +74,11 @@ class SmallGrid:
     def counters(self) -> str:
         """What a balancer counted that asked each substation it chose once more than it had to."""
         accepted = sum(map(len, self.sessions.values()))
-        series = ('attempts_total{result="accepted"}', 'attempts_total{result="full"}', 'requests_total{outcome="accepted"}')
+        series = (
+            'attempts_total{result="accepted"}',
+            'attempts_total{result="full"}',
+            'requests_total{outcome="accepted"}',
+        )
         return "".join(f"balancer_{each} {accepted}.0\n" for each in series)
 
     def snapshot(self) -> dict[str, Any]:
@@ -97,7 +101,7 @@ async def running(grid: SmallGrid, environment: dict[str, str]) -> AsyncIterator
     app = web.Application()
     app.router.add_get("/snapshot", grid.get)
     supervisor = web.AppRunner(app, shutdown_timeout=0.1)
-    ready = [{"event": "state", "name": name, "to": "READY"} for name in grid.sessions]
+    ready = [{"event": "state", "name": name, "role": "substation", "to": "READY"} for name in grid.sessions]
     events = ({"ts": "2026-11-21T10:00:00Z", "seq": number, **event} for number, event in enumerate(ready))
     paths.events.write_text("".join(json.dumps(event) + "\n" for event in events))
     grid.state_dir = str(paths.folder)

@@ -74,6 +74,20 @@ async def test_a_threshold_that_failed_is_named_and_exits_4(environment: dict[st
     assert "s1, s2" in unknown.err
 
 
+async def test_an_audit_at_the_end_is_part_of_the_one_document(environment: dict[str, str]) -> None:
+    async with running(SmallGrid(), environment):
+        ended = await loadtest(environment, "--name", "small", "--burst", "4", "--json", "--audit")
+    document = json.loads(ended.out)
+    assert document["accepted"] == 4
+    assert document["audit"]["ok"] is False
+    assert document["audit"]["unread"] == ["s1: it has no journal", "s2: it has no journal"]
+    assert ended.code == 4
+    assert "the audit proves nothing" in ended.err
+    refused = await loadtest(environment, "--target", "http://127.0.0.1:1", "--audit")
+    assert refused.code == 2
+    assert "--audit" in refused.err
+
+
 async def test_lost_records_are_said_and_fail_a_condition_on_them(environment: dict[str, str]) -> None:
     async with running(SmallGrid(forgets=True), environment):
         arguments = ("--name", "small", "--burst", "4", "--json", "--fail-if", "overloads > 0")

@@ -162,7 +162,14 @@ def test_an_answer_that_tells_nothing() -> None:
 def written(paths: ClusterPaths, *states: tuple[str, str, float]) -> ClusterPaths:
     paths.folder.mkdir(parents=True, exist_ok=True)
     lines = [
-        {"ts": datetime.fromtimestamp(at_s, UTC).isoformat(), "seq": seq, "event": "state", "name": name, "to": state}
+        {
+            "ts": datetime.fromtimestamp(at_s, UTC).isoformat(),
+            "seq": seq,
+            "event": "state",
+            "name": name,
+            "role": "substation",
+            "to": state,
+        }
         for seq, (name, state, at_s) in enumerate(states, 1)
     ]
     paths.events.write_text("".join(json.dumps(line) + "\n" for line in lines))

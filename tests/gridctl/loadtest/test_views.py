@@ -78,8 +78,10 @@ def test_what_is_unknown_says_why() -> None:
     assert document["unknown"]["blocked_pooled"] == "why"
     assert {key for key in document["unknown"] if document[key] is not None} == set()
     assert "audit" not in document
-    verdict = replace(nothing, audit=Verdict(checked={"requests": 1})).to_json()["audit"]
+    verdict = replace(nothing, audit=Verdict(checked={"sessions": 1})).to_json()["audit"]
     assert verdict["ok"] is True
+    audited = "\n".join(lines(replace(nothing, audit=Verdict(checked={"sessions": 1}))))
+    assert "I1          kept: no session began above a limit" in audited
 
 
 def test_of_many_substations_the_extremes_are_shown() -> None:
