@@ -47,10 +47,12 @@ def gather(
     changes = trails.changes(paths.events)
     there = presences(changes, running(paths))
     roles = {change.name: change.role for change in changes if change.name}
+    served = {change.name for change in changes if change.state == "READY" and change.role == SUBSTATION}
     trail = trails.balancers(paths.logs)
     found = Gathered(Evidence(0.0))
     books = dict(_journals(paths, roles, BALANCER, balancer_journal.read, found.unread))
     journals = dict(_journals(paths, roles, SUBSTATION, substation_journal.read, found.unread))
+    found.unread += [f"{name}: it has no journal" for name in sorted(served) if not _journal_of(paths, name).exists()]
     now_s = unix_s()
     waits = [wait for name, book in books.items() for wait in _waits(name, book)]
     found.evidence = Evidence(
@@ -71,7 +73,10 @@ def gather(
 def _journals(
     paths: ClusterPaths, roles: Mapping[str, str], role: str, read: Callable[[Path], T], unread: list[str]
 ) -> Iterator[tuple[str, T]]:
-    """Name and contents of every journal of a `role`; what cannot be read is named in `unread`."""
+    """Name and contents of every journal of a `role`; what cannot be read is named in `unread`.
+
+    A balancer that had nothing to write has none, which is no loss; a substation's is there from its start.
+    """
     for path in sorted(paths.data.glob("*.db")):
         name = path.stem
         if roles.get(name, BALANCER if name.rstrip("0123456789") == BALANCER else SUBSTATION) != role:
@@ -82,9 +87,10 @@ def _journals(
             continue  # deleted meanwhile
         except JournalError as error:
             unread.append(f"{name}: {error.detail}")
-    for name, own in roles.items():
-        if own == role and not (paths.data / f"{name}.db").exists():
-            unread.append(f"{name}: it has no journal")
+
+
+def _journal_of(paths: ClusterPaths, name: str) -> Path:
+    return paths.data / f"{name}.db"
 
 
 def _station(name: str, journal: Contents, present: Presence | None, now_s: float) -> Station:

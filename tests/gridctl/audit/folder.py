@@ -65,9 +65,9 @@ class Folder:
         self._files[name].write([(SESSION, (*about, *begun, *ended, state, more.get("reason", "")))])
 
     def balancer(self, name: str = "balancer") -> None:
-        """A balancer that is READY from the beginning, with its journal."""
+        """A balancer that is READY from the beginning; it has a journal once it writes something."""
         self.state(name, "READY", 0.0, role="balancer")
-        self._file(name, balancer_journal.SCHEMA).write([])
+        self._file(name, balancer_journal.SCHEMA)
 
     def queued(
         self, request_id: str, at_s: float, state: str = "queued", left_s: float | None = None, **more: Any
