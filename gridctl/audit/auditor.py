@@ -18,6 +18,7 @@ def judge(gathered: Gathered) -> Verdict:
     answers = promises.once(evidence.answered)
     if not unread:
         violations += promises.broken(evidence)
+    violations += promises.miscounted(evidence)
     violations += rejections.avoidable(evidence.refused, evidence.stations.values(), evidence.failed_tries)
     return Verdict(
         violations=sorted(violations, key=lambda each: (each.at_s, each.promise, each.request_id)),
@@ -27,6 +28,7 @@ def judge(gathered: Gathered) -> Verdict:
             "sessions": sum(len(station.stays) for station in evidence.stations.values()),
             "answers": 0 if unread else len(answers),
             "refusals": _judged(evidence),
+            "counters": len(evidence.counters),
         },
         overlaps=[each for each in pairs if isinstance(each, Overlap)],
         unread=unread,

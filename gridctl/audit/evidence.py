@@ -88,13 +88,15 @@ ALWAYS = Presence(((-math.inf, math.inf),))
 class Station:
     """One of our own substations: its sessions in the order in which they were admitted, the limits in force, oldest first.
 
-    `present` is when it surely could be reached.
+    `present` is when it surely could be reached; `begun` counts by epoch the sessions that began in that run of it, for
+    runs of which none was forgotten.
     """
 
     name: str
     stays: Sequence[Stay] = ()
     limits: Sequence[Limit] = ()
     present: Presence = ALWAYS
+    begun: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,15 @@ class Revocation:
 
 
 @dataclass(frozen=True, slots=True)
+class Counter:
+    """What a running substation says it answered 202, anew, since it began as `epoch`; read before its journal."""
+
+    substation: str
+    epoch: int
+    accepted: int
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """All that is known at `now_s`.
 
@@ -141,3 +152,4 @@ class Evidence:
     refused: Sequence[Refused] = ()
     failed_tries: Mapping[str, Sequence[float]] = field(default_factory=dict)
     external: frozenset[str] = frozenset()
+    counters: Sequence[Counter] = ()

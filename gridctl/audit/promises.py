@@ -13,7 +13,10 @@ _SAME_GRID_S = 1e-6
 
 
 def broken(evidence: Evidence) -> Iterator[Violation]:
-    """Every answer that was not kept; what went to external substations is not promised."""
+    """Every answer that was not kept, and every session that ended before its time for no reason.
+
+    What went to external substations is not promised.
+    """
     stays: defaultdict[str, list[tuple[str, Stay]]] = defaultdict(list)
     waits: defaultdict[str, list[Wait]] = defaultdict(list)
     for station in evidence.stations.values():
@@ -25,6 +28,25 @@ def broken(evidence: Evidence) -> Iterator[Violation]:
         if answer.substation in evidence.external:
             continue
         yield from _judged(answer, stays.get(answer.request_id, []), waits.get(answer.request_id, []))
+    for request_id, own in stays.items():
+        yield from _early(request_id, _kept(own))
+
+
+def _kept(stays: Sequence[tuple[str, Stay]]) -> list[tuple[str, Stay]]:
+    """The sessions that were not revoked, each with its substation, in the order of their starts."""
+    return sorted((pair for pair in stays if pair[1].state != "revoked"), key=lambda pair: pair[1].start_s)
+
+
+def miscounted(evidence: Evidence) -> Iterator[Violation]:
+    """Every substation that says it answered 202 more often than its journal has sessions of that run."""
+    for counter in evidence.counters:
+        station = evidence.stations.get(counter.substation)
+        begun = None if station is None else station.begun.get(counter.epoch)
+        if begun is not None and counter.accepted > begun:
+            expected = (
+                f"each of the {counter.accepted} sessions that it answered 202 since it started is in its journal"
+            )
+            yield Violation("I3", evidence.now_s, "", counter.substation, expected, f"{begun} of them")
 
 
 def once(answered: Sequence[Answered]) -> list[Answered]:
@@ -36,9 +58,8 @@ def once(answered: Sequence[Answered]) -> list[Answered]:
 
 
 def _judged(answer: Answered, stays: Sequence[tuple[str, Stay]], waits: Sequence[Wait]) -> Iterator[Violation]:
-    kept = sorted((pair for pair in stays if pair[1].state != "revoked"), key=lambda pair: pair[1].start_s)
+    kept = _kept(stays)
     if kept:
-        yield from _early(answer, kept)
         yield from _gaps(answer, kept, waits)
         return
     found = _without_session(stays, waits)
@@ -61,14 +82,16 @@ def _without_session(stays: Sequence[tuple[str, Stay]], waits: Sequence[Wait]) -
     return "no journal has a session of it, no queue a place"
 
 
-def _early(answer: Answered, kept: Sequence[tuple[str, Stay]]) -> Iterator[Violation]:
+def _early(request_id: str, kept: Sequence[tuple[str, Stay]]) -> Iterator[Violation]:
     """A session that was over before its time, and nothing says why."""
+    if not kept:
+        return
     name, last = max(kept, key=lambda pair: pair[1].end_s)
     missing_s = last.planned_end_grid_s - last.end_grid_s
     explained = last.state == "cancelled" or (last.state == "dropped" and last.reason)
     if missing_s > _SAME_GRID_S and not explained:
         found = f"it {last.state} {missing_s:.3f} grid seconds before, and no reason is recorded"
-        yield Violation("I3", last.end_s, answer.request_id, name, "it charges until its planned end", found)
+        yield Violation("I3", last.end_s, request_id, name, "it charges until its planned end", found)
 
 
 def _gaps(answer: Answered, kept: Sequence[tuple[str, Stay]], waits: Sequence[Wait]) -> Iterator[Violation]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from config.names import BALANCER, EXTERNAL, SUBSTATION
-from gridctl.audit import trails
+from gridctl.audit import counters, trails
 from gridctl.audit.evidence import Evidence, Limit, Presence, Revocation, Station, Stay, Wait
 from gridctl.audit.presence import presences
 from gridctl.audit.verdict import Answered, Refused
@@ -24,6 +25,7 @@ from services.balancer import journal as balancer_journal
 from services.journalfile import JournalError
 from services.substation import journal as substation_journal
 from services.substation.journal import Contents, Run, SessionRecord
+from services.substation.records import KEPT
 
 T = TypeVar("T")
 
@@ -50,6 +52,7 @@ def gather(
     served = {change.name for change in changes if change.state == "READY" and change.role == SUBSTATION}
     trail = trails.balancers(paths.logs)
     found = Gathered(Evidence(0.0))
+    counted = counters.read(paths)
     books = dict(_journals(paths, roles, BALANCER, balancer_journal.read, found.unread))
     journals = dict(_journals(paths, roles, SUBSTATION, substation_journal.read, found.unread))
     found.unread += [f"{name}: it has no journal" for name in sorted(served) if not _journal_of(paths, name).exists()]
@@ -65,6 +68,7 @@ def gather(
         refused=_once([*trail.refused, *refused]),
         failed_tries=trail.failed_tries,
         external=frozenset(name for name, role in roles.items() if role == EXTERNAL),
+        counters=counted,
     )
     found.notes += _notes(found.evidence)
     return found
@@ -100,7 +104,20 @@ def _station(name: str, journal: Contents, present: Presence | None, now_s: floa
         Limit(own.unix_s, own.grid_s, own.max_sessions, own.capacity_w, own.admitting, own.hard_limit)
         for own in journal.limits
     ]
-    return Station(name, stays, limits, present or Presence())
+    return Station(name, stays, limits, present or Presence(), _begun(journal))
+
+
+def _begun(journal: Contents) -> dict[int, int]:
+    """How many sessions began in each run, by its epoch; none where old ones are forgotten."""
+    if len(journal.sessions) >= KEPT:
+        return {}
+    since = [run.grid_s for run in journal.runs]
+    counts = dict.fromkeys((run.epoch for run in journal.runs), 0)
+    for record in journal.sessions:
+        index = bisect_right(since, record.started_s) - 1
+        if index >= 0:
+            counts[journal.runs[index].epoch] += 1
+    return counts
 
 
 def _stay(record: SessionRecord, clock: _Clock, now_s: float) -> Stay:

@@ -47,6 +47,11 @@ class Folder:
             [*substation_journal.run(run), substation_journal.limited(limit)]
         )
 
+    def restarted(self, name: str, at_s: float, epoch: int) -> None:
+        """Another run of it began."""
+        run = substation_journal.Run(epoch, START_S + at_s, SCALE * at_s, SCALE, "", 0.0)
+        self._files[name].write(substation_journal.run(run))
+
     def limit(self, name: str, at_s: float, max_sessions: int, admitting: bool = True) -> None:
         """From now on it has this limit."""
         record = substation_journal.LimitRecord(START_S + at_s, SCALE * at_s, max_sessions, None, admitting, True)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
+from config.report import HEADER, Report
 from gridctl import audit
-from gridctl.audit import Answered, Refused, summary
+from gridctl.audit import Answered, Refused, counters, records, summary
+from gridctl.audit.evidence import Counter
 from gridctl.audit.verdict import Overlap, Verdict, Violation
 from tests.gridctl.audit.folder import START_S, Folder
+from tests.gridctl.loadtest.server import accept, serving
 
 
 @pytest.fixture
@@ -39,7 +44,14 @@ def test_a_grid_that_kept_its_promises(folder: Folder) -> None:
     verdict = audit.run(folder.close(), [Answered("a", START_S + 5.01, "s1")])
     assert found(verdict) == []
     assert verdict.ok
-    assert verdict.checked == {"substations": 2, "balancers": 1, "sessions": 4, "answers": 1, "refusals": 1}
+    assert verdict.checked == {
+        "substations": 2,
+        "balancers": 1,
+        "sessions": 4,
+        "answers": 1,
+        "refusals": 1,
+        "counters": 0,
+    }
 
 
 def test_each_kind_of_offender_is_named(folder: Folder) -> None:
@@ -191,6 +203,34 @@ def test_nothing_to_check_is_no_proof(folder: Folder, environment: dict[str, str
     assert json.loads(run(environment, "--name", "city", "--json").stdout)["ok"] is False
     nobody = run(environment, "--name", "nobody")
     assert nobody.returncode == 3
+
+
+async def test_counters_are_those_of_who_answers() -> None:
+    report = Report(7, 1, 0, 0, 10, None, ()).encode()
+
+    async def health(_: web.Request) -> web.Response:
+        return web.json_response({"accepted_total": 5}, headers={HEADER: report})
+
+    async def nonsense(_: web.Request) -> web.Response:
+        return web.json_response({"accepted_total": 5})
+
+    async with serving(accept, health) as url, serving(accept, nonsense) as other:
+        asked = [("s1", *_address(url)), ("s2", *_address(other)), ("s3", "127.0.0.1", 1)]
+        assert await asyncio.to_thread(counters.ask, asked) == [Counter("s1", 7, 5)]
+
+
+def _address(url: str) -> tuple[str, int]:
+    host, _, port = url.removeprefix("http://").partition(":")
+    return host, int(port)
+
+
+def test_runs_of_a_substation_are_told_apart(folder: Folder) -> None:
+    folder.session("s1", "a", 5, 8)
+    folder.session("s1", "b", 15, 18)
+    folder.restarted("s1", 10, epoch=2)
+    folder.session("s1", "c", 16, 19)
+    gathered = records.gather(folder.close(), (), ())
+    assert gathered.evidence.stations["s1"].begun == {1: 1, 2: 2}
 
 
 def test_of_many_offenders_some_are_shown() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridctl.audit import duplicates, limits, promises, rejections
-from gridctl.audit.evidence import Evidence, Presence, Revocation, Stay, Wait
+from gridctl.audit.evidence import Counter, Evidence, Presence, Revocation, Stay, Wait
 from gridctl.audit.verdict import Answered, Overlap, Refused, Violation
 from tests.gridctl.audit.world import FOREVER, KW, HonestGrid, evidence, limit, station, stay
 
@@ -200,6 +200,13 @@ def test_an_external_substation_is_not_promised_and_answers_count_once() -> None
     assert lost(answer=elsewhere, external=frozenset({"other"})) == []
     twice_told = [replace(ANSWER, at_s=2.0), ANSWER, Answered("r1", 1.0)]
     assert promises.once(twice_told) == [ANSWER]
+
+
+def test_a_substation_that_answered_more_often_than_it_wrote_down() -> None:
+    one = station(stay(0), begun={7: 3, 8: 1})
+    said = [Counter("s1", 7, 3), Counter("s1", 8, 2), Counter("s1", 9, 5), Counter("gone", 7, 5)]
+    found = list(promises.miscounted(evidence(one, counters=said)))
+    assert [(each.promise, each.substation, each.found) for each in found] == [("I3", "s1", "1 of them")]
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------
