@@ -17,6 +17,9 @@ DECISION_BUCKETS_S = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3
 #: Grid seconds of charging: half a minute to two days.
 CHARGING_BUCKETS_S = (15.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 57600.0, 172800.0)
 
+#: Grid seconds in the queue: at once to the default `max_wait_s` and a night.
+WAITING_BUCKETS_S = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14400.0, 43200.0)
+
 #: The gauge of a substation's running sessions, ours and (by default) an external one's.
 SUBSTATION_CURRENT_LOAD = "substation_current_load"
 
@@ -97,6 +100,15 @@ class BalancerMetrics:
             registry=registry,
         )
         self.queue_length = Gauge("balancer_queue_length", "Requests that wait for a place.", registry=registry)
+        self.queue_wait_s = Histogram(
+            "balancer_queue_wait_seconds",
+            "Grid seconds that a queued request waited until it charged.",
+            buckets=WAITING_BUCKETS_S,
+            registry=registry,
+        )
+        self.queue_drops = Counter(
+            "balancer_queue_drops", "Queued requests that were dropped, by reason.", ["reason"], registry=registry
+        )
         self.avoidable_rejections = Counter(
             "balancer_avoidable_rejections",
             "Requests refused though some substation was believed to have room.",

@@ -232,6 +232,11 @@ class Account:
         return self._releases[0].at_s if self._releases else None
 
     @property
+    def ends(self) -> list[tuple[float, int]]:
+        """The planned ends of what runs there: when, and how many sessions; in no order."""
+        return [(release.at_s, release.sessions) for release in self._releases]
+
+    @property
     def state(self) -> str:
         """`draining`, `unheard`, `stale` or `fresh`, as `GET /status` has it."""
         if self.draining:

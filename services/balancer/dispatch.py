@@ -12,11 +12,13 @@ from typing import Any
 from config.messages import ChargeRequest
 from config.problems import Problem
 from config.settings import BalancerSettings
-from services.balancer import refusals
+from services.balancer import answers, refusals
+from services.balancer.attendant import Attendant
 from services.balancer.book import STATES, Entry
 from services.balancer.line import Silent
 from services.balancer.order import Order
 from services.balancer.placement import Placer
+from services.balancer.queue import Waiting
 from services.balancer.recovery import Recovery
 
 #: More requests than this are not placed at a time.
@@ -26,7 +28,7 @@ CHECK_TIMEOUT_S = 1.0
 
 _log = logging.getLogger(__name__)
 
-Outcome = Entry | Problem
+Outcome = Entry | Waiting | Problem
 
 
 class Dispatch:
@@ -37,6 +39,7 @@ class Dispatch:
         settings: BalancerSettings,
         placer: Placer,
         recovery: Recovery,
+        attendant: Attendant,
         unix_s: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
@@ -44,6 +47,8 @@ class Dispatch:
         self._book = placer.book
         self._now_s: Callable[[], float] = placer.now_s
         self._recovery = recovery
+        self._attendant = attendant
+        self._queue = attendant.queue
         self._unix_s = unix_s
         self._requests: dict[str, asyncio.Future[Outcome]] = {}
         self._evs: dict[str, asyncio.Future[Outcome]] = {}
@@ -62,13 +67,9 @@ class Dispatch:
             extra = {"request_id": request_id, "ev_id": request.ev_id, "reason": outcome.reason, "power_kw": power_kw}
             _log.info("refused", extra={**extra, **between})
             return refusals.dated(outcome, between)
-        lasting_s = max(0.0, outcome.ends_at_s - self._now_s()) * self._settings.time_scale
-        return {
-            "response": {"status": "charging started", "vehicle_id": outcome.ev_id},
-            "routed_to": outcome.substation,
-            "request_id": outcome.request_id,
-            "ends_in_s": round(lasting_s, 3),
-        }
+        if isinstance(outcome, Waiting):
+            return answers.queued(outcome, self._attendant)
+        return answers.started(outcome, self._now_s(), self._settings.time_scale)
 
     async def _outcome(self, request: ChargeRequest, request_id: str, deadline_s: float) -> Outcome:
         # after every await all is looked at anew; between the last look and the reservation in _place there is none
@@ -80,7 +81,7 @@ class Dispatch:
             other = self._evs.get(request.ev_id)
             charging = self._book.charging(request.ev_id, self._now_s())
             if same is not None:
-                return await self._join(same, request, deadline_s)
+                return await self._join(same, request, request_id, deadline_s)
             if other is not None:
                 if not await self._within(deadline_s, asyncio.shield(other)):
                     return refusals.out_of_time()
@@ -90,22 +91,25 @@ class Dispatch:
                 ends_in_s = round(charging.ends_at_s - self._now_s(), 3)
                 return refusals.ev_is_charging(request.ev_id, charging.request_id, ends_in_s)
 
-    async def _join(self, running: asyncio.Future[Outcome], request: ChargeRequest, deadline_s: float) -> Outcome:
+    async def _join(
+        self, running: asyncio.Future[Outcome], request: ChargeRequest, request_id: str, deadline_s: float
+    ) -> Outcome:
         if not await self._within(deadline_s, asyncio.shield(running)):
             return refusals.out_of_time()
-        outcome = running.result()
-        if isinstance(outcome, Entry) and outcome.ev_id != request.ev_id:
-            return refusals.request_id_taken()
-        return outcome
+        return self._known(request, request_id) or running.result()
 
     def _known(self, request: ChargeRequest, request_id: str) -> Outcome | None:
-        entry = self._book.find(request_id, self._now_s())
-        if entry is None:
-            return None
-        if entry.ev_id != request.ev_id:
+        found = (
+            self._queue.find(request_id) or self._book.find(request_id, self._now_s()) or self._queue.left(request_id)
+        )
+        if found is None:
+            waiting = self._queue.of_ev(request.ev_id)
+            return None if waiting is None else refusals.ev_is_queued(request.ev_id, waiting.request_id)
+        if found.ev_id != request.ev_id:
             return refusals.request_id_taken()
-        over = entry.state not in ("charging", "ended")
-        return refusals.request_over(request_id, entry.state, entry.reason) if over else entry
+        if isinstance(found, Waiting) or found.state in ("charging", "ended"):
+            return found
+        return refusals.request_over(request_id, found.state, found.reason)
 
     async def _is_over(self, entry: Entry, deadline_s: float) -> bool:
         """Whether a session that should still charge does not; its substation is asked, as it may have ended early."""
@@ -134,15 +138,28 @@ class Dispatch:
         self._requests[request_id] = self._evs[request.ev_id] = running
         outcome: Outcome = refusals.out_of_time()
         try:
-            settings = self._settings
-            order = Order.of(request, request_id, deadline_s, settings.power_kw, settings.session_s)
-            outcome = await self._placer.place(order)
-            if isinstance(outcome, Entry):
-                self.remember(outcome)
+            outcome = await self._start(request.model_copy(update={"request_id": request_id}), deadline_s)
             return outcome
         finally:
             del self._requests[request_id], self._evs[request.ev_id]
             running.set_result(outcome)
+
+    async def _start(self, request: ChargeRequest, deadline_s: float) -> Outcome:
+        """Starts a session for `request`, which has an id, or lets it wait; behind those that wait already."""
+        arrived_at_s, settings, attendant = self._now_s(), self._settings, self._attendant
+        if not (attendant.admits and len(self._queue)):
+            order = Order.of(request, str(request.request_id), deadline_s, settings.power_kw, settings.session_s)
+            outcome = await self._placer.place(order)
+            if isinstance(outcome, Entry):
+                self.remember(outcome)
+            if not attendant.admits or isinstance(outcome, Entry) or outcome.reason != "grid-full":
+                return outcome
+        waiting = await attendant.take(request, arrived_at_s)
+        if isinstance(waiting, Problem):
+            return waiting
+        if await self._within(deadline_s, attendant.looked()) and waiting.placing is not None:
+            await self._within(deadline_s, asyncio.shield(waiting.placing))  # it is served at once
+        return self._known(request, waiting.request_id) or refusals.out_of_time()
 
     def remember(self, entry: Entry) -> None:
         """Takes `entry` into the book; a session that it shows to be one too many is revoked."""
@@ -158,9 +175,16 @@ class Dispatch:
             if entry.state == "revoked":
                 self._book.given_up(entry.request_id, entry.attempt)
             else:
-                self.remember(entry)
+                self._find(entry)
         found = {entry.request_id for entry in entries}
         self._book.drop_lost(substation, epoch, found, self._now_s())
+
+    def _find(self, entry: Entry) -> None:
+        waiting = self._queue.find(entry.request_id)
+        if waiting is None:
+            self.remember(entry)
+        elif waiting.placing is None:  # it got its place before this balancer started
+            self._attendant.admit(waiting, entry)
 
     async def _within(self, deadline_s: float, awaited: Any) -> bool:
         try:

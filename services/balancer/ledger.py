@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
 
@@ -32,14 +32,18 @@ class Totals:
         return max(load, self.load_w / self.capacity_w) if self.capacity_w else load
 
 
+def _nothing() -> None: ...
+
+
 class Ledger:
     """The accounts by substation name. `power_w` is what a session without `power_kw` is believed to draw.
 
     A choice must not look at every account: their nodes are in a `Fleet`, which each account tells what changed, and a heap
-    knows which account changes by itself next.
+    knows which account changes by itself next. `on_change` is called when anything changed.
     """
 
     def __init__(self, power_w: int, time_scale: float = 1.0) -> None:
+        self.on_change: Callable[[], None] = _nothing
         self._accounts: dict[str, Account] = {}
         self._power_w = power_w
         self._time_scale = time_scale
@@ -143,6 +147,24 @@ class Ledger:
         instants = (account.fits_at_s(power_w, now_s) for account in asked)
         return min((instant for instant in instants if instant is not None), default=None)
 
+    def fits_first(self, power_w: int, now_s: float) -> str | None:
+        """Where `power_w` will fit first by planned ends, of those that do not drain; None where none tells."""
+        instants = (
+            (instant, account.target.name)
+            for account in self
+            if not account.draining and (instant := account.fits_at_s(power_w, now_s)) is not None
+        )
+        return min(instants, default=(0.0, None))[1]
+
+    @property
+    def due_s(self) -> float:
+        """When the next account changes by itself, or before; infinite if none does."""
+        return self._due[0][0] if self._due else math.inf
+
+    def ends(self) -> list[tuple[float, int]]:
+        """All planned ends, the earliest first: when, and how many sessions."""
+        return sorted(end for account in self for end in account.ends)
+
     def next_end_s(self) -> float | None:
         """The earliest planned end anywhere; None if none is known."""
         return min((end for account in self if (end := account.next_end_s) is not None), default=None)
@@ -167,6 +189,7 @@ class Ledger:
         return account
 
     def _changed(self, account: Account) -> None:
+        self.on_change()
         self._fleet.touch(account.node)
         if self._accounts.get(account.target.name) is account:
             self._queue(account)

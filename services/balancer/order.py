@@ -26,11 +26,18 @@ class Order:
     careful: bool = False
 
     @staticmethod
-    def of(request: ChargeRequest, request_id: str, deadline_s: float, power_kw: float, session_s: float) -> Order:
+    def of(
+        request: ChargeRequest,
+        request_id: str,
+        deadline_s: float,
+        power_kw: float,
+        session_s: float,
+        careful: bool = False,
+    ) -> Order:
         """The order for `request`; `power_kw` and `session_s` are what substations take where a request says nothing."""
         power_w = watts(request.power_kw if request.power_kw is not None else power_kw)
         least_w = 1 if request.power_kw is None else power_w
-        return Order(request, request_id, deadline_s, power_w, least_w, length_s(request, power_w, session_s))
+        return Order(request, request_id, deadline_s, power_w, least_w, length_s(request, power_w, session_s), careful)
 
     def body(self, attempt: int | None) -> bytes:
         """The JSON for a substation; an external one (`attempt` None) is told only what the client told us."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from random import Random
 
@@ -65,12 +65,12 @@ class Placer:
     restarted: Callable[[str], None] = _nothing
     probes: Probes = field(default_factory=Probes)
 
-    async def place(self, order: Order) -> Entry | Problem:
-        """The entry of the session that was started, or why there is none. Ends by the order's deadline."""
+    async def place(self, order: Order, but: Collection[str] = ()) -> Entry | Problem:
+        """The entry of the session that was started at none of `but`, or why there is none. Ends by the order's deadline."""
         spare_s = (order.deadline_s - self.now_s()) / 2
         decision = self.decisions.begin(order.request_id, order.request.ev_id, order.power_w)
         self.ledger.count(order.power_w)
-        search = Search(order, self.book.next_attempt(order.request_id), spare_s, decision)
+        search = Search(order, self.book.next_attempt(order.request_id), spare_s, decision, frozenset(but))
         try:
             outcome = await self._settle(search) or await self._place(search)
         except JournalError as error:
@@ -139,8 +139,7 @@ class Placer:
         if self._is_spent(search) or search.order.deadline_s - self.now_s() <= search.spare_s:
             return False
         await self.sleep(PAUSE_S)
-        search.tried.clear()
-        search.results.clear()
+        search.again()
         return True
 
     def _pick(self, search: Search) -> Node | None:
@@ -156,7 +155,7 @@ class Placer:
 
     def _is_spent(self, search: Search) -> bool:
         """Whether the policy lets no more substations be tried."""
-        return self.policy.tries is not None and len(search.tried) >= self.policy.tries
+        return self.policy.tries is not None and search.asked >= self.policy.tries
 
     async def _ask(self, account: Account, search: Search) -> Answer:
         """Asks `account`; once more, with the same id, where the outcome is unknown.

@@ -22,7 +22,10 @@ _log = logging.getLogger(__name__)
 
 
 class Recovery:
-    """`restore`s what `journal` holds, then lets `follow` begin to look at substations; `ready` once those were `heard`."""
+    """`restore`s what `journal` holds, then lets `follow` begin to look at substations.
+
+    It is `ready` once those were `heard`, and lets the rest `begin`.
+    """
 
     def __init__(
         self,
@@ -30,6 +33,7 @@ class Recovery:
         restore: Callable[[Contents], None],
         follow: Callable[[], Awaitable[None]],
         heard: asyncio.Event,
+        begin: Callable[[], None],
     ) -> None:
         self.ready = asyncio.Event()
         self.error: JournalError | None = None
@@ -37,6 +41,7 @@ class Recovery:
         self._restore = restore
         self._follow = follow
         self._heard = heard
+        self._begin = begin
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -69,6 +74,7 @@ class Recovery:
         began.set()
         await self._heard.wait()
         self.ready.set()
+        self._begin()
 
     async def _load(self) -> Contents | None:
         while True:

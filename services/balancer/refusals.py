@@ -31,6 +31,17 @@ def dated(problem: Problem, between: Mapping[str, float]) -> Problem:
     return replace(problem, extra={**problem.extra, **between}) if problem.status == 503 else problem
 
 
+def queue_full(limit: int) -> Problem:
+    """503: so many wait already that nobody more is let in."""
+    return Problem(503, f"every substation is full, and {limit} requests wait already", "queue-full", retry_after_s=1.0)
+
+
+def ev_is_queued(ev_id: str, request_id: str) -> Problem:
+    """409: this EV waits under another request."""
+    detail = f"EV {ev_id} is waiting for a place already, under another request"
+    return Problem(409, detail, "ev-is-queued", extra={"queued_request_id": request_id})
+
+
 def no_substations() -> Problem:
     """503: none is discovered."""
     detail = "no substation is known; the targets file, or SUBSTATIONS, names none"

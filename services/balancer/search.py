@@ -18,16 +18,30 @@ class Search:
     """One order's way so far: who was `tried`, the `attempt` that is next, what the tried ones answered.
 
     While nobody can be reached, it is tried again until only `spare_s` (wall seconds) are left. `fits_at_s` are the
-    instants at which tried ones said that they will have room.
+    instants at which tried ones said that they will have room; those `kept` for others are not asked.
     """
 
     order: Order
     attempt: int
     spare_s: float
     decision: Decision
-    tried: set[str] = field(default_factory=set)
+    kept: frozenset[str] = frozenset()
+    tried: set[str] = field(init=False)
     results: Counter[Result] = field(default_factory=Counter)
     fits_at_s: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.tried = set(self.kept)
+
+    def again(self) -> None:
+        """Forgets who was tried."""
+        self.tried = set(self.kept)
+        self.results.clear()
+
+    @property
+    def asked(self) -> int:
+        """How many were tried."""
+        return len(self.tried) - len(self.kept)
 
     def refusal(self, ledger: Ledger, now_s: float) -> Problem:
         """Why nobody is left to be asked."""
@@ -39,7 +53,7 @@ class Search:
         if self.results[Result.NEVER] == len(ledger) or not ledger.can_ever_fit(order.least_w):
             return refusals.over_capacity()
         if not self._is_full(ledger, now_s):
-            return refusals.unreachable(len(self.tried))
+            return refusals.unreachable(self.asked)
         fits_at_s = ledger.fits_at_s(order.power_w, now_s, self.tried)
         instants_s = self.fits_at_s + ([] if fits_at_s is None else [fits_at_s])
         next_end_s = ledger.next_end_s()

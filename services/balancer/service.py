@@ -20,6 +20,7 @@ from config.settings import BalancerSettings
 from monitoring.metrics import BalancerMetrics
 from services.balancer import status
 from services.balancer.account import Account
+from services.balancer.attendant import Attendant
 from services.balancer.book import Book, Entry
 from services.balancer.decisions import Decisions, View
 from services.balancer.dispatch import Dispatch
@@ -29,6 +30,7 @@ from services.balancer.ledger import Ledger
 from services.balancer.line import HttpLine, Line
 from services.balancer.placement import Placer
 from services.balancer.push import read_push
+from services.balancer.queue import Queue
 from services.balancer.recovery import Recovery
 from services.balancer.revocations import Revocations
 from services.balancer.watch import Watch
@@ -43,6 +45,8 @@ from services.substation.session import watts
 
 #: What `balancer_requests_total{outcome}` and /health count an answer as; any other status is `failed`.
 _OUTCOMES = {202: "accepted", 409: "conflict", 422: "invalid"}
+
+_REFUSED = frozenset({"grid-full", "queue-full"})
 
 Answer = dict[str, Any] | Problem
 
@@ -80,8 +84,13 @@ class BalancerService:
             restarted=self._look,
         )
         self._watch = Watch(settings, self.ledger, self._line, self, random, self._now_s, clock.time_s)
-        self._recovery = Recovery(self._journal, self._restore, self._watch.start, self._watch.ready)
-        self._dispatch = Dispatch(settings, self.placer, self._recovery, clock.time_s)
+        self.queue = Queue(settings.queue_limit)
+        self._attendant = Attendant(settings, self.queue, self.placer, self._journal, self._placed, clock.time_s)
+        self._recovery = Recovery(
+            self._journal, self._restore, self._watch.start, self._watch.ready, self._attendant.start
+        )
+        self._dispatch = Dispatch(settings, self.placer, self._recovery, self._attendant, clock.time_s)
+        self._metrics.queue_length.set_function(lambda: len(self.queue))
         self._metrics.grid_loading_percentage.set_function(lambda: 100 * self.ledger.totals(self._now_s()).load)
         self._metrics.grid_health.set_function(lambda: status.HEALTH[status.health(self.ledger, self._now_s())])
 
@@ -117,6 +126,7 @@ class BalancerService:
     async def stop(self) -> None:
         """Ends polls, revocations and connections; what is open stays in the journal."""
         await self._recovery.stop()
+        await self._attendant.stop()
         await self._watch.stop()
         await self._revocations.stop()
         await self._http_line.stop()
@@ -128,12 +138,13 @@ class BalancerService:
                 self.placer.book.given_up(attempt.request_id, attempt.attempt)
         self._revocations.resume(contents.attempts)
         self.placer.doubts.resume(contents.attempts)
+        self._attendant.restore(contents.queue)
+
+    def _placed(self, entry: Entry) -> None:
+        self._dispatch.remember(entry)
 
     def _look(self, substation: str) -> None:
         self._watch.look(substation)
-
-    def heard(self, account: Account) -> None:
-        """See `Listener.heard`."""
 
     def collected(self, substation: str, epoch: int, entries: Sequence[Entry]) -> None:
         """See `Listener.collected`."""
@@ -193,8 +204,8 @@ class BalancerService:
 
 def _outcome(answer: Answer) -> str:
     if not isinstance(answer, Problem):
-        return "accepted"
-    return "refused" if answer.reason == "grid-full" else _OUTCOMES.get(answer.status, "failed")
+        return "queued" if answer["response"]["status"] == "queued" else "accepted"
+    return "refused" if answer.reason in _REFUSED else _OUTCOMES.get(answer.status, "failed")
 
 
 def _element(answer: Answer) -> dict[str, Any]:

@@ -37,9 +37,6 @@ _log = logging.getLogger(__name__)
 class Listener(Protocol):
     """Who is told what the watch sees."""
 
-    def heard(self, account: Account) -> None:
-        """A substation was polled: it may have room now."""
-
     def collected(self, substation: str, epoch: int, entries: Sequence[Entry]) -> None:
         """A substation that runs as `epoch` has these sessions running, or had until lately, and no others."""
 
@@ -157,7 +154,6 @@ class Watch:
             heard = await self._poll(account)
             if heard:
                 heard = await self._collect(account, agenda, was_silent)
-                self._listener.heard(account)
             self._unheard.discard(account)
             self._settle()
             with contextlib.suppress(TimeoutError):
