@@ -109,14 +109,10 @@ class Fleet:
         order = node.order
         if order not in self._nodes:
             return
-        if node.capacity_w is None:
-            self._limited.discard(order)
-        else:
-            self._limited.add(order)
-        if node.open:
-            self._open.add(order)
-        else:
-            self._open.discard(order)
+        if (order in self._limited) is (node.capacity_w is None):
+            self._limited ^= {order}
+        if (order in self._open) is not node.open:
+            self._open ^= {order}
         for kept in self._kept.values():
             kept.changed[order] = node
 

@@ -10,14 +10,16 @@ from typing import Protocol
 
 from services.routing.node import Node
 
-#: A load of 1.0, and the highest that is told apart. Loads nearer than 1/65,536 to each other count as equal.
+#: A load of 1.0, and how many loads are told apart. Loads nearer than 1/65,536 to each other count as equal, and so do all
+#: from 2.0 on.
 UNIT = 1 << 16
-MOST = 2 * UNIT - 1
-#: Tiers: whether it fits, rank, big holes lost.
-_HOLES = 3
-_RANKS = 3 * _HOLES
+_LEVELS = 2 * UNIT
+#: What a big hole lost, a rank and not fitting add: each outweighs all before it.
+_HOLE = _LEVELS
+_RANK = 3 * _HOLE
+_FULL = 3 * _RANK
 #: All scores are below this.
-SCORES = 2 * _RANKS * 2 * UNIT
+SCORES = 2 * _FULL
 
 
 class Score(Protocol):
@@ -30,18 +32,25 @@ class Score(Protocol):
 
 def tier(node: Node, power_w: int) -> int:
     """Only the tier: all nodes of one tier are as good as each other."""
-    return ((0 if node.fits(power_w) else _RANKS) + node.rank * _HOLES) * 2 * UNIT
+    return node.rank * _RANK + (0 if node.fits(power_w) else _FULL)
 
 
 def least_loaded(node: Node, power_w: int) -> int:
     """The smallest load *after* placement, which matters for mixed capacities: join-the-shortest-queue."""
-    return tier(node, power_w) + _level(node, power_w)
+    # written out, as every change of a node comes by here: `tier`, and `Node.load_after` in whole numbers
+    sessions, most, capacity_w = node.sessions + 1, node.max_sessions, node.capacity_w
+    level, fits = sessions * UNIT // (most or 1), sessions <= most
+    if capacity_w is not None:
+        load_w = node.load_w + power_w
+        level, fits = max(level, load_w * UNIT // (capacity_w or 1)), fits and load_w <= capacity_w
+    score = node.rank * _RANK + (level if level < _LEVELS else _LEVELS - 1)
+    return score if fits else score + _FULL
 
 
 def best_fit(node: Node, power_w: int) -> int:
     """The fullest that has room; where nobody has, the smallest load after placement."""
-    level = _level(node, power_w)
-    return tier(node, power_w) + (MOST - level if node.fits(power_w) else level)
+    score = least_loaded(node, power_w)
+    return score if score >= _FULL else score + _LEVELS - 1 - 2 * (score % _LEVELS)
 
 
 class FewestHolesLost:
@@ -56,19 +65,10 @@ class FewestHolesLost:
 
     def __call__(self, node: Node, power_w: int, /) -> int:
         """See `Score`."""
-        return least_loaded(node, power_w) + self._lost(node, power_w) * 2 * UNIT
-
-    def _lost(self, node: Node, power_w: int) -> int:
-        """0, 1 or 2, in the order of holes lost: for one power nodes with a limit differ by one at most."""
-        if node.capacity_w is None or not self._big_w or not node.fits(power_w):
-            return 0
-        free_w = node.capacity_w - node.load_w
+        score = least_loaded(node, power_w)
+        if score >= _FULL or node.capacity_w is None or not self._big_w:
+            return score
+        # for one power two nodes with a limit differ by one hole at most: 0, 1 and 2 keep the order
         whole, rest_w = divmod(power_w, self._big_w)
-        return min(whole, 1) + (free_w % self._big_w < rest_w)
-
-
-def _level(node: Node, power_w: int) -> int:
-    level = (node.sessions + 1) * UNIT // (node.max_sessions or 1)
-    if node.capacity_w is not None:
-        level = max(level, (node.load_w + power_w) * UNIT // (node.capacity_w or 1))
-    return min(level, MOST)
+        lost = min(whole, 1) + ((node.capacity_w - node.load_w) % self._big_w < rest_w)
+        return score + lost * _HOLE
