@@ -49,7 +49,7 @@ async def _back(name: str, old: Person, reach: Reach) -> str:
     end_s = time.monotonic() + BACK_S
     while time.monotonic() < end_s:
         person = await reach.find(name)
-        if person not in (None, old) and (name == ZYGOTE or reach.well(name)):
+        if person not in (None, old) and (name == ZYGOTE or await reach.well(name)):
             return ""
         await asyncio.sleep(LOOK_S)
     return f"not back within {BACK_S:g} s"

@@ -97,11 +97,22 @@ class Census:
         return (*services, Target(ZYGOTE, ZYGOTE), Target(SUPERVISOR, SUPERVISOR))
 
     def find(self, name: str) -> Person | None:
-        """The process `name` as it is now; None where none of that name is known to live. Blocks."""
+        """The process `name` as it is now; None where none of that name lives. Blocks.
+
+        The supervisor is asked only where the one that was known is gone, so a frozen one holds nothing up.
+        """
+        person = self._alive(name)
+        if person is not None:
+            return person
         with contextlib.suppress(GridError):
             self.look()
-        person = self._people.get(name) or self._noted(name)
-        return person if person is not None and identify(person.pid) == person.identity else None
+        return self._alive(name)
+
+    def _alive(self, name: str) -> Person | None:
+        for person in (self._people.get(name), self._noted(name)):
+            if person is not None and identify(person.pid) == person.identity:
+                return person
+        return None
 
     def _noted(self, name: str) -> Person | None:
         """What the cluster's own files say of a process that no snapshot knew."""

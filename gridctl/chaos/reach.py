@@ -51,8 +51,8 @@ class Reach(Protocol):
         """Have the supervisor do `verb`; why it did not, "" where it did."""
         ...
 
-    def well(self, name: str) -> bool:
-        """Whether the process `name` was READY when the supervisor was asked last."""
+    async def well(self, name: str) -> bool:
+        """Whether the process `name` is READY, as the supervisor says."""
         ...
 
     async def revive(self, old: Person | None) -> str:
@@ -97,8 +97,12 @@ class ClusterReach:
             return error.message
         return ""
 
-    def well(self, name: str) -> bool:
+    async def well(self, name: str) -> bool:
         """See `Reach.well`."""
+        try:
+            await asyncio.to_thread(self.census.look)
+        except GridError:
+            return False
         return self.census.states.get(name) == READY
 
     async def revive(self, old: Person | None) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gridctl.audit import Verdict
+from gridctl.audit.summary import lines as audited
 from gridctl.chaos.costs import Cost, Costs, Deed
 from gridctl.chaos.timeline import Step
 from gridctl.console import Cell, Column
@@ -107,25 +108,9 @@ class Result:
                 + (f"; {otherwise} failed while no fault was on" if otherwise else "")
             )
         lines += [f"not well: {name} {state}" for name, state in self.unwell.items()]
-        return lines + verdict_lines(self.verdict)
-
-
-#: Of many violations a reader wants the first few.
-_SHOWN = 10
-
-
-def verdict_lines(verdict: Verdict | None) -> list[str]:
-    """What the audit said, for a reader."""
-    if verdict is None:
-        return ["audit: not asked, the run was interrupted"]
-    counted = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in verdict.checked.items())
-    lines = [f"audit: {'every promise was kept' if verdict.ok else 'FAILED'} ({counted or 'nothing was checked'})"]
-    for violation in verdict.violations[:_SHOWN]:
-        who = " ".join(word for word in (violation.request_id, violation.substation) if word)
-        lines.append(f"  {violation.promise} {who}: expected {violation.expected}; found {violation.found}")
-    if len(verdict.violations) > _SHOWN:
-        lines.append(f"  … and {len(verdict.violations) - _SHOWN} more: gridctl audit")
-    return lines + [f"  unread: {what}" for what in verdict.unread]
+        if self.verdict is None:
+            return [*lines, "audit: not asked, the run was interrupted"]
+        return [*lines, f"audit: {'every promise was kept' if self.verdict.ok else 'FAILED'}", *audited(self.verdict)]
 
 
 def step_json(step: Step) -> dict[str, Any]:

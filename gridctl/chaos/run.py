@@ -16,7 +16,7 @@ from typing import Any
 
 import aiohttp
 
-from config.errors import GridError
+from config.errors import GridError, NotRunning
 from gridctl.audit import Verdict
 from gridctl.chaos import acts, load
 from gridctl.chaos.census import DOWN, READY, Census
@@ -210,6 +210,8 @@ class Run:
         """Of those that were there at the beginning, and are not down for good by somebody's wish."""
         try:
             self._census.look()
+        except NotRunning:  # somebody took it down: nothing to wait for
+            return {SUPERVISOR: "STOPPED"}
         except GridError as error:
             return {SUPERVISOR: error.message}
         states = self._census.states

@@ -57,7 +57,7 @@ class Reach:
             self.faults |= {key: value for key, value in args.items() if key.endswith(("_pct", "delay_s"))}
         return ""
 
-    def well(self, name: str) -> bool:
+    async def well(self, name: str) -> bool:
         self.unwell -= 1
         return self.unwell < 0
 
