@@ -136,6 +136,22 @@ def test_any_number_of_powers_finds_room_where_there_is_some(powers: list[int], 
             fleet.touch(node)
 
 
+def test_a_choice_looks_at_what_changed_only() -> None:
+    nodes = [Node(f"s{order}", order, 10) for order in range(1000)]
+    fleet, seen = Fleet(nodes), list[int]()
+
+    def score(node: Node, power_w: int) -> int:
+        seen.append(node.order)
+        return least_loaded(node, power_w)
+
+    for _ in range(20):
+        node = fleet.best(Want(7_400), score, Random(1))
+        assert node is not None
+        node.sessions += 1
+        fleet.touch(node)
+    assert len(seen) == 1000 + 19
+
+
 def test_few_indexes_are_kept() -> None:
     fleet = Fleet([Node("s0", 0, 10, 500_000)])
     for shift in range(60):
