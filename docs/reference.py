@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import click
 
 from config.errors import GridError
 from config.schema import topology_schema
+from gridctl.chaos import storm
 from gridctl.cli import SECTIONS, group
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -156,6 +158,7 @@ def readme() -> str:
 def main() -> int:
     """Write all, or with `--check` name what differs."""
     pages = {"docs/cli.md": cli(), "docs/topology.md": topology(), "README.md": readme()}
+    pages["docs/storm.schema.json"] = json.dumps(storm.schema(), indent=2) + "\n"
     stale = [path for path, text in pages.items() if not (ROOT / path).exists() or (ROOT / path).read_text() != text]
     if "--check" in sys.argv:
         for path in stale:

@@ -12,8 +12,13 @@ import pytest
 
 from config.policies import SHIPPED
 from gridctl.audit.verdict import Verdict
+from gridctl.chaos import storm
+from gridctl.chaos.costs import Costs
+from gridctl.chaos.result import Result as Chaos
+from gridctl.chaos.timeline import KINDS
 from gridctl.cli import VERBS
 from gridctl.commands.ls import cluster_row
+from gridctl.explain.story import Story
 from gridctl.loadtest.ideal import Ideal
 from gridctl.loadtest.result import Result
 from gridctl.loadtest.tally import Tally
@@ -61,6 +66,7 @@ def actual() -> dict[str, set[str]]:
     """What the verbs really print, by the headings of docs/json.md."""
     nothing = Result(Tally(), None, Ideal(), (), {}, (), 1.0, False, 1, audit=Verdict())
     top = document({"substations": [{}]})
+    chaos = Chaos(7, 50.0, 60.0, 0.0, (), Costs((), 0, None), Tally(), Verdict(), {})
     return {
         "gridctl ls --json": set(cluster_row(ClusterPaths(ROOT, "nobody"))),
         "gridctl ps --json": set(listed({})),
@@ -68,6 +74,8 @@ def actual() -> dict[str, set[str]]:
         "gridctl policies --json": {field.name for field in fields(Entry)},
         "gridctl loadtest --json": set(nothing.to_json()),
         "gridctl audit --json": set(Verdict().to_json()),
+        "gridctl chaos --json": set(chaos.to_json()),
+        "gridctl explain --json": set(Story("r1").to_json()),
     }
 
 
@@ -77,6 +85,13 @@ def test_every_key_is_documented_and_no_other(heading: str) -> None:
     named = documented(heading)
     assert words - named == set(), "not in docs/json.md"
     assert named - words == set(), "not in what is printed"
+
+
+def test_every_kind_of_fault_and_every_key_of_a_storm_is_explained() -> None:
+    text = (DOCS / "chaos.md").read_text()
+    words = [*KINDS, *storm.schema()["items"]["properties"]]
+    assert [word for word in words if f"| `{word}` |" not in text] == []
+    assert storm.parse(text.split("```yaml\n")[1].split("```")[0], "chaos.md").steps
 
 
 def test_every_path_and_status_of_the_request_service_is_documented() -> None:
