@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from random import Random
-from typing import ClassVar
 
 from services.routing.fleet import Fleet, Want
 from services.routing.node import Node
@@ -17,9 +16,9 @@ class Policy(ABC):
     `blind` believes the last polls alone: the ledger does not keep it from substations that it knows to be full.
     """
 
-    summary: ClassVar[str] = ""
-    tries: ClassVar[int | None] = None
-    blind: ClassVar[bool] = False
+    summary: str = ""
+    tries: int | None = None
+    blind: bool = False
 
     @abstractmethod
     def pick(self, fleet: Fleet, want: Want, rng: Random) -> Node | None:

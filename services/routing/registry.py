@@ -11,6 +11,7 @@ from importlib.metadata import EntryPoint
 
 from config import policies
 from config.errors import Invalid
+from services.routing.guard import Guarded
 from services.routing.policies import POLICIES
 from services.routing.policy import Policy
 
@@ -39,7 +40,7 @@ def entries() -> list[Entry]:
 
 
 def make(name: str) -> Policy:
-    """A new instance of the policy `name`; Invalid where there is none, or where its plug-in cannot be used."""
+    """A new instance of the policy `name`, a plug-in's guarded; Invalid where there is none, or one that cannot be used."""
     if name in POLICIES:
         return POLICIES[name]()
     point = policies.plugins().get(name)
@@ -47,7 +48,7 @@ def make(name: str) -> Policy:
         known = ", ".join(policies.known())
         raise Invalid(f"no policy is called {name!r}; there are {known}", "gridctl policies says what each does")
     try:
-        return _load(point)()
+        return Guarded(name, _load(point)())
     except Unusable as unusable:
         raise Invalid(
             f"policy {name!r} of {_source(point)} cannot be used: {unusable}", "use another one"
