@@ -45,6 +45,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "kill": ("gridctl.commands.kill", "Send processes a signal: a crash, from which they come back."),
         "pause": ("gridctl.commands.pause", "Freeze processes."),
         "unpause": ("gridctl.commands.unpause", "Let frozen processes go on."),
+        "derate": ("gridctl.commands.derate", "Lower substations' limits while they run."),
         "serve": ("gridctl.commands.serve", "Run one service alone, in the foreground."),
     },
     "Load": {

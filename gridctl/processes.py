@@ -21,6 +21,7 @@ KEYS = (
     "uptime_s",
     "cpu_pct",
     "rss_bytes",
+    "reason",
 )
 
 COLUMNS = (
@@ -49,7 +50,7 @@ STYLES = {
 }
 
 #: The states whose reason a user wants to see unasked.
-TROUBLED = ("BACKOFF", "FATAL")
+TROUBLED = ("UNHEALTHY", "BACKOFF", "FATAL")
 
 
 def listed(process: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,6 +62,11 @@ class ClusterPaths:
         return self.folder / "data"
 
     @property
+    def deratings(self) -> Path:
+        """`deratings.json`: limits below the topology's, until they are lifted or the cluster goes down in order."""
+        return self.folder / "deratings.json"
+
+    @property
     def events(self) -> Path:
         """`events.jsonl`: every change of state, one JSON object a line."""
         return self.folder / "events.jsonl"

@@ -6,12 +6,16 @@ Must not know what an order does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any
+
+#: Orders are a hundred bytes long, and each is sent whole.
+_MOST_WAITING = 1 << 16
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +39,14 @@ async def follow(
     finally:
         writer.close()
     gone()
+
+
+def obey_waiting(lifeline: socket.socket, command: Callable[[Mapping[str, Any]], None]) -> None:
+    """Hands to `command` what was ordered before this process began; never waits."""
+    lifeline.setblocking(False)
+    with contextlib.suppress(BlockingIOError, ConnectionError):
+        for line in lifeline.recv(_MOST_WAITING).splitlines():
+            _obey(line, command)
 
 
 async def _lines(reader: asyncio.StreamReader) -> Any:

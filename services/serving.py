@@ -15,7 +15,7 @@ from aiohttp import web
 from services.connection import Connection
 from services.faults import Switch
 from services.http import application
-from services.lifeline import follow
+from services.lifeline import follow, obey_waiting
 from services.service import Service
 from services.traffic import Traffic
 
@@ -117,6 +117,7 @@ async def _following(
     if lifeline is None:
         yield
         return
+    obey_waiting(lifeline, command)
     task = asyncio.ensure_future(follow(lifeline, command))
     try:
         yield

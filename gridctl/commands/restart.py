@@ -11,7 +11,7 @@ from gridctl.commands.options import drain_option, file_option, name_option, nam
 
 @click.command(short_help="Stop and start processes, on request one after another.")
 @names_argument
-@click.option("--rolling", is_flag=True, help="One after the other, drained first, READY before the next.")
+@click.option("--rolling", is_flag=True, help="One after the other, each READY before the next.")
 @click.option("--drain", is_flag=True, help="Let a substation's sessions end first.")
 @drain_option
 @stop_option
@@ -30,8 +30,9 @@ def command(
 ) -> int:
     """Stop and start processes (all, unless named).
 
-    With --rolling one after the other: a substation takes no new session and ends its sessions first (within the drain
-    timeout), and the next one's turn comes when this one is READY again. No request fails meanwhile.
+    A restarted substation resumes its sessions: they charge on meanwhile. With --rolling one after the other: the next
+    one's turn comes when this one is READY again, and no request fails meanwhile. With --drain a substation takes no new
+    session and ends its sessions first (within the drain timeout).
     """
     from gridctl.control import control_of  # noqa: PLC0415 - only what a verb needs is imported
     from gridctl.progress import operate, shown  # noqa: PLC0415

@@ -19,7 +19,7 @@ def command(what: str, name: str | None, file: Path | None, drain_timeout_s: flo
     """Change how many substations of our own there are.
 
     New ones get the lowest free names. The last ones go first: each takes no new session (DRAINING) and leaves when its
-    last one ended, or after the drain timeout.
+    last one ended; what charges after the drain timeout is dropped then, and its journal says so.
     """
     from gridctl.control import control_of  # noqa: PLC0415 - only what a verb needs is imported
     from gridctl.progress import operate, shown  # noqa: PLC0415

@@ -24,7 +24,10 @@ def command(
     drain_timeout_s: float,
     stop_timeout_s: float,
 ) -> int:
-    """Stop processes; they stay down until `start`. NAME may be a pattern: 'substation*'."""
+    """Stop processes; they stay down until `start`. NAME may be a pattern: 'substation*'.
+
+    A stopped substation's sessions charge on and are resumed by its next start, unless --drain waits for them to end.
+    """
     from gridctl.control import control_of  # noqa: PLC0415 - only what a verb needs is imported
     from gridctl.progress import operate, shown  # noqa: PLC0415
 

@@ -26,6 +26,7 @@ from gridctl import kernel
 from gridctl.state import ClusterPaths
 from gridctl.supervisor.api import ControlApi
 from gridctl.supervisor.cluster import Cluster
+from gridctl.supervisor.derating import remembered
 from gridctl.supervisor.forking import Zygote
 from gridctl.supervisor.health import Watcher
 from gridctl.supervisor.journal import Journal, timestamp
@@ -120,6 +121,7 @@ async def _live(paths: ClusterPaths, args: argparse.Namespace) -> int:
         watcher = Watcher(session)
         cluster = Cluster(paths, Journal(paths.events), Zygote(loop), watcher.watch, watcher.routable)
         watcher.follow(cluster)
+        cluster.deratings = remembered(paths.deratings)
         api = ControlApi(cluster, Snapshots(cluster).take, watcher.look)
         runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=LAST_WORDS_S)
         await runner.setup()
@@ -180,7 +182,7 @@ def _attach(loop: asyncio.AbstractEventLoop, cluster: Cluster, descriptor: int) 
 
 def _forget(paths: ClusterPaths) -> None:
     """A cluster that went down in order leaves its logs and events, and nothing that looks alive."""
-    for path in (paths.control_socket, paths.record, paths.roster, paths.targets):
+    for path in (paths.control_socket, paths.record, paths.roster, paths.targets, paths.deratings):
         path.unlink(missing_ok=True)
     if paths.control_socket.parent != paths.folder:
         shutil.rmtree(paths.control_socket.parent, ignore_errors=True)

@@ -52,6 +52,7 @@ class Cluster:
     source: str = ""
     started_at: float = field(default_factory=time.monotonic)
     members: dict[str, Member] = field(default_factory=dict)
+    deratings: dict[str, dict[str, Any]] = field(default_factory=dict)
     finished: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: bool = False
     _events: asyncio.Queue[tuple[str, Event]] = field(default_factory=asyncio.Queue)
@@ -161,6 +162,8 @@ class Cluster:
                 member.refusing = on
                 member.tell({"do": "drain" if on else "undrain"})
                 self.publish()
+            case life.Drop(reason):
+                member.tell({"do": "drop", "reason": reason})
             case life.Listen(on):
                 return self._listen(member, on)
             case life.Moved(old, new, reason):
@@ -224,6 +227,8 @@ class Cluster:
             ours.setblocking(False)
             member.hang_up()
             member.lifeline = ours
+            if derating := self.deratings.get(member.name):
+                member.tell({"do": "derate", **derating})
             member.count_anew()
             spec, log_file = member.spec, self.log_file(member.name)
             settings, listener = self._settings(member), member.held.sock

@@ -13,7 +13,7 @@ from config.plan import Change, ProcessSpec, changes, expand
 from config.topology import Topology
 from gridctl.identity import identify
 from gridctl.supervisor.cluster import Cluster
-from gridctl.supervisor.happenings import Drain, Event, Start, State, Stop
+from gridctl.supervisor.happenings import Drain, Start, State, Stop
 from gridctl.supervisor.member import Member, Successor
 from gridctl.supervisor.sockets import HeldSocket, hold
 from gridctl.supervisor.targets import write_atomically
@@ -106,7 +106,7 @@ def _take(
             cluster.post(step.name, Start())
         else:
             member.succeed_by(spec, held)
-            cluster.post(step.name, _end(member, again, patience))
+            cluster.post(step.name, again)
 
 
 def _stays_as_it_is(member: Member, spec: ProcessSpec, held: HeldSocket | None) -> bool:
@@ -121,12 +121,10 @@ def _dismiss(cluster: Cluster, member: Member, heir: Successor | None, patience:
     member.leave(on=True, heir=heir)
     if member.state is State.STOPPED:
         cluster.remove(member)
-    else:
-        cluster.post(member.name, _end(member, Stop(patience.stop_timeout_s), patience))
-
-
-def _end(member: Member, stop: Stop, patience: Patience) -> Event:
-    return Drain(patience.drain_timeout_s, stop) if member.spec.role == SUBSTATION else stop
+        return
+    stop = Stop(patience.stop_timeout_s)
+    drains = member.spec.role == SUBSTATION
+    cluster.post(member.name, Drain(patience.drain_timeout_s, stop, drop=True) if drains else stop)
 
 
 def _journal(cluster: Cluster, sockets: dict[str, HeldSocket], specs: dict[str, ProcessSpec]) -> None:

@@ -53,10 +53,14 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """No new session; once empty, or after `timeout_s`, it is stopped as `then` says."""
+    """No new session; once empty, or after `timeout_s`, it is stopped as `then` says.
+
+    `drop`: it does not come back, so what charges after `timeout_s` is ended then, and its journal says why.
+    """
 
     timeout_s: float
     then: Stop = Stop()
+    drop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +104,12 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """Its health was asked. `empty`: no session is charging there."""
+    """Its health was asked. `empty`: no session is charging there; `degraded`: it is up, and cannot do its work."""
 
     ok: bool
     reason: str = ""
     empty: bool = False
+    degraded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +141,13 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
+class Drop:
+    """Tell the service to end all sessions, for this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Listen:
     """Let its port answer (`on`), or refuse connections."""
 
@@ -151,7 +163,7 @@ class Moved:
     reason: str
 
 
-Action = Spawn | Signal | Refuse | Listen | Moved
+Action = Spawn | Signal | Refuse | Drop | Listen | Moved
 
 
 def describe_exit(status: int) -> str:

@@ -95,7 +95,7 @@ class Watcher:
         status, document = await self._get(member.url + "/health")
         if status == 200:
             return True, "", document
-        word = document.get("status") or document.get("detail") or document.get("error") or ""
+        word = document.get("detail") or document.get("status") or document.get("error") or ""
         return False, f"health {status or 'unanswered'}: {word}".rstrip(": "), document
 
     async def _ask_balancer(self, member: Member) -> tuple[bool, str, dict[str, Any]]:
@@ -117,12 +117,12 @@ class Watcher:
 
     def _heard(self, member: Member, ok: bool, reason: str, document: dict[str, Any]) -> None:
         now = self.now()
-        if ok:
+        degraded = document.get("status") == "degraded"
+        if ok or degraded:
             member.health = document
             count(member, document, now)
-        empty = not document.get("sessions", 0)
         if self._crowd is not None:
-            self._crowd.post(member.name, Probed(ok, reason, empty and bool(document)))
+            self._crowd.post(member.name, Probed(ok, reason, document.get("sessions") == 0, degraded))
 
 
 def count(member: Member, document: dict[str, Any], now: float) -> None:

@@ -19,6 +19,7 @@ from gridctl.supervisor.happenings import (
     RESTING,
     Action,
     Drain,
+    Drop,
     Event,
     Exited,
     Kill,
@@ -61,6 +62,7 @@ class Life:
     _spawning: bool = False
     _leaving: Stop | None = None
     _killing: bool = False
+    _draining: Drain | None = None
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Apply `event` at monotonic time `now`; returns what must be done, in order."""
@@ -76,6 +78,7 @@ class Life:
 
     # -- wishes of users --------------------------------------------------------------------------------------------
     def _start(self, _: Start, now: float) -> list[Action]:
+        self._draining = None
         if self.state in LIVING:
             if self.state is State.DRAINING:
                 self._leaving = None
@@ -98,7 +101,7 @@ class Life:
                 self.restarts += self.state is State.BACKOFF
                 return self._start(Start(), now)
             return [*self._move(State.STOPPED, now), Listen(False)]
-        self._leaving = event
+        self._leaving, self._draining = event, None
         if self.state is State.STOPPING:  # a second SIGTERM would end the answering; less patience counts
             self.deadline = min(self.deadline, now + event.timeout_s) if self.deadline is not None else None
             return []
@@ -114,7 +117,7 @@ class Life:
         if self.state not in LIVING or self.state in {State.STARTING, State.STOPPING}:
             return self._stop(event.then, now)
         wake: list[Action] = [Signal(signal.SIGCONT)] if self.state is State.PAUSED else []
-        self._leaving = event.then
+        self._leaving, self._draining = event.then, event
         return [*wake, Refuse(True), *self._move(State.DRAINING, now, deadline=now + event.timeout_s)]
 
     def _kill(self, event: Kill, _now: float) -> list[Action]:
@@ -143,7 +146,7 @@ class Life:
 
     def _spawn_failed(self, event: SpawnFailed, now: float) -> list[Action]:
         self._spawning = False
-        if self.state is State.STOPPING:
+        if self.state is State.STOPPING or self._draining is not None:
             return self._gone(now)
         return self._crashed(event.reason, now)
 
@@ -151,16 +154,25 @@ class Life:
         if event.pid != self.pid:
             return []
         self.pid = None
-        if self.state is State.STOPPING or (self.state is State.DRAINING and self._leaving is not None):
+        if self._draining is not None and self._draining.drop and self.state is State.DRAINING:
+            return self._finish_draining(self._draining, now)
+        if self.state is State.STOPPING or self._draining is not None:
             return self._gone(now)
         why = describe_exit(event.status)
         if self._killing:
             why = f"not healthy within {self.limits.start_s:g} s ({self.reason or 'no answer'})"
         return self._crashed(why, now)
 
+    def _finish_draining(self, draining: Drain, now: float) -> list[Action]:
+        """It died over sessions that nobody else has: up once more, to resume them and drain on."""
+        left_s = 0.0 if self.deadline is None else max(0.0, self.deadline - now)
+        self._draining = Drain(left_s, draining.then, drop=True)
+        self.restarts += 1
+        return self._spawn(now)
+
     def _gone(self, now: float) -> list[Action]:
         again = self._leaving is not None and self._leaving.again
-        self._leaving = None
+        self._leaving = self._draining = None
         if again:
             self.restarts += 1
             return self._spawn(now)
@@ -182,9 +194,11 @@ class Life:
         if self.pid is None or self.state in {State.PAUSED, State.STOPPING}:
             return []
         if self.state is State.DRAINING:
-            return self._leave(now) if event.ok and event.empty else []
+            return self._leave(now) if event.empty and (event.ok or event.degraded) else []
         if event.ok:
             return self._healthy(now)
+        if event.degraded:
+            return self._degraded(event, now)
         self.reason = event.reason if self.state is State.STARTING else self.reason
         self._failed_probes += 1
         if self.state is State.READY and self._failed_probes >= self.limits.failed_probes:
@@ -192,10 +206,20 @@ class Life:
         return []
 
     def _healthy(self, now: float) -> list[Action]:
+        self._came_up(now)
+        again = self._draining
+        moved = self._move(State.READY, now)
+        return moved if again is None else [*moved, *self._drain(again, now)]
+
+    def _degraded(self, event: Probed, now: float) -> list[Action]:
+        """It came up and says itself what it cannot do; starting it again would not help."""
+        self._came_up(now)
+        return self._move(State.UNHEALTHY, now, event.reason)
+
+    def _came_up(self, now: float) -> None:
         self._failed_probes = 0
         if self.state is State.STARTING:
             self._ready_at, self._failed_starts = now, 0
-        return self._move(State.READY, now)
 
     def _leave(self, now: float) -> list[Action]:
         return self._stop(self._leaving or Stop(), now)
@@ -209,7 +233,8 @@ class Life:
             self.restarts += 1
             return self._spawn(now, self.reason)
         if self.state is State.DRAINING:
-            return self._leave(now)
+            drops = self._draining is not None and self._draining.drop
+            return [*([Drop("drain-timeout")] if drops else []), *self._leave(now)]
         if self.state in {State.STARTING, State.STOPPING} and self.pid is not None:
             self._killing = True
             return [Signal(signal.SIGKILL)]

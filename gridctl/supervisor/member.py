@@ -65,6 +65,11 @@ class Member:
         return self.spec.role == EXTERNAL
 
     @property
+    def degraded(self) -> bool:
+        """Whether it is up and said that it cannot do its work."""
+        return self.state is State.UNHEALTHY and self.health.get("status") == "degraded"
+
+    @property
     def is_substation(self) -> bool:
         """Whether EVs charge there, ours or external."""
         return self.spec.role in {SUBSTATION, EXTERNAL}

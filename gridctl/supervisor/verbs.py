@@ -9,17 +9,17 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-from config.errors import GridError, Invalid, NotReady
+from config.errors import GridError, Invalid
 from config.names import EXTERNAL, SUBSTATION
 from config.topology import Topology
 from gridctl.selection import select
 from gridctl.supervisor.cluster import Cluster
 from gridctl.supervisor.converge import Patience, check_source, converge, plan
+from gridctl.supervisor.derating import derate
 from gridctl.supervisor.faults import faults
 from gridctl.supervisor.happenings import RESTING, Drain, Event, Kill, Pause, Start, State, Stop, Unpause
-from gridctl.supervisor.lastwords import never_came_up
 from gridctl.supervisor.member import Member, ordered_for_stop
-from gridctl.supervisor.waiting import Line, Outcome, until
+from gridctl.supervisor.waiting import Line, Outcome, all_gone, all_ready, until
 
 #: A restarted substation is known to the balancer well within the first; asked each time the second passes (wall seconds).
 ROUTABLE_S = 3.0
@@ -30,6 +30,8 @@ async def apply(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line
     """Converge to a topology (`topology`, `source`, `force`) and, with `wait`, wait until all are READY."""
     check_source(cluster, args["source"], bool(args.get("force")))
     topology = Topology.model_validate_json(args["topology"])
+    if not topology.defaults.hard_limit:
+        yield {"message": "warning: hard_limit is false: substations take more than they can bear (for teaching only)"}
     async for line in _converge(cluster, topology, args["source"], args):
         yield line
 
@@ -49,11 +51,11 @@ async def _converge(cluster: Cluster, topology: Topology, source: str, args: Map
     if not args.get("wait", True):
         return
     gone = leaving + [step.name for step in steps if step.action == "stop"]
-    async for line in _wait_gone(cluster, gone):
+    async for line in all_gone(cluster, gone):
         yield line
     names = [step.name for step in steps if step.action != "stop"]
     fresh = {step.name for step in steps if step.action in {"start", "restart"}}
-    async for line in _wait_ready(cluster, names, fresh, restarted, float(args.get("wait_timeout_s", 60.0))):
+    async for line in all_ready(cluster, names, fresh, restarted, float(args.get("wait_timeout_s", 60.0))):
         yield line
     await _until_routable(cluster, fresh)
 
@@ -64,38 +66,6 @@ def _moved_ports(cluster: Cluster, names: list[str]) -> list[Line]:
         (member.name, member.spec.port, sock.port) for member, sock in held if sock and sock.port != member.spec.port
     ]
     return [{"message": f"port {wanted} is busy: {name} listens on {port}"} for name, wanted, port in moved]
-
-
-async def _wait_gone(cluster: Cluster, names: list[str]) -> AsyncIterator[Line]:
-    async for line in until(cluster, names, lambda member: not member.leaving, Outcome([])):
-        yield line
-
-
-async def _wait_ready(
-    cluster: Cluster, names: list[str], fresh: set[str], restarted: dict[str, int], timeout_s: float
-) -> AsyncIterator[Line]:
-    """READY, and through the restart that was asked for; what was not touched need not be READY, only not FATAL."""
-
-    def there(member: Member) -> bool:
-        if member.state in RESTING:
-            return True
-        return (
-            not member.leaving and member.state is State.READY and member.life.restarts > restarted.get(member.name, -1)
-        )
-
-    outcome = Outcome([])
-    async for line in until(cluster, [name for name in names if name in fresh], there, outcome, timeout_s):
-        yield line
-    failed = [member for name in names if (member := cluster.members.get(name)) and member.state is State.FATAL]
-    if failed:
-        raise never_came_up(cluster, failed)
-    stopped = [name for name in fresh if name in cluster.members and cluster.members[name].state is State.STOPPED]
-    if stopped:
-        raise NotReady(f"stopped meanwhile by another command: {', '.join(stopped)}", "see: gridctl ps")
-    if outcome.missing:
-        raise NotReady(
-            f"not ready within {timeout_s:g} s: {', '.join(outcome.missing)}", "see: gridctl ps, gridctl logs"
-        )
 
 
 def _patience(args: Mapping[str, Any]) -> Patience:
@@ -148,7 +118,7 @@ async def start(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line
         cluster.post(member.name, Start())
     names = [member.name for member in members]
     await _taken_up(cluster)
-    async for line in _wait_ready(cluster, names, set(names), {}, float(args.get("wait_timeout_s", 60.0))):
+    async for line in all_ready(cluster, names, set(names), {}, float(args.get("wait_timeout_s", 60.0))):
         yield line
 
 
@@ -172,7 +142,7 @@ async def _stop(cluster: Cluster, members: list[Member], patience: Patience, dra
 
 
 async def restart(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line]:
-    """Restart all named at once, or (`rolling`) one after the other, each drained first and READY before the next."""
+    """Restart all named at once, or (`rolling`) one after the other; with `drain`, each substation once it is empty."""
     members = _staying(cluster, args)
     if not args.get("rolling"):
         async for line in _restart(cluster, members, args, drain=bool(args.get("drain"))):
@@ -181,7 +151,7 @@ async def restart(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Li
     for member in members:
         if member.leaving or cluster.stopping:
             continue
-        async for line in _restart(cluster, [member], args, drain=True):
+        async for line in _restart(cluster, [member], args, drain=bool(args.get("drain"))):
             yield line
         await _until_routable(cluster, {member.name})
 
@@ -207,7 +177,7 @@ async def _restart(
     await _taken_up(cluster)
     names = [member.name for member in members]
     timeout_s = float(args.get("wait_timeout_s", 60.0)) + (patience.drain_timeout_s if drain else 0.0)
-    async for line in _wait_ready(cluster, names, set(names), before, timeout_s):
+    async for line in all_ready(cluster, names, set(names), before, timeout_s):
         yield line
 
 
@@ -294,4 +264,5 @@ VERBS: dict[str, Verb] = {
     "unpause": unpause,
     "down": down,
     "faults": faults,
+    "derate": derate,
 }

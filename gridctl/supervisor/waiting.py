@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from config.errors import NotReady
 from gridctl.supervisor.cluster import Cluster
-from gridctl.supervisor.happenings import State
+from gridctl.supervisor.happenings import RESTING, State
+from gridctl.supervisor.lastwords import never_came_up
 from gridctl.supervisor.member import Member
 
 Line = dict[str, Any]
@@ -57,6 +59,44 @@ async def until(
     for line in _news(cluster, names, told):
         yield line
     outcome.missing = outcome_missing
+
+
+async def all_gone(cluster: Cluster, names: list[str]) -> AsyncIterator[Line]:
+    """Until none of `names` is leaving any more."""
+    async for line in until(cluster, names, lambda member: not member.leaving, Outcome([])):
+        yield line
+
+
+async def all_ready(
+    cluster: Cluster, names: list[str], fresh: set[str], restarted: dict[str, int], timeout_s: float
+) -> AsyncIterator[Line]:
+    """Until those of `names` that are `fresh` are READY, and through the restart that was asked for; NotReady otherwise.
+
+    What was not touched need not be READY, only not FATAL. `restarted`: the restarts before, by name.
+    """
+
+    def there(member: Member) -> bool:
+        if member.state in RESTING:
+            return True
+        up = member.state is State.READY or member.degraded
+        return up and not member.leaving and member.life.restarts > restarted.get(member.name, -1)
+
+    outcome = Outcome([])
+    async for line in until(cluster, [name for name in names if name in fresh], there, outcome, timeout_s):
+        yield line
+    present = [cluster.members[name] for name in names if name in cluster.members]
+    if failed := [member for member in present if member.state is State.FATAL]:
+        raise never_came_up(cluster, failed)
+    touched = [member for member in present if member.name in fresh]
+    if unable := [
+        f"{member.name} is up and takes nothing: {member.life.reason}" for member in touched if member.degraded
+    ]:
+        raise NotReady("; ".join(unable), "all else runs; mend that, then: gridctl restart NAME")
+    if stopped := [member.name for member in touched if member.state is State.STOPPED]:
+        raise NotReady(f"stopped meanwhile by another command: {', '.join(stopped)}", "see: gridctl ps")
+    if outcome.missing:
+        missing = ", ".join(outcome.missing)
+        raise NotReady(f"not ready within {timeout_s:g} s: {missing}", "see: gridctl ps, gridctl logs")
 
 
 def _news(cluster: Cluster, names: list[str], told: dict[str, State]) -> list[Line]:

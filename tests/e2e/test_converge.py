@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from gridctl.testing import Grid
+from services.substation import journal
 from tests.e2e.conftest import Cluster, in_state, wait_for_state
 from tests.e2e.verbs import believed, declare, ended, path_of, pids, sessions, shown_alike, states, typed
 
@@ -98,7 +99,7 @@ def test_a_fixed_port_moves_and_is_taken_up_by_the_balancer(cluster: Cluster) ->
         edited = {"substations": [{"name": "substation1", "port": port}]}
         cause = planned(grid, edited)["substation1"][1]
         assert cause.endswith(f"→ {port}")
-        assert up(grid, edited, "--drain-timeout", "0").returncode == 0
+        assert up(grid, edited).returncode == 0
         assert grid.process("substation1")["port"] == port
         assert grid.charge(f"EV{port}")[0] == 202
 
@@ -171,9 +172,14 @@ def test_who_leaves_is_seen_draining_everywhere_and_goes_with_its_last_session(c
 def test_who_does_not_get_empty_goes_after_the_drain_timeout(cluster: Cluster) -> None:
     grid = cluster(2, topology=LONG)
     assert [grid.charge(f"EV{number}")[0] for number in range(2)] == [202, 202]
+    charging = grid.request("GET", "/sessions", process="substation2")[1]["sessions"]
     done = grid.run("scale", "substations=1", "--drain-timeout", "0.5", timeout_s=30)
     assert done.returncode == 0, done.stderr
     assert "substation2" not in pids(grid)
+    left = journal.read(grid.state_dir / grid.name / "data" / "substation2.db").sessions
+    assert [(it.request_id, it.state, it.reason) for it in left] == [
+        (it["request_id"], "dropped", "drain-timeout") for it in charging
+    ]
 
 
 def test_to_nothing_and_back(cluster: Cluster) -> None:

@@ -155,7 +155,7 @@ def test_a_stop_wins_over_a_restart_that_is_under_way(cluster: Cluster) -> None:
     grid = cluster(2, topology=LONG)
     assert grid.charge("EV1")[0] == 202
     assert grid.charge("EV2")[0] == 202
-    with typed(grid, "restart", "--rolling", "substation*") as process:
+    with typed(grid, "restart", "--rolling", "--drain", "substation*") as process:
         grid.wait_until(in_state("substation1", "DRAINING"))
         assert grid.run("stop", "substation1").returncode == 0
         code, _, err = ended(process)

@@ -1,4 +1,4 @@
-"""`restart --rolling` under load: nobody is refused or cut off, and substations drain within the time that a user sets."""
+"""`restart --rolling` under load: nobody is refused or cut off, and every session charges on, or ends first if so wished."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_no_request_of_100_a_second_fails_while_every_service_restarts(cluster: 
     assert not {name for name in before if before[name] == after[name]}
     assert {row["restarts"] for row in grid.ps()} == {1}
     for number in range(1, substations + 1):
-        assert path_of(grid, f"substation{number}")[2:] == ["DRAINING", *REBORN]
+        assert path_of(grid, f"substation{number}")[2:] == REBORN
 
 
 def test_no_client_without_keep_alive_fails_either(cluster: Cluster) -> None:
@@ -50,10 +50,10 @@ def test_no_client_without_keep_alive_fails_either(cluster: Cluster) -> None:
     assert set(result.statuses) == {202}, (result.statuses, result.refusals[:3])
 
 
-def test_one_after_another_and_each_drained_first(cluster: Cluster) -> None:
+def test_one_after_another_and_with_drain_each_is_empty_first(cluster: Cluster) -> None:
     grid = cluster(2, topology={"defaults": {"session_s": 1.5}})
     assert [grid.charge(f"EV{number}")[0] for number in range(2)] == [202, 202]
-    done = grid.run("restart", "--rolling", "substation*")
+    done = grid.run("restart", "--rolling", "--drain", "substation*")
     assert done.returncode == 0, done.stderr
     order = [(event["name"], event["to"]) for event in events(grid)][-8:]
     expected = ["DRAINING", *REBORN]
@@ -64,29 +64,33 @@ def test_one_after_another_and_each_drained_first(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("patience_s", ["0", "0.4"])
-def test_too_short_a_drain_timeout_ends_sessions_and_nothing_hangs(cluster: Cluster, patience_s: str) -> None:
+def test_too_short_a_drain_timeout_loses_no_session_and_nothing_hangs(cluster: Cluster, patience_s: str) -> None:
     grid = cluster(2, topology=LONG)
     assert [grid.charge(f"EV{number}")[0] for number in range(4)] == [202] * 4
-    done = grid.run("restart", "--rolling", "--drain-timeout", patience_s, timeout_s=30)
+    done = grid.run("restart", "--rolling", "--drain", "--drain-timeout", patience_s, timeout_s=30)
     assert done.returncode == 0, done.stderr
     assert set(states(grid).values()) == {"READY"}
-    assert sum(sessions(grid, name) for name in ("substation1", "substation2")) == 0
+    assert sum(sessions(grid, name) for name in ("substation1", "substation2")) == 4
     assert "DRAINING" in path_of(grid, "substation1")
 
 
 def test_who_is_waited_for_is_named_with_its_sessions(cluster: Cluster) -> None:
     grid = cluster(1, topology=LONG)
     assert grid.charge("EV1")[0] == 202
-    done = grid.run("restart", "--rolling", "--drain-timeout", "1.6", "substation1")
+    done = grid.run("restart", "--drain", "--drain-timeout", "1.6", "substation1")
     assert done.returncode == 0, done.stderr
     assert "waiting for substation1 (1 session charging, at most " in done.stderr
 
 
-def test_a_restart_of_all_at_once_needs_no_drain(cluster: Cluster) -> None:
+def test_a_restart_of_all_at_once_needs_no_drain_and_keeps_every_session(cluster: Cluster) -> None:
     grid = cluster(2, topology=LONG)
     before = pids(grid)
-    assert grid.charge("EV1")[0] == 202
+    assert grid.charge("EV1", request_id="r1")[0] == 202
+    charging = [grid.request("GET", "/sessions/r1", process=f"substation{number}")[1] for number in (1, 2)]
     assert grid.run("restart").returncode == 0
+    assert [grid.request("GET", "/sessions/r1", process=f"substation{n}")[1].get("ends_s") for n in (1, 2)] == [
+        pytest.approx(record["ends_s"]) if "ends_s" in record else None for record in charging
+    ]
     assert not {name for name, pid in pids(grid).items() if before[name] == pid}
     assert "DRAINING" not in path_of(grid, "substation1")
     assert grid.charge("EV2")[0] == 202

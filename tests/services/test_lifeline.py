@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from services.lifeline import follow
+from services.lifeline import follow, obey_waiting
 
 
 async def test_orders_are_obeyed_nonsense_is_passed_over_and_the_end_is_noticed() -> None:
@@ -23,6 +23,16 @@ async def test_orders_are_obeyed_nonsense_is_passed_over_and_the_end_is_noticed(
     await asyncio.wait_for(gone.wait(), 10)
     await following
     assert orders == [{"do": "drain"}, {"do": "undrain"}]
+
+
+def test_what_was_ordered_before_is_obeyed_at_once_and_nothing_is_waited_for() -> None:
+    ours, theirs = socket.socketpair()
+    orders: list[Mapping[str, Any]] = []
+    with ours, theirs:
+        obey_waiting(theirs, orders.append)
+        ours.sendall(b'{"do": "derate", "max_sessions": 4}\n{"do": "drain"}\n')
+        obey_waiting(theirs, orders.append)
+    assert orders == [{"do": "derate", "max_sessions": 4}, {"do": "drain"}]
 
 
 async def test_a_cancelled_follower_does_not_take_the_launcher_for_gone() -> None:

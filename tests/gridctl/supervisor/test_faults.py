@@ -25,11 +25,15 @@ from gridctl.supervisor.verbs import VERBS
 async def _unwatched(_: Member) -> None: ...
 
 
+async def _nobody() -> set[str]:
+    return set()
+
+
 @pytest.fixture
 async def told(tmp_path: Path) -> AsyncIterator[tuple[Cluster, dict[str, socket.socket]]]:
     """A cluster of which nothing runs, and the services' ends of its lifelines."""
     zygote = Zygote(asyncio.get_running_loop())
-    cluster = Cluster(ClusterPaths(tmp_path, "grid"), Journal(tmp_path / "events.jsonl"), zygote, _unwatched)
+    cluster = Cluster(ClusterPaths(tmp_path, "grid"), Journal(tmp_path / "events.jsonl"), zygote, _unwatched, _nobody)
     ends = {}
     external = {"name": "other", "url": "http://127.0.0.1:7601"}
     topology = Topology.model_validate({"substations": [{"name": "substation1"}, {"name": "substation2"}, external]})

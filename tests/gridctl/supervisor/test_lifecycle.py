@@ -14,6 +14,7 @@ from gridctl.supervisor.happenings import (
     LIVING,
     Action,
     Drain,
+    Drop,
     Event,
     Exited,
     Kill,
@@ -229,6 +230,45 @@ def test_a_crash_while_it_drains_for_a_restart_restarts_it() -> None:
     assert one.state is State.STARTING
 
 
+def test_what_charges_is_dropped_only_where_nobody_comes_back_and_only_after_the_timeout() -> None:
+    for drops in (True, False):
+        one = ready()
+        play(one, (1, Drain(60, Stop(5), drop=drops)))
+        assert (Drop("drain-timeout") in play(one, (61, Tick()))) is drops
+    one = ready()
+    actions = play(one, (1, Drain(60, Stop(5), drop=True)), (2, Probed(True, empty=True)))
+    assert Drop("drain-timeout") not in actions
+
+
+def test_who_dies_over_sessions_that_would_be_lost_comes_up_once_more_and_drains_on() -> None:
+    one = ready()
+    play(one, (1, Drain(60, Stop(5), drop=True)))
+    assert Spawn() in play(one, (21, Exited(7, -9)))
+    assert Refuse(True) in play(one, (21.1, Spawned(8)), (22, Probed(True)))
+    assert (one.state, one.deadline, one.restarts) == (State.DRAINING, 22 + 40, 1)
+    play(one, (23, Probed(True, empty=True)), (23.1, Exited(8, 0)))
+    assert one.state is State.STOPPED
+
+
+@pytest.mark.parametrize("end", [(Spawned(8), Exited(8, 1)), (SpawnFailed("no memory"),)])
+def test_who_does_not_come_up_for_that_is_gone(end: tuple[Event, ...]) -> None:
+    one = ready()
+    play(one, (1, Drain(60, Stop(5), drop=True)), (21, Exited(7, -9)), *((22, event) for event in end))
+    assert one.state is State.STOPPED
+
+
+def test_one_that_says_itself_what_it_cannot_do_is_unhealthy_at_once_and_not_started_again() -> None:
+    one = life()
+    play(one, (0, Start()), (0.1, Spawned(7)))
+    unable = Probed(False, "no room to write", degraded=True)
+    assert play(one, (0.2, unable)) == [Moved(State.STARTING, State.UNHEALTHY, "no room to write")]
+    assert (one.deadline, play(one, (60, Tick()))) == (None, [])
+    assert play(one, (61, Probed(True))) == [Moved(State.UNHEALTHY, State.READY, "")]
+    assert play(one, (62, unable)) == [Moved(State.READY, State.UNHEALTHY, "no room to write")]
+    play(one, (63, Drain(60, Stop(5))))
+    assert play(one, (64, Probed(False, "x", empty=True, degraded=True)))[0].new is State.STOPPING  # type: ignore[union-attr]
+
+
 def test_pause_and_unpause() -> None:
     one = ready()
     assert play(one, (1, Pause())) == [Signal(signal.SIGSTOP), Moved(State.READY, State.PAUSED, "")]
@@ -310,6 +350,7 @@ class AnyHistory(RuleBasedStateMachine):
                 Stop(5, again=True),
                 Drain(3),
                 Drain(3, Stop(5, again=True)),
+                Drain(3, drop=True),
                 Kill(9),
                 Pause(),
                 Unpause(),
@@ -319,9 +360,9 @@ class AnyHistory(RuleBasedStateMachine):
     def wish(self, event: Event) -> None:
         self.happen(event)
 
-    @rule(ok=st.booleans(), empty=st.booleans())
-    def probe(self, ok: bool, empty: bool) -> None:
-        self.happen(Probed(ok, "why", empty))
+    @rule(ok=st.booleans(), empty=st.booleans(), degraded=st.booleans())
+    def probe(self, ok: bool, empty: bool, degraded: bool) -> None:
+        self.happen(Probed(ok, "why", empty, degraded and not ok))
 
     @precondition(lambda self: self.spawning)
     @rule(works=st.booleans())
