@@ -99,6 +99,18 @@ class BalancerMetrics:
             buckets=DECISION_BUCKETS_S,
             registry=registry,
         )
+        self._count_queue(registry)
+        self.avoidable_rejections = Counter(
+            "balancer_avoidable_rejections",
+            "Requests refused though some substation was believed to have room.",
+            registry=registry,
+        )
+        self.grid_loading_percentage = Gauge(
+            "grid_loading_percentage", "Load of all substations together, 100 is full.", registry=registry
+        )
+        self.grid_health = Gauge("grid_health", "2 ok, 1 strained, 0 overloaded.", registry=registry)
+
+    def _count_queue(self, registry: CollectorRegistry) -> None:
         self.queue_length = Gauge("balancer_queue_length", "Requests that wait for a place.", registry=registry)
         self.queue_wait_s = Histogram(
             "balancer_queue_wait_seconds",
@@ -109,15 +121,6 @@ class BalancerMetrics:
         self.queue_drops = Counter(
             "balancer_queue_drops", "Queued requests that were dropped, by reason.", ["reason"], registry=registry
         )
-        self.avoidable_rejections = Counter(
-            "balancer_avoidable_rejections",
-            "Requests refused though some substation was believed to have room.",
-            registry=registry,
-        )
-        self.grid_loading_percentage = Gauge(
-            "grid_loading_percentage", "Load of all substations together, 100 is full.", registry=registry
-        )
-        self.grid_health = Gauge("grid_health", "2 ok, 1 strained, 0 overloaded.", registry=registry)
 
     def forget(self, substation_id: str) -> None:
         """Drops the series of a substation that left; nothing happens where there are none."""

@@ -30,8 +30,8 @@ from services.routing.policies import LeastLoaded
 LOOKED_AT = 256
 #: So many are placed at a time.
 MOST_PLACING = 64
-#: After one failure a request is tried again at once, after more of them after this, doubled up to the cap; after a time
-#: without any they count no more (wall seconds).
+#: After a failure a request is tried again after this, doubled up to the cap; after a time without any they count no more
+#: (wall seconds).
 PAUSE_S = 0.025
 LONGEST_PAUSE_S = 1.0
 FORGIVEN_S = 5.0
@@ -195,10 +195,13 @@ class Attendant:
         placing = sum(waiting.placing is not None for waiting in islice(self.queue, LOOKED_AT))
         passed: Waiting | None = None
         for waiting in list(islice(self.queue, LOOKED_AT)):
-            if waiting.placing or waiting.cancelled or waiting.retry_at_s > now_s or waiting.power_w >= too_large_w:
+            if waiting.placing or waiting.cancelled or waiting.power_w >= too_large_w:
                 continue
             if placing >= MOST_PLACING:
                 return
+            if waiting.retry_at_s > now_s:
+                passed = passed or waiting
+                continue
             if passed is not None and not kept:
                 kept = self._kept_for(passed, now_s)
             if not self._has_room(waiting, now_s, kept):
@@ -230,6 +233,8 @@ class Attendant:
             waiting.placing = None
         if isinstance(outcome, Entry):
             self.admit(waiting, outcome)
+        elif waiting.cancelled:
+            self.leave(waiting, "cancelled", None)
         elif outcome.status == 409:
             self.leave(waiting, "dropped", outcome.reason)
         else:
@@ -239,10 +244,16 @@ class Attendant:
     def _fail(self, waiting: Waiting, outcome: Problem) -> None:
         now_s = self._now_s()
         waiting.failures = 1 if now_s - waiting.retry_at_s > FORGIVEN_S else waiting.failures + 1
-        pause_s = min(LONGEST_PAUSE_S, PAUSE_S * 2 ** min(waiting.failures, 10)) if waiting.failures > 1 else 0.0
+        pause_s = min(LONGEST_PAUSE_S, PAUSE_S * 2 ** min(waiting.failures, 10))
+        if outcome.reason == "grid-full" and outcome.retry_after_s is not None:
+            pause_s = min(pause_s, max(SHORTEST_WAIT_S, outcome.retry_after_s))  # it was asked a moment too early
         waiting.retry_at_s = now_s + pause_s
         extra = {"request_id": waiting.request_id, "reason": outcome.reason, "failures": waiting.failures}
         _log.info("waits on", extra=extra)
+
+    async def survive(self) -> None:
+        """Until what was done to the queue is journaled; JournalError where it cannot be, though it is kept for later."""
+        await self._journal.survives()
 
     # -- leaving ------------------------------------------------------------------------------------------------------
     def admit(self, waiting: Waiting, entry: Entry) -> None:

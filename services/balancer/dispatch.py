@@ -18,7 +18,7 @@ from services.balancer.book import STATES, Entry
 from services.balancer.line import Silent
 from services.balancer.order import Order
 from services.balancer.placement import Placer
-from services.balancer.queue import Waiting
+from services.balancer.queue import Left, Waiting
 from services.balancer.recovery import Recovery
 
 #: More requests than this are not placed at a time.
@@ -56,8 +56,7 @@ class Dispatch:
     async def answer(self, request: ChargeRequest, deadline_s: float) -> dict[str, Any] | Problem:
         """The body of the 202, or why there is none; by `deadline_s` (wall seconds, monotonic)."""
         arrived_s, began_s = self._unix_s(), self._now_s()
-        ready = self._recovery.ready
-        if not ready.is_set() and not await self._within(deadline_s, ready.wait()):
+        if not await self._is_ready(deadline_s):
             return self._recovery.problem
         request_id = request.request_id or uuid.uuid4().hex
         outcome = await self._outcome(request, request_id, deadline_s)
@@ -70,6 +69,23 @@ class Dispatch:
         if isinstance(outcome, Waiting):
             return answers.queued(outcome, self._attendant)
         return answers.started(outcome, self._now_s(), self._settings.time_scale)
+
+    async def _is_ready(self, deadline_s: float) -> bool:
+        ready = self._recovery.ready
+        return ready.is_set() or await self._within(deadline_s, ready.wait())
+
+    async def find(self, request_id: str, deadline_s: float) -> Waiting | Entry | Left | Problem:
+        """What is known of `request_id`; of one that is just being placed once that ended. By `deadline_s`."""
+        if not await self._is_ready(deadline_s):
+            return self._recovery.problem
+        running = self._requests.get(request_id)
+        if running is not None and not await self._within(deadline_s, asyncio.shield(running)):
+            return refusals.out_of_time()
+        return self._look_up(request_id) or refusals.unknown_request(request_id)
+
+    def _look_up(self, request_id: str) -> Waiting | Entry | Left | None:
+        queue = self._queue
+        return queue.find(request_id) or self._book.find(request_id, self._now_s()) or queue.left(request_id)
 
     async def _outcome(self, request: ChargeRequest, request_id: str, deadline_s: float) -> Outcome:
         # after every await all is looked at anew; between the last look and the reservation in _place there is none
@@ -99,9 +115,7 @@ class Dispatch:
         return self._known(request, request_id) or running.result()
 
     def _known(self, request: ChargeRequest, request_id: str) -> Outcome | None:
-        found = (
-            self._queue.find(request_id) or self._book.find(request_id, self._now_s()) or self._queue.left(request_id)
-        )
+        found = self._look_up(request_id)
         if found is None:
             waiting = self._queue.of_ev(request.ev_id)
             return None if waiting is None else refusals.ev_is_queued(request.ev_id, waiting.request_id)

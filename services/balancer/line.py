@@ -62,6 +62,10 @@ class Page:
     text: str
 
 
+#: What a substation says of a session that it was told to end (None: it knows none), and its report.
+Ended = tuple[Mapping[str, Any] | None, Report | None]
+
+
 class Silent(Exception):
     """It did not answer, or with nothing that can be used; the message says what happened."""
 
@@ -89,7 +93,7 @@ class Line(Protocol):
         """Ends attempts up to `attempt` of a request; Silent where it is not known to have arrived."""
         ...
 
-    async def cancel(self, target: Target, request_id: str, timeout_s: float) -> dict[str, Any] | None:
+    async def cancel(self, target: Target, request_id: str, timeout_s: float) -> Ended:
         """Ends a session for good; what it is then, None where it knows none; Silent where that is not known."""
         ...
 
@@ -158,13 +162,11 @@ class HttpLine:
         """See `Line.revoke`."""
         return (await self._delete(target, f"{request_id}?attempt={attempt}", timeout_s))[1]
 
-    async def cancel(self, target: Target, request_id: str, timeout_s: float) -> dict[str, Any] | None:
+    async def cancel(self, target: Target, request_id: str, timeout_s: float) -> Ended:
         """See `Line.cancel`."""
-        return (await self._delete(target, request_id, timeout_s))[0]
+        return await self._delete(target, request_id, timeout_s)
 
-    async def _delete(
-        self, target: Target, which: str, timeout_s: float
-    ) -> tuple[dict[str, Any] | None, Report | None]:
+    async def _delete(self, target: Target, which: str, timeout_s: float) -> Ended:
         url = URL(f"{target.url}/sessions/{which}")
         try:
             async with self._own.delete(url, timeout=_within(timeout_s)) as response:

@@ -24,6 +24,7 @@ from services.balancer.revocations import Revocations
 from services.balancer.search import Search
 from services.journal import JournalError
 from services.routing.node import Node
+from services.routing.policies import LeastLoaded
 from services.routing.policy import Policy
 
 #: Each try may take this share of what time remains, so that a silent substation leaves time for two others, twice each.
@@ -35,6 +36,7 @@ SHORTEST_TRY_S = 0.02
 PAUSE_S = 0.2
 #: A request whose attempts were revoked elsewhere is sent again to the same substation, this often at most.
 MOST_REVOKED = 16
+_LEAST_LOADED = LeastLoaded()
 _FAILED = frozenset({Result.UNKNOWN, Result.UNREACHABLE, Result.CLOSED})
 
 _log = logging.getLogger(__name__)
@@ -89,7 +91,7 @@ class Placer:
             if account is None:
                 if await self._await_probes(search):
                     continue
-                refused = search.refusal(self.ledger, self.now_s())
+                refused = self._refuse(search)
                 if refused.reason != "substations-unreachable" or not await self._wait(search):
                     return refused
                 continue
@@ -133,6 +135,13 @@ class Placer:
     def _is_wanted(self, account: Account, search: Search) -> bool:
         tried = account.target.name in search.tried
         return not (tried or account.draining) and account.can_ever_fit(search.order.least_w)
+
+    def _refuse(self, search: Search) -> Problem:
+        refused, now_s, order = search.refusal(self.ledger, self.now_s()), self.now_s(), search.order
+        node = self.ledger.pick(_LEAST_LOADED, order.power_w, order.least_w, now_s, search.kept, self.rng)
+        if refused.reason == "grid-full" and node is not None and node.fits(order.power_w):
+            self.metrics.avoidable_rejections.inc()
+        return refused
 
     async def _wait(self, search: Search) -> bool:
         """Lets a moment pass in which a restarting substation may come back; False where too little time is left."""

@@ -42,6 +42,22 @@ def ev_is_queued(ev_id: str, request_id: str) -> Problem:
     return Problem(409, detail, "ev-is-queued", extra={"queued_request_id": request_id})
 
 
+def unknown_request(request_id: str) -> Problem:
+    """404: this balancer knows no such request, or no longer."""
+    return Problem(404, f"no request {request_id} is known, or it was over long ago", "unknown-request")
+
+
+def not_told(substation: str, detail: str) -> Problem:
+    """503: the substation could not be told that the session shall end."""
+    detail = f"{substation} was not reached and charges on ({detail}); ask again"
+    return Problem(503, detail, "substation-silent", retry_after_s=UNKNOWN_RETRY_S)
+
+
+def not_ours(substation: str) -> Problem:
+    """409: a session at an external substation, or at one that left the grid, ends by itself only."""
+    return Problem(409, f"{substation} cannot be told to end a session", "not-cancellable")
+
+
 def no_substations() -> Problem:
     """503: none is discovered."""
     detail = "no substation is known; the targets file, or SUBSTATIONS, names none"

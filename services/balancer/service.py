@@ -18,13 +18,14 @@ from config.names import BALANCER, NAME_RULE, is_name
 from config.problems import FieldFault, Problem, bad_fields
 from config.settings import BalancerSettings
 from monitoring.metrics import BalancerMetrics
-from services.balancer import status
+from services.balancer import refusals, status
 from services.balancer.account import Account
 from services.balancer.attendant import Attendant
 from services.balancer.book import Book, Entry
 from services.balancer.decisions import Decisions, View
 from services.balancer.dispatch import Dispatch
 from services.balancer.doubts import Doubts
+from services.balancer.following import Following
 from services.balancer.journal import BalancerJournal, Contents
 from services.balancer.ledger import Ledger
 from services.balancer.line import HttpLine, Line
@@ -90,14 +91,17 @@ class BalancerService:
             self._journal, self._restore, self._watch.start, self._watch.ready, self._attendant.start
         )
         self._dispatch = Dispatch(settings, self.placer, self._recovery, self._attendant, clock.time_s)
+        self._following = Following(self._dispatch, self._attendant, self.placer, settings.time_scale)
         self._metrics.queue_length.set_function(lambda: len(self.queue))
         self._metrics.grid_loading_percentage.set_function(lambda: 100 * self.ledger.totals(self._now_s()).load)
         self._metrics.grid_health.set_function(lambda: status.HEALTH[status.health(self.ledger, self._now_s())])
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """`/route`, `/status`, `/decisions`, and `/reports` for substations."""
+        """`/route`, `/requests/…`, `/status`, `/decisions`, and `/reports` for substations."""
         return [
             web.post("/route", self._route),
+            web.get("/requests/{request_id}", self._request),
+            web.delete("/requests/{request_id}", self._request),
             web.post("/reports", self._reports),
             web.get("/status", self._status),
             web.get("/decisions", self._decisions),
@@ -175,6 +179,15 @@ class BalancerService:
         self._outcomes[outcome] += 1
         self._metrics.requests.labels(outcome).inc()
         return answer
+
+    async def _request(self, request: web.Request) -> web.Response:
+        request_id = request.match_info["request_id"]
+        deadline_s = self._now_s() + time_left_s(request.headers, self._settings.request_timeout_s)
+        if not is_name(request_id):
+            raise ProblemError(refusals.unknown_request(request_id[:80]))
+        do = self._following.cancel if request.method == "DELETE" else self._following.find
+        answer = await do(request_id, deadline_s)
+        return problem_response(answer) if isinstance(answer, Problem) else json_response(answer)
 
     async def _reports(self, request: web.Request) -> web.Response:
         pushed = read_push(await read_body(request))

@@ -39,6 +39,8 @@ def test_a_balancers_names() -> None:
         "balancer_attempts_total",
         "balancer_decision_seconds",
         "balancer_queue_length",
+        "balancer_queue_wait_seconds",
+        "balancer_queue_drops_total",
         "balancer_avoidable_rejections_total",
         "grid_loading_percentage",
         "grid_health",

@@ -20,7 +20,7 @@ from services.balancer.dispatch import Dispatch
 from services.balancer.doubts import Doubts
 from services.balancer.journal import BalancerJournal
 from services.balancer.ledger import Ledger
-from services.balancer.line import Answer, Page, Result, Silent
+from services.balancer.line import Answer, Ended, Page, Result, Silent
 from services.balancer.placement import Placer
 from services.balancer.queue import Queue
 from services.balancer.recovery import Recovery
@@ -76,9 +76,10 @@ class World:
     async def sessions(self, target: Target, since_s: float, timeout_s: float) -> dict[str, Any]:
         return {}
 
-    async def cancel(self, target: Target, request_id: str, timeout_s: float) -> dict[str, Any] | None:
-        session = self.cores[target.name].revoke(request_id, None, self.clock.grid_s())
-        return None if session is None else {"state": "cancelled"}
+    async def cancel(self, target: Target, request_id: str, timeout_s: float) -> Ended:
+        core = self.cores[target.name]
+        session = core.revoke(request_id, None, self.clock.grid_s(), "cancelled")
+        return None if session is None else {"state": session.state}, core.report(self.clock.grid_s())
 
     async def session(self, target: Target, request_id: str, timeout_s: float) -> dict[str, Any] | None:
         session = self.cores[target.name].find(request_id)
