@@ -13,11 +13,15 @@ from gridctl.chaos.timeline import Step
 
 
 class Reply(NamedTuple):
-    """What became of one request: when it was sent and answered (or given up), and its kind: accepted, refused, failed."""
+    """What became of one request: when it was sent and answered (or given up), and its kind: accepted, refused, failed.
+
+    `late`: it failed because too much time had passed, not at once.
+    """
 
     sent_s: float
     answered_s: float
     kind: str
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,9 @@ class Costs:
 def costs(deeds: Sequence[Deed], replies: Sequence[Reply], start_s: float, end_s: float) -> Costs:
     """What `deeds` cost those who sent `replies` between `start_s` and `end_s`.
 
-    A failed request counts once: for the newest deed that was on when it was sent, else for the first that began before
-    its answer. A gap without accepted answers counts for every deed that was on in it.
+    A failed request counts once, for the newest deed that was on when it failed; a late one, whose cause is long past by
+    then, for the newest that was on when it was sent. Where none was, for the one that began last before it failed, or
+    first after a late one was sent. A gap without accepted answers counts for every deed that was on in it.
     """
     blamed = Counter(_blame(deeds, reply) for reply in replies if reply.kind == "failed")
     gaps = _gaps(replies, start_s, end_s)
@@ -60,11 +65,14 @@ def costs(deeds: Sequence[Deed], replies: Sequence[Reply], start_s: float, end_s
 
 
 def _blame(deeds: Sequence[Deed], reply: Reply) -> int | None:
-    on = [number for number, deed in enumerate(deeds) if deed.began_s <= reply.sent_s <= deed.ended_s]
+    began_s = [deed.began_s for deed in deeds]
+    decisive_s = reply.sent_s if reply.late else reply.answered_s
+    on = [number for number, deed in enumerate(deeds) if deed.began_s <= decisive_s <= deed.ended_s]
     if on:
-        return max(on, key=lambda number: deeds[number].began_s)
-    later = [number for number, deed in enumerate(deeds) if reply.sent_s < deed.began_s <= reply.answered_s]
-    return min(later, key=lambda number: deeds[number].began_s, default=None)
+        return max(on, key=began_s.__getitem__)
+    meanwhile = [number for number, at_s in enumerate(began_s) if reply.sent_s < at_s <= reply.answered_s]
+    choose = min if reply.late else max
+    return choose(meanwhile, key=began_s.__getitem__, default=None)
 
 
 def _gaps(replies: Sequence[Reply], start_s: float, end_s: float) -> list[tuple[float, float]]:

@@ -18,6 +18,9 @@ SHARE = 0.8
 LONGEST_S = 30.0
 SHORTEST_S = 0.05
 
+#: What the grid answers when time is over before it could place.
+TOO_LATE = 504
+
 
 class Told(NamedTuple):
     """What a client was told of its request, at `at_s` (Unix time): the placed ones, for the audit."""
@@ -60,7 +63,8 @@ class Noting:
         """See `Client.send`."""
         sent_s = self._now_s()
         outcome = await self.inner.send(order)
-        self.replies.append(Reply(sent_s, self._now_s(), outcome.kind))
+        late = outcome.timed_out or outcome.status == TOO_LATE
+        self.replies.append(Reply(sent_s, self._now_s(), outcome.kind, late))
         if outcome.kind == "accepted":
             self.placed.append(Told(order.request_id, self._unix_s(), outcome.substation))
         return outcome

@@ -17,23 +17,32 @@ def accepted(*at_s: float) -> list[Reply]:
     return [Reply(at - 0.01, at, "accepted") for at in at_s]
 
 
-def failed(sent_s: float, answered_s: float) -> Reply:
-    return Reply(sent_s, answered_s, "failed")
+def failed(sent_s: float, answered_s: float, late: bool = False) -> Reply:
+    return Reply(sent_s, answered_s, "failed", late)
 
 
-def test_a_failure_counts_for_the_fault_that_was_on_when_it_was_sent_even_if_it_showed_long_after() -> None:
-    found = costs([deed(10, 13), deed(14, 15)], [failed(10.5, 22.5)], 0, 30)
-    assert [cost.failed for cost in found.each] == [1, 0]
+def blamed(deeds: list[Deed], reply: Reply) -> list[int]:
+    return [cost.failed for cost in costs(deeds, [reply], 0, 30).each]
 
 
-def test_a_request_on_its_way_when_a_fault_began_is_its_cost() -> None:
-    found = costs([deed(5, 6), deed(10, 10.5), deed(11, 12)], [failed(9.95, 11.5)], 0, 30)
-    assert [cost.failed for cost in found.each] == [0, 1, 0]
+def test_what_waited_in_vain_is_the_cost_of_what_was_on_when_it_was_sent() -> None:
+    deeds = [deed(10, 13), deed(14, 15), deed(22, 23)]
+    assert blamed(deeds, failed(10.5, 22.5, late=True)) == [1, 0, 0]
+    assert blamed(deeds, failed(9.5, 22.5, late=True)) == [1, 0, 0]
+
+
+def test_what_broke_is_the_cost_of_what_was_on_when_it_broke() -> None:
+    deeds = [deed(18, 20), deed(20, 25), deed(26, 29)]
+    assert blamed(deeds, failed(19, 26.1)) == [0, 0, 1]
+
+
+def test_a_request_on_its_way_when_a_short_fault_struck_is_its_cost() -> None:
+    assert blamed([deed(5, 6), deed(10, 10.1)], failed(9.95, 10.2)) == [0, 1]
 
 
 def test_of_two_that_are_on_the_newer_one_is_blamed() -> None:
-    found = costs([deed(1, 9), deed(4, 6)], [failed(5, 5.1), failed(7, 7.1)], 0, 30)
-    assert [cost.failed for cost in found.each] == [1, 1]
+    assert blamed([deed(1, 9), deed(4, 6)], failed(4.5, 5)) == [0, 1]
+    assert blamed([deed(1, 9), deed(4, 6)], failed(6.5, 7)) == [1, 0]
 
 
 def test_a_failure_without_any_fault_is_counted_apart() -> None:
