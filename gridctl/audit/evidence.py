@@ -89,7 +89,7 @@ class Station:
     """One of our own substations: its sessions in the order in which they were admitted, the limits in force, oldest first.
 
     `present` is when it surely could be reached; `begun` counts by epoch the sessions that began in that run of it, for
-    runs of which none was forgotten.
+    runs of which none was forgotten. Sessions that ended before `complete_since_s` may have been forgotten.
     """
 
     name: str
@@ -97,6 +97,7 @@ class Station:
     limits: Sequence[Limit] = ()
     present: Presence = ALWAYS
     begun: Mapping[int, int] = field(default_factory=dict)
+    complete_since_s: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,8 @@ class Evidence:
     """All that is known at `now_s`.
 
     `failed_tries` are by substation the instants, in order, at which a balancer found that it got no usable answer there:
-    then it could not be reached, whatever its state. `external` names substations for which nothing is promised.
+    then it could not be reached, whatever its state. `external` names substations for which nothing is promised. Places in
+    queues that were left before `waits_since_s` may have been forgotten.
     """
 
     now_s: float
@@ -153,3 +155,9 @@ class Evidence:
     failed_tries: Mapping[str, Sequence[float]] = field(default_factory=dict)
     external: frozenset[str] = frozenset()
     counters: Sequence[Counter] = ()
+    waits_since_s: float = -math.inf
+
+    @property
+    def complete_since_s(self) -> float:
+        """From when on nothing was forgotten anywhere."""
+        return max((self.waits_since_s, *(station.complete_since_s for station in self.stations.values())))

@@ -25,9 +25,10 @@ def broken(evidence: Evidence) -> Iterator[Violation]:
     for wait in evidence.waits:
         waits[wait.request_id].append(wait)
     for answer in once(evidence.answered):
-        if answer.substation in evidence.external:
-            continue
-        yield from _judged(answer, stays.get(answer.request_id, []), waits.get(answer.request_id, []))
+        own, places = stays.get(answer.request_id, []), waits.get(answer.request_id, [])
+        forgotten = not (own or places) and answer.at_s < evidence.complete_since_s
+        if not forgotten and answer.substation not in evidence.external:
+            yield from _judged(answer, own, places)
     for request_id, own in stays.items():
         yield from _early(request_id, _kept(own))
 

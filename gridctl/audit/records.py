@@ -11,6 +11,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +29,7 @@ from services.substation.journal import Contents, Run, SessionRecord
 from services.substation.records import KEPT
 
 T = TypeVar("T")
+_KEPT = balancer_journal.KEPT
 
 
 @dataclass(slots=True)
@@ -69,6 +71,9 @@ def gather(
         failed_tries=trail.failed_tries,
         external=frozenset(name for name, role in roles.items() if role == EXTERNAL),
         counters=counted,
+        waits_since_s=max(
+            (_since_s([p.left_s for p in book.queue], _KEPT) for book in books.values()), default=-math.inf
+        ),
     )
     found.notes += _notes(found.evidence)
     return found
@@ -104,13 +109,19 @@ def _station(name: str, journal: Contents, present: Presence | None, now_s: floa
         Limit(own.unix_s, own.grid_s, own.max_sessions, own.capacity_w, own.admitting, own.hard_limit)
         for own in journal.limits
     ]
-    return Station(name, stays, limits, present or Presence(), _begun(journal))
+    since_s = _since_s([record.ended_unix_s for record in journal.sessions], KEPT)
+    begun = {} if math.isfinite(since_s) else _begun(journal)
+    return Station(name, stays, limits, present or Presence(), begun, since_s)
+
+
+def _since_s(ends_s: Iterable[float | None], kept: int) -> float:
+    """From when on all that ended is remembered, where only the newest `kept` are."""
+    over = [end_s for end_s in ends_s if end_s is not None]
+    return min(over) if len(over) >= kept else -math.inf
 
 
 def _begun(journal: Contents) -> dict[int, int]:
-    """How many sessions began in each run, by its epoch; none where old ones are forgotten."""
-    if len(journal.sessions) >= KEPT:
-        return {}
+    """How many sessions began in each run, by its epoch."""
     since = [run.grid_s for run in journal.runs]
     counts = dict.fromkeys((run.epoch for run in journal.runs), 0)
     for record in journal.sessions:
@@ -191,5 +202,8 @@ def _notes(evidence: Evidence) -> Iterator[str]:
     soft = sorted(name for name, one in evidence.stations.items() if any(not limit.hard for limit in one.limits))
     if soft:
         yield f"I1 is off at {', '.join(soft)}: hard_limit is false there, for teaching, and every session is taken"
+    if math.isfinite(evidence.complete_since_s):
+        since = datetime.fromtimestamp(evidence.complete_since_s).astimezone().isoformat(" ", "seconds")
+        yield f"journals keep the newest records only: what was over before {since} may be forgotten, and is not judged"
     if evidence.external:
         yield f"nothing is promised of what is external: {', '.join(sorted(evidence.external))}"

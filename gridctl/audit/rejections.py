@@ -32,7 +32,7 @@ class _Room:
     def had(self, refused: Refused) -> bool:
         """Whether `refused` would have fitted at every instant from its arrival to its refusal."""
         start_s, end_s = refused.arrived_s, refused.refused_s
-        if not self.station.present.throughout(start_s, end_s):
+        if start_s < self.station.complete_since_s or not self.station.present.throughout(start_s, end_s):
             return False
         limits = _in_force(self.station.limits, self.limits_since_s, start_s, end_s)
         if not limits or not all(limit.admitting for limit in limits):
@@ -71,7 +71,7 @@ def _failed(at_s: Sequence[float], refused: Refused) -> bool:
 
 def _violation(refused: Refused, name: str) -> Violation:
     between = f"{1000 * (refused.refused_s - refused.arrived_s):.3f} ms"
-    expected = f"{name} takes it: it had room for {refused.power_w / 1000:g} kW all the while, {between}"
+    expected = f"that {name} takes it: it had room for {refused.power_w / 1000:g} kW all the while, {between}"
     return Violation(
         "avoidable-rejection", refused.refused_s, refused.request_id, name, expected, f"refused: {refused.reason}"
     )

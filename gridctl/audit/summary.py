@@ -58,7 +58,7 @@ def _promise(verdict: Verdict, promise: Promise, words: str) -> Iterator[str]:
 
 def _offender(broken: Violation) -> str:
     who = " ".join(part for part in (broken.substation, broken.request_id) if part)
-    return f"            {_clock(broken.at_s)} {who}: expected {broken.expected}; found {broken.found}"
+    return f"            {_clock(broken.at_s)} {who}: expected: {broken.expected}; found: {broken.found}"
 
 
 def _clock(at_s: float) -> str:

@@ -48,6 +48,20 @@ def test_the_naive_design_overloads_and_the_audit_says_that_nothing_was_promised
     assert any("I1 is off" in note for note in result["audit"]["notes"])
 
 
+def test_a_design_that_asks_one_substation_only_is_found_out(cluster: Cluster) -> None:
+    stale = {"balancer": {"policy": "least-loaded-stale", "poll_interval_s": 0.5}}
+    grid = cluster(topology={**stale, "substations": 3, "time_scale": 30})
+    done = grid.run(*LOAD, "--duration", "2m", "--fail-if", "avoidable_rejections > 0")
+    assert done.returncode == 4
+    assert "avoidable_rejections > 0" in done.stderr
+    result = json.loads(done.stdout)
+    assert result["avoidable_rejections"] > 0
+    assert result["audit"]["ok"] is False
+    assert [each["promise"] for each in result["audit"]["violations"]] == (
+        ["avoidable-rejection"] * result["avoidable_rejections"]
+    )
+
+
 def test_crashes_break_no_promise_and_the_records_of_a_stopped_grid_prove_it(cluster: Cluster) -> None:
     grid = cluster(substations=3, time_scale=30)
     command = [sys.executable, "-P", "-m", "gridctl", *LOAD, "--duration", "4m"]

@@ -75,7 +75,7 @@ def test_each_kind_of_offender_is_named(folder: Folder) -> None:
     assert not verdict.ok
     text = "\n".join(summary.lines(verdict))
     assert "I1          BROKEN 1 times" in text
-    assert "s2 sent-away: expected s2 takes it" in text
+    assert "s2 sent-away: expected: that s2 takes it" in text
 
 
 def test_what_was_paused_failed_or_did_not_admit_is_not_blamed(folder: Folder) -> None:
@@ -190,7 +190,7 @@ def test_the_command_says_what_it_found(folder: Folder, environment: dict[str, s
     broken = run(environment, "--name", "city")
     assert broken.returncode == 4
     assert "I1          BROKEN 1 times: no session began above a limit" in broken.stdout
-    assert "s3 c: expected at most 1 sessions at once; found 2 sessions as it began" in broken.stdout
+    assert "s3 c: expected: at most 1 sessions at once; found: 2 sessions as it began" in broken.stdout
     assert "1 broken promises" in broken.stderr
 
 
@@ -237,7 +237,7 @@ def test_of_many_offenders_some_are_shown() -> None:
     many = [Violation("I3", START_S, f"r{number}", "s1", "one thing", "another") for number in range(50)]
     beside = [Overlap(f"r{number}", "s1", "s2", START_S, START_S + 1, 0.5) for number in range(50)]
     text = list(summary.lines(Verdict(many, {"answers": 50}, beside, ["s1: gone"], ["a note"])))
-    assert sum("expected one thing" in line for line in text) == summary.SHOWN
+    assert sum("expected: one thing" in line for line in text) == summary.SHOWN
     assert any("and 30 more: --json" in line for line in text)
     assert any("and 30 more overlaps" in line for line in text)
     assert text[-2:] == ["unread      s1: gone", "note        a note"]

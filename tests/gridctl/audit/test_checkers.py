@@ -265,6 +265,17 @@ def test_only_refusals_for_want_of_room_are_judged() -> None:
     assert blamed(refused=replace(ASKED, reason="recovering")) == []
 
 
+def test_what_journals_have_forgotten_is_held_against_nobody() -> None:
+    assert blamed(complete_since_s=5.001) == []
+    assert blamed(complete_since_s=5.0) == ["s1"]
+    late = station(complete_since_s=1.1)
+    assert list(promises.broken(evidence(late, answered=[ANSWER]))) == []
+    assert list(promises.broken(evidence(station(), answered=[ANSWER], waits_since_s=1.1))) == []
+    assert len(list(promises.broken(evidence(station(), answered=[ANSWER], waits_since_s=1.0)))) == 1
+    broken = station(stay(1.2, 31), complete_since_s=1.1)
+    assert len(list(promises.broken(evidence(broken, answered=[ANSWER])))) == 1
+
+
 def test_equal_instants_of_ends_and_starts_count_together() -> None:
     assert blamed(stay(0, 5.5, "a"), stay(5.5, 9, "b")) == []
 
