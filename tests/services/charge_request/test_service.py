@@ -176,3 +176,41 @@ async def test_a_balancer_that_fails_is_503_with_a_reason(status: int) -> None:
         await _ingress(grid, await _fake(grid, fails))
         answer = await grid.post("charge-request", "/charge", [{"ev_id": "EV1"}])
         assert [element["reason"] for element in await answer.json()] == ["balancer-failed"]
+
+
+async def test_a_request_is_followed_and_cancelled_through_it() -> None:
+    async with a_grid() as grid:
+        await grid.substation("substation1", max_sessions=1)
+        await grid.balancer("substation1", admission="queue")
+        await _ingress(grid, grid.urls["balancer"])
+        for number in (1, 2):
+            queued = await grid.post("charge-request", "/charge", {"ev_id": f"EV{number}", "request_id": f"r{number}"})
+            assert queued.status == 202
+        assert (await queued.json())["response"] == {"status": "queued", "vehicle_id": "EV2"}
+        url = grid.urls["charge-request"]
+        assert (await grid.get("charge-request", "/requests/r1"))["state"] == "charging"
+        assert (await grid.get("charge-request", "/requests/r2"))["position"] == 1
+        async with grid.client.delete(f"{url}/requests/r2") as answer:
+            assert (answer.status, (await answer.json())["state"]) == (200, "cancelled")
+        for path, status in (("r9", 404), (".r", 422)):
+            async with grid.client.get(f"{url}/requests/{path}") as answer:
+                assert (answer.status, answer.content_type) == (status, "application/problem+json")
+
+
+async def test_following_ends_in_time_too() -> None:
+    async with a_grid() as grid:
+
+        async def hang(_: web.Request) -> web.StreamResponse:
+            await asyncio.Event().wait()
+            return web.Response()
+
+        app = web.Application()
+        app.router.add_route("*", "/requests/{request_id}", hang)
+        for balancer, status in ((await grid.serve_app("fake", app), 504), (NOWHERE, 503)):
+            await _ingress(grid, balancer, timeout_s=0.4)
+            began_s = time.monotonic()
+            async with grid.client.get(grid.urls["charge-request"] + "/requests/r1") as answer:
+                assert answer.status == status
+            async with grid.client.delete(grid.urls["charge-request"] + "/requests/r1") as answer:
+                assert answer.status == status
+            assert time.monotonic() - began_s < 0.9
