@@ -142,8 +142,11 @@ def test_a_held_port_refuses_while_it_should_be_down_and_answers_again() -> None
     held.listen(False)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, 5)
-    with socket.socket() as intruder, pytest.raises(OSError, match="in use"):
-        intruder.bind(address)
+    for shares in (0, 1):
+        with socket.socket() as intruder:
+            intruder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, shares)
+            with pytest.raises(OSError, match="in use"):
+                intruder.bind(address)
     held.listen(True)
     socket.create_connection(address, 5).close()
     held.close()
