@@ -120,9 +120,10 @@ class Watcher:
         if ok:
             member.health = document
             count(member, document, now)
-        empty = not document.get("sessions", 0)
+        # an answer from before the drain says nothing: a session may have begun since
+        empty = document.get("status") == "draining" and not document.get("sessions", 0)
         if self._crowd is not None:
-            self._crowd.post(member.name, Probed(ok, reason, empty and bool(document)))
+            self._crowd.post(member.name, Probed(ok, reason, empty))
 
 
 def count(member: Member, document: dict[str, Any], now: float) -> None:

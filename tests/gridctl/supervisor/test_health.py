@@ -89,11 +89,12 @@ async def told(crowd: Crowd) -> Probed:
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (web.json_response({"sessions": 0}), Probed(True, "", empty=True)),
-        (web.json_response({"sessions": 2}), Probed(True, "", empty=False)),
-        (web.json_response({"status": "starting"}, status=503), Probed(False, "health 503: starting", empty=True)),
+        (web.json_response({"status": "ok", "sessions": 0}), Probed(True, "", empty=False)),
+        (web.json_response({"status": "draining", "sessions": 0}), Probed(True, "", empty=True)),
+        (web.json_response({"status": "draining", "sessions": 2}), Probed(True, "", empty=False)),
+        (web.json_response({"status": "starting"}, status=503), Probed(False, "health 503: starting", empty=False)),
         (web.Response(status=500, body=b"[]"), Probed(False, "health 500", empty=False)),
-        (None, Probed(False, "health unanswered: no answer within 2 s", empty=True)),
+        (None, Probed(False, "health unanswered: no answer within 2 s", empty=False)),
     ],
 )
 async def test_what_an_answer_means(answer: web.Response | None, expected: Probed) -> None:
