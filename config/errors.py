@@ -41,6 +41,8 @@ class Fault:
 
     def __str__(self) -> str:
         place = f"{self.where}:{self.line}" if self.line else self.where
+        if self.where.lstrip("-") == self.key.replace("_", "-"):  # a flag that is its own key
+            return f"{place}: found {self.found}; allowed: {self.allowed}"
         return f"{place}: {self.key}: found {self.found}; allowed: {self.allowed}"
 
 

@@ -6,12 +6,20 @@ from pathlib import Path
 
 import click
 
-from gridctl.commands.options import file_option, name_option, required_names_argument
+from gridctl.commands.options import complete_signals, file_option, name_option, required_names_argument
 
 
 @click.command(short_help="Send processes a signal: a crash, from which they come back.")
 @required_names_argument
-@click.option("-s", "--signal", default="KILL", show_default=True, metavar="SIGNAL", help="Name or number.")
+@click.option(
+    "-s",
+    "--signal",
+    shell_complete=complete_signals,
+    default="KILL",
+    show_default=True,
+    metavar="SIGNAL",
+    help="Name or number.",
+)
 @name_option
 @file_option
 def command(name: str | None, file: Path | None, names: tuple[str, ...], signal: str) -> int:

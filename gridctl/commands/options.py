@@ -38,6 +38,21 @@ def complete_processes(ctx: click.Context, _param: click.Parameter, incomplete: 
     ]
 
 
+def complete_policies(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The policies whose name begins with `incomplete`."""
+    from services.routing.policies import POLICIES  # noqa: PLC0415
+
+    return [CompletionItem(policy) for policy in POLICIES if policy.startswith(incomplete)]
+
+
+def complete_signals(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The signals whose name, without SIG, begins with `incomplete`."""
+    import signal  # noqa: PLC0415
+
+    names = [number.name.removeprefix("SIG") for number in signal.Signals]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete.upper().removeprefix("SIG"))]
+
+
 def name_option(command: Command) -> Command:
     """`--name C`: the cluster."""
     return click.option(
@@ -88,7 +103,7 @@ def declaration_options(command: Command) -> Command:
     """`--substations`, `--policy`, `--time-scale`: what a flag may change of the topology; None: not given."""
     for option in (
         click.option("--time-scale", type=float, metavar="X", help="Grid seconds per wall second."),
-        click.option("--policy", metavar="POLICY", help="The balancer's policy."),
+        click.option("--policy", metavar="POLICY", shell_complete=complete_policies, help="The balancer's policy."),
         click.option("--substations", type=int, metavar="N", help="How many substations of our own."),
     ):
         command = option(command)

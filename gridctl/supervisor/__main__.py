@@ -29,10 +29,11 @@ from gridctl.supervisor.cluster import Cluster
 from gridctl.supervisor.derating import remembered
 from gridctl.supervisor.forking import Zygote
 from gridctl.supervisor.health import Watcher
-from gridctl.supervisor.journal import Journal, timestamp
+from gridctl.supervisor.journal import Journal
 from gridctl.supervisor.leftovers import clear
 from gridctl.supervisor.snapshot import Snapshots
 from gridctl.supervisor.verbs import down
+from services.logs import LogFile, set_up
 
 log = logging.getLogger("gridctl.supervisor")
 
@@ -41,18 +42,6 @@ LAST_WORDS_S = 2.0
 
 #: `ls` and `ps` hold a lock for an instant to see whether it is free; only one held longer is a supervisor's.
 LOCK_S = 0.25
-
-
-class Lines(logging.Formatter):
-    """Log records as the services write them: one JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as JSON."""
-        line = {"ts": timestamp(), "level": record.levelname.lower(), "name": "supervisor", "role": "supervisor"}
-        message = record.getMessage()
-        if record.exc_info:
-            message += "\n" + self.formatException(record.exc_info)
-        return json.dumps({**line, "message": message})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -65,11 +54,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--attached-fd", type=int, help="end of file: the terminal is gone, go down; a word: it let go")
     args = parser.parse_args(argv)
-    handler = logging.StreamHandler()
-    handler.setFormatter(Lines())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    setproctitle.setproctitle(f"gridctl: supervisor [{args.name}]")
     paths = ClusterPaths(args.root, args.name)
+    set_up("supervisor", "supervisor", LogFile(paths.logs / "supervisor.log"))
+    setproctitle.setproctitle(f"gridctl: supervisor [{args.name}]")
     kernel.become_subreaper()
     try:
         with _locked(paths):

@@ -121,8 +121,10 @@ class Watcher:
         if ok or degraded:
             member.health = document
             count(member, document, now)
+        # an answer from before the drain says nothing: a session may have begun since
+        refusing = degraded or document.get("status") == "draining"
         if self._crowd is not None:
-            self._crowd.post(member.name, Probed(ok, reason, document.get("sessions") == 0, degraded))
+            self._crowd.post(member.name, Probed(ok, reason, refusing and document.get("sessions") == 0, degraded))
 
 
 def count(member: Member, document: dict[str, Any], now: float) -> None:

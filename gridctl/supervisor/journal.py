@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 KEPT = 10_000
+#: Files that are kept beside the current one when it has grown to `max_bytes`, as for logs.
+ROTATIONS = 3
 
 
 def timestamp() -> str:
@@ -29,6 +31,7 @@ class Journal:
 
     path: Path
     now: Callable[[], str] = timestamp
+    max_bytes: int = 50 << 20
     lost: int = 0
     _seq: int = 0
     _recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT))
@@ -52,10 +55,20 @@ class Journal:
                 data = ("\n" if self._torn else "").encode() + line.encode()
                 self._torn = os.write(descriptor, data) < len(data)
                 self.lost += self._torn
+                size = os.fstat(descriptor).st_size
             finally:
                 os.close(descriptor)
+            if size >= self.max_bytes:
+                self._rotate()
         except OSError:
             self.lost += 1
+
+    def _rotate(self) -> None:
+        """Old events go on as `events.jsonl.1` … `.3`; the oldest are forgotten."""
+        numbered = [self.path.with_name(f"{self.path.name}.{number}") for number in range(ROTATIONS, 0, -1)]
+        for older, newer in zip(numbered, [*numbered[1:], self.path], strict=True):
+            if newer.exists():
+                newer.replace(older)
 
     @property
     def seq(self) -> int:

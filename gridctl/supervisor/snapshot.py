@@ -67,7 +67,7 @@ class Snapshots:
         cluster = self.cluster
         return {
             "name": cluster.paths.name,
-            "state": State.STOPPING if cluster.stopping else overall(m.state for m in members),
+            "state": State.STOPPING if cluster.stopping else overall(members),
             "supervisor_pid": psutil.Process().pid,
             "zygote_pid": cluster.zygote.pid,
             "state_dir": str(cluster.paths.folder),
@@ -164,8 +164,12 @@ def health_word(grid_pct: float, substations_pct: list[float]) -> str:
     return "strained" if grid_pct >= STRAINED_PCT else "ok"
 
 
-def overall(states: Iterable[State]) -> State:
-    """A cluster's state from its members': the most telling of them."""
-    present = set(states)
+def overall(members: Iterable[Member]) -> State:
+    """A cluster's state from its members': the most telling of them. Where a stopped one is missed by all, UNHEALTHY."""
+    present = {State.UNHEALTHY if _closed(member) else member.state for member in members}
     order = (State.FATAL, State.UNHEALTHY, State.BACKOFF, State.STARTING, State.STOPPING, State.DRAINING, State.PAUSED)
     return next((state for state in order if state in present), State.READY)
+
+
+def _closed(member: Member) -> bool:
+    return member.state is State.STOPPED and member.spec.role in {CHARGE_REQUEST, BALANCER}

@@ -30,10 +30,16 @@ class HeldSocket:
     def listen(self, on: bool) -> None:
         """Accept connections into the backlog, or refuse them; the port stays bound either way."""
         if on and not self.listening:
+            self._share(True)
             self.sock.listen(BACKLOG)
         elif self.listening and not on:
             self.sock.shutdown(socket.SHUT_RDWR)  # Linux: a listening socket goes back to bound (tcp_disconnect)
+            self._share(False)
         self.listening = on
+
+    def _share(self, on: bool) -> None:
+        """SO_REUSEADDR: connections that have ended are in nobody's way; while nobody listens, nobody else may bind."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(on))
 
     def close(self) -> None:
         """Give the port back."""

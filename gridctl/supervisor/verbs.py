@@ -45,7 +45,7 @@ async def _converge(cluster: Cluster, topology: Topology, source: str, args: Map
         member.name: member.life.restarts for member in again if member.successor and member.state not in RESTING
     }
     yield {"changes": [dataclasses.asdict(step) for step in steps], "message": ""}
-    for line in _moved_ports(cluster, [step.name for step in steps if step.action in {"start", "restart"}]):
+    for line in _moved_ports(cluster, [step.name for step in steps if step.action == "start"]):
         yield line
     await _taken_up(cluster)
     if not args.get("wait", True):

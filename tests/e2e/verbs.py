@@ -84,6 +84,14 @@ def sessions(grid: Grid, name: str) -> int:
     return len(document["sessions"])
 
 
+def end_all(grid: Grid, *names: str) -> None:
+    """End every session at these substations, as if their EVs had been unplugged."""
+    for name in names:
+        _, document = grid.request("GET", "/sessions", process=name)
+        for session in document["sessions"]:
+            assert grid.request("DELETE", f"/sessions/{session['request_id']}", process=name)[0] == 200
+
+
 def placed(grid: Grid) -> int:
     """How many EVs the request service told that they are charging, since it started."""
     _, health = grid.request("GET", "/health", process="charge-request")

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from config.errors import GridError, InUse, Invalid, NotReady
+from config.plan import ProcessSpec
 from gridctl.supervisor.happenings import State
 from gridctl.supervisor.lastwords import last_lines
+from gridctl.supervisor.lifecycle import Life
+from gridctl.supervisor.member import Member
 from gridctl.supervisor.snapshot import Snapshots, health_word, loading_pct, overall
 from tests.gridctl.supervisor.worlds import world
 
@@ -154,12 +157,19 @@ async def test_the_snapshot_of_a_mixed_grid(tmp_path: Path) -> None:
         assert rows["balancer"]["pid"] is None
         assert rows["other"]["url"] == "http://127.0.0.1:9"
         assert rows["a"]["rss_bytes"] > 0
-        assert document["cluster"]["state"] == "READY"
+        assert document["cluster"]["state"] == "UNHEALTHY", "nobody can be placed"
         assert document["substations"][1]["external"] is True
 
 
+def members(role: str, *states: State) -> list[Member]:
+    spec = ProcessSpec(role, role, "127.0.0.1", 0, False, None)
+    return [Member(spec, Life(state=state)) for state in states]
+
+
 def test_the_words_for_a_grid() -> None:
-    assert overall([State.READY, State.FATAL, State.DRAINING]) is State.FATAL
+    assert overall(members("substation", State.READY, State.FATAL, State.DRAINING)) is State.FATAL
+    assert overall(members("substation", State.READY, State.STOPPED)) is State.READY
+    assert overall(members("balancer", State.STOPPED)) is State.UNHEALTHY, "no EV can be placed"
     assert [health_word(0, [101.0]), health_word(80, [80.0]), health_word(10, [])] == ["overloaded", "strained", "ok"]
     rows = [{"max_sessions": 10, "sessions": 1, "load_kw": 60, "capacity_kw": 100}]
     assert loading_pct(rows) == 60.0

@@ -89,8 +89,9 @@ async def told(crowd: Crowd) -> Probed:
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (web.json_response({"sessions": 0}), Probed(True, "", empty=True)),
-        (web.json_response({"sessions": 2}), Probed(True, "", empty=False)),
+        (web.json_response({"status": "ok", "sessions": 0}), Probed(True, "", empty=False)),
+        (web.json_response({"status": "draining", "sessions": 0}), Probed(True, "", empty=True)),
+        (web.json_response({"status": "draining", "sessions": 2}), Probed(True, "", empty=False)),
         (web.json_response({"status": "starting"}, status=503), Probed(False, "health 503: starting", empty=False)),
         (
             web.json_response({"status": "degraded", "detail": "no room to write", "sessions": 0}, status=503),

@@ -77,6 +77,19 @@ async def test_the_journal_is_a_file_of_json_lines_and_a_stream(tmp_path: Path) 
     assert [event["seq"] async for event in journal.read(since=1, follow=False)] == [2]
 
 
+def test_a_journal_that_has_grown_goes_on_in_a_new_file_and_keeps_three(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "events.jsonl", max_bytes=300)
+    for number in range(40):
+        journal.add("note", name=f"n{number:02}")
+    files = sorted(path.name for path in tmp_path.glob("events.jsonl*"))
+    assert files[-3:] == ["events.jsonl.1", "events.jsonl.2", "events.jsonl.3"]
+    rotated = [tmp_path / f"events.jsonl.{number}" for number in (3, 2, 1)]
+    kept = [*rotated, tmp_path / "events.jsonl"] if "events.jsonl" in files else rotated
+    names = [json.loads(line)["name"] for path in kept for line in path.read_text().splitlines()]
+    assert names == [f"n{number:02}" for number in range(40)][-len(names) :]
+    assert all(path.stat().st_size < 450 for path in kept)
+
+
 async def test_a_follower_of_the_journal_gets_what_comes(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "events.jsonl")
     stream = journal.read(since=0, follow=True)
@@ -142,8 +155,11 @@ def test_a_held_port_refuses_while_it_should_be_down_and_answers_again() -> None
     held.listen(False)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, 5)
-    with socket.socket() as intruder, pytest.raises(OSError, match="in use"):
-        intruder.bind(address)
+    for shares in (0, 1):
+        with socket.socket() as intruder:
+            intruder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, shares)
+            with pytest.raises(OSError, match="in use"):
+                intruder.bind(address)
     held.listen(True)
     socket.create_connection(address, 5).close()
     held.close()

@@ -175,7 +175,7 @@ async def test_an_answer_after_the_deadline_is_504_in_time_and_its_session_is_re
         assert (answer.status, (await answer.json())["reason"]) in [(504, "timeout"), (503, "substations-unreachable")]
         gate.set()
         await until(lambda: done.count("POST") == begun.count("POST") and not len(balancer.placer.revocations))
-        assert station.admission.sessions == 0
+        await until(lambda: station.admission.sessions == 0)
         again = await grid.route("EV1", request_id="r1")
         assert again.status == 202
         assert station.admission.sessions == 1

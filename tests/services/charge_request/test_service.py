@@ -25,10 +25,10 @@ async def _ingress(grid: Grid, *balancers: str, timeout_s: float = 10.0) -> None
     await grid.serve(ChargeRequestService(settings, SystemClock()))
 
 
-async def _whole(grid: Grid, **limits: Any) -> None:
+async def _whole(grid: Grid, timeout_s: float = 10.0, **limits: Any) -> None:
     await grid.substation("substation1", **limits)
-    await grid.balancer("substation1")
-    await _ingress(grid, grid.urls["balancer"])
+    await grid.balancer("substation1", request_timeout_s=timeout_s)
+    await _ingress(grid, grid.urls["balancer"], timeout_s=timeout_s)
 
 
 async def _fake(grid: Grid, route: Respond) -> str:
@@ -85,7 +85,7 @@ async def test_an_array_keeps_its_order_and_its_bad_elements_to_itself() -> None
 
 async def test_the_largest_array_goes_through() -> None:
     async with a_grid() as grid:
-        await _whole(grid, max_sessions=900)
+        await _whole(grid, timeout_s=60.0, max_sessions=900)
         pad = "\N{ELECTRIC PLUG}" * 124
         body = json.dumps([{"ev_id": f"{number:03}{pad}"} for number in range(1_000)], ensure_ascii=False)
         data = BytesIO(body.encode())
