@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 #: On Linux, a name for this run of the machine, whose monotonic clock all processes share.
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+#: How often both clocks are read, to have been interrupted least.
+_READINGS = 8
 
 
 class Clock(Protocol):
@@ -33,6 +36,19 @@ class Clock(Protocol):
 
     def unix_s(self, grid_s: float) -> float:
         """The Unix time at which `grid_s()` says (said, will say) `grid_s`."""
+
+
+def both_clocks(
+    monotonic_s: Callable[[], float] = time.monotonic, time_s: Callable[[], float] = time.time
+) -> tuple[float, float]:
+    """Monotonic and Unix time of one instant: of several readings the one between whose halves least time passed.
+
+    A process that is suspended between them would carry the difference in all its records, some milliseconds on a busy
+    machine.
+    """
+    readings = ((monotonic_s(), time_s(), monotonic_s()) for _ in range(_READINGS))
+    before_s, unix_s, after_s = min(readings, key=lambda reading: reading[2] - reading[0])
+    return (before_s + after_s) / 2, unix_s
 
 
 class _Scaled:
@@ -71,7 +87,7 @@ class SystemClock(_Scaled):
     """The machine's clock; it goes on while the process is paused, so a continued process finds the right time."""
 
     def __init__(self, time_scale: float = 1.0) -> None:
-        super().__init__(time_scale, time.monotonic(), time.time())
+        super().__init__(time_scale, *both_clocks())
         self._machine: str | None = None
 
     @property

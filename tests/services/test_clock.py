@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from services.clock import FakeClock, SystemClock
+from services.clock import FakeClock, SystemClock, both_clocks
 
 
 def test_a_fake_clock_moves_only_when_told() -> None:
@@ -26,6 +26,12 @@ def test_the_systems_clock_is_the_machines() -> None:
     assert clock.time_s() == pytest.approx(time.time(), abs=0.5)
     assert clock.monotonic_s() == pytest.approx(time.monotonic(), abs=0.5)
     assert clock.grid_s() >= 0
+
+
+def test_both_clocks_are_read_at_one_instant_though_the_process_is_interrupted() -> None:
+    torn = [instant for at_s in range(5) for instant in (at_s, at_s + 0.009, at_s + 0.009)]
+    clock = iter([*torn, *[7.5] * 30])
+    assert both_clocks(lambda: next(clock), lambda: next(clock) + 100.0) == (7.5, 107.5)
 
 
 @pytest.mark.parametrize("time_scale", [0.0, -1.0, float("nan")])
