@@ -172,9 +172,15 @@ def row(measured: Measured) -> str:
         _with_error(measured.best_spreads()),
         "?" if result.attempts is None else f"{result.attempts:.3f}",
         f"{result.tally.latencies.percentile_ms(99) or 0:.0f}",
-        "ok" if measured.verdict.ok else f"{len(measured.verdict.violations)} broken",
+        _verdict(measured.verdict),
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def _verdict(verdict: audit.Verdict) -> str:
+    if verdict.unread:
+        return f"{len(verdict.unread)} unread"
+    return "ok" if verdict.ok else f"{len(verdict.violations)} broken"
 
 
 def _with_error(values: Sequence[float], factor: float = 1.0) -> str:
@@ -235,8 +241,9 @@ def main() -> None:
     for text in ALL if chosen.cells == ["all"] else chosen.cells:
         runs.append(measure(Cell.of(text), chosen.arrivals, chosen.seed))
         print(row(runs[-1]), flush=True)
-        for broken in runs[-1].verdict.violations[:3]:
-            print(f"  {broken}", file=sys.stderr)
+        verdict = runs[-1].verdict
+        for said in (*verdict.violations[:3], *verdict.unread[:3]):
+            print(f"{text}: {said}", file=sys.stderr)
     if chosen.picture:
         draw(runs, chosen.picture)
 
