@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from config.messages import MAX_BATCH, ChargeRequest
@@ -12,17 +13,28 @@ from services.http import IDEMPOTENCY_KEY
 VERSION = "1.0"
 
 _SCHEMAS = "#/components/schemas"
+_ACCEPTED = [{"$ref": f"{_SCHEMAS}/Started"}, {"$ref": f"{_SCHEMAS}/Queued"}]
 
 #: Every problem that a charge request may meet, by status: what it means.
 PROBLEMS = {
     400: "The body is missing, is not JSON, or broke off.",
-    409: "This EV is charging already under another `request_id`, or the `request_id` belongs to another EV.",
+    409: "This EV charges or waits already under another `request_id`, or the `request_id` is another EV's, or is over.",
     413: f"The body is larger than 1 MiB, or an array longer than {MAX_BATCH:,}.",
     415: "The `Content-Type` is not `application/json`.",
     422: "Fields are wrong, each is named; or no substation can ever deliver this power.",
     503: "Nothing was started: every substation is full (`grid-full`), or nobody can be reached. `Retry-After` says when.",
     504: "Nobody answered in time. The same `request_id` may be sent again: it never starts a second session.",
 }
+
+
+#: Every problem that following or cancelling one may meet.
+FOLLOWING_PROBLEMS = {
+    404: "No such request is known, or it was over long ago.",
+    422: "This is no `request_id`.",
+    503: "Nobody could be asked, or told. `Retry-After` says when to try again.",
+    504: "Nobody answered in time.",
+}
+CANCELLING_PROBLEMS = {**FOLLOWING_PROBLEMS, 409: "It charges where nobody can be told to end it."}
 
 
 def document() -> dict[str, Any]:
@@ -37,6 +49,11 @@ def document() -> dict[str, Any]:
         "paths": {
             "/charge": {"post": _charge("charge")},
             "/request-charge": {"post": _charge("requestCharge")},
+            "/requests/{request_id}": {
+                "parameters": [_request_id()],
+                "get": _follow("follow", "Where a request is.", FOLLOWING_PROBLEMS),
+                "delete": _follow("cancel", "Ends a request, waiting or charging.", CANCELLING_PROBLEMS),
+            },
             "/health": {"get": _health()},
             "/metrics": {"get": _metrics()},
             "/openapi.json": {"get": _describe()},
@@ -56,10 +73,21 @@ def _charge(operation: str) -> dict[str, Any]:
             "200": _json(
                 "The array's answers in order, each with its own `status_code`.", {"$ref": f"{_SCHEMAS}/Answers"}
             ),
-            "202": _json("The EV charges.", {"$ref": f"{_SCHEMAS}/Started"}),
+            "202": _json("The EV charges, or waits for its place.", {"oneOf": _ACCEPTED}),
             **answers,
         },
     }
+
+
+def _follow(operation: str, summary: str, problems: Mapping[int, str]) -> dict[str, Any]:
+    answers = {str(status): _problem(status, text) for status, text in sorted(problems.items())}
+    found = _json("What became of it.", {"$ref": f"{_SCHEMAS}/Request"})
+    return {"operationId": operation, "summary": summary, "responses": {"200": found, **answers}}
+
+
+def _request_id() -> dict[str, Any]:
+    schema = _without_null(_request_schema()["properties"]["request_id"])
+    return {"name": "request_id", "in": "path", "required": True, "schema": schema}
 
 
 def _body() -> dict[str, Any]:
@@ -132,13 +160,15 @@ def _schemas() -> dict[str, Any]:
     return {
         "ChargeRequest": _request_schema(),
         "Started": _started(),
+        "Queued": _queued(),
+        "Request": _request(),
         "Answers": {"type": "array", "maxItems": MAX_BATCH, "items": {"$ref": f"{_SCHEMAS}/Answer"}},
         "Answer": {
             "description": "What a single request would be answered, with its `status_code`.",
             "type": "object",
             "properties": {"status_code": {"type": "integer"}},
             "required": ["status_code"],
-            "anyOf": [{"$ref": f"{_SCHEMAS}/Started"}, {"$ref": f"{_SCHEMAS}/Problem"}],
+            "anyOf": [*_ACCEPTED, {"$ref": f"{_SCHEMAS}/Problem"}],
         },
         "Problem": _problem_schema(),
         "Health": {
@@ -171,6 +201,40 @@ def _started() -> dict[str, Any]:
         },
         "required": ["response", "routed_to", "request_id"],
     }
+
+
+_PLACE = {
+    "position": {"type": "integer", "minimum": 1, "description": "1 is served next."},
+    "eta_s": {
+        "type": ["number", "null"],
+        "minimum": 0,
+        "description": "Wall seconds until it charges, by planned ends; null where they do not tell.",
+    },
+}
+
+
+def _queued() -> dict[str, Any]:
+    response = {
+        "type": "object",
+        "properties": {"status": {"const": "queued"}, "vehicle_id": {"type": "string"}},
+        "required": ["status", "vehicle_id"],
+    }
+    properties = {"response": response, "request_id": {"type": "string"}, **_PLACE}
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _request() -> dict[str, Any]:
+    properties = {
+        "request_id": {"type": "string"},
+        "ev_id": {"type": "string"},
+        "state": {"enum": ["queued", "charging", "ended", "cancelled", "dropped", "revoked"]},
+        "reason": {"type": ["string", "null"], "description": "Why it was dropped: `departed`, `max-wait`, …"},
+        "routed_to": {"type": "string", "description": "The substation where it charges, or did."},
+        "attempt": {"type": "integer", "minimum": 1},
+        "ends_in_s": {"type": "number", "minimum": 0, "description": "Grid seconds until its planned end."},
+        **_PLACE,
+    }
+    return {"type": "object", "properties": properties, "required": ["request_id", "ev_id", "state"]}
 
 
 def _problem_schema() -> dict[str, Any]:

@@ -18,7 +18,7 @@ from config.names import BALANCER, NAME_RULE, is_name
 from config.problems import FieldFault, Problem, bad_fields
 from config.settings import BalancerSettings
 from monitoring.metrics import BalancerMetrics
-from services.balancer import refusals, status
+from services.balancer import status
 from services.balancer.account import Account
 from services.balancer.attendant import Attendant
 from services.balancer.book import Book, Entry
@@ -184,7 +184,7 @@ class BalancerService:
         request_id = request.match_info["request_id"]
         deadline_s = self._now_s() + time_left_s(request.headers, self._settings.request_timeout_s)
         if not is_name(request_id):
-            raise ProblemError(refusals.unknown_request(request_id[:80]))
+            raise ProblemError(bad_fields((FieldFault("request_id", f"must be {NAME_RULE}", request_id[:80]),)))
         do = self._following.cancel if request.method == "DELETE" else self._following.find
         answer = await do(request_id, deadline_s)
         return problem_response(answer) if isinstance(answer, Problem) else json_response(answer)

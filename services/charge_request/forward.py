@@ -24,7 +24,7 @@ PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.5
 #: No try is begun with less than this left (wall seconds).
 SHORTEST_TRY_S = 0.01
-_PASSED_ON = frozenset({200, 202, 409, 422, 503, 504})
+_PASSED_ON = frozenset({200, 202, 404, 409, 422, 503, 504})
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Forward:
     """The way to `balancers` (base URLs), which are asked in turn."""
 
     def __init__(self, balancers: Sequence[str], now_s: Callable[[], float] = time.monotonic) -> None:
-        self._urls = [URL(f"{base.rstrip('/')}/route") for base in balancers]
+        self._urls = [URL(base.rstrip("/")) for base in balancers]
         self._now_s = now_s
         self._turn = 0
 
@@ -61,11 +61,18 @@ class Forward:
 
     async def send(self, body: bytes, deadline_s: float) -> Reply | Problem:
         """The answer to the JSON `body`, or why there is none by `deadline_s` (wall seconds, monotonic)."""
+        return await self._ask("POST", "/route", body, deadline_s)
+
+    async def follow(self, method: str, request_id: str, deadline_s: float) -> Reply | Problem:
+        """The answer to `method` (GET or DELETE) for one request, which must be a name; or why there is none."""
+        return await self._ask(method, f"/requests/{request_id}", None, deadline_s)
+
+    async def _ask(self, method: str, path: str, body: bytes | None, deadline_s: float) -> Reply | Problem:
         sent, pause_s = False, PAUSE_S
         while (remaining_s := deadline_s - self._now_s()) > SHORTEST_TRY_S:
             url = self._next()
             try:
-                return await self._try(url, body, remaining_s / min(2, len(self._urls)))
+                return await self._try(method, url.with_path(path), body, remaining_s / min(2, len(self._urls)))
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
                 detail = str(error)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -75,10 +82,13 @@ class Forward:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         return _silent() if sent else _unreachable()
 
-    async def _try(self, url: URL, body: bytes, timeout_s: float) -> Reply | Problem:
-        headers = {"Content-Type": "application/json", **deadline.grant(timeout_s)}
+    async def _try(self, method: str, url: URL, body: bytes | None, timeout_s: float) -> Reply | Problem:
+        typed = {} if body is None else {"Content-Type": "application/json"}
+        headers = {**typed, **deadline.grant(timeout_s)}
         timeout = aiohttp.ClientTimeout(total=timeout_s, ceil_threshold=float("inf"))
-        async with self._pool.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False) as answer:
+        async with self._pool.request(
+            method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+        ) as answer:
             said = await answer.read()
         if answer.status not in _PASSED_ON:
             _log.warning("balancer failed", extra={"balancer": str(url), "status": answer.status})

@@ -16,8 +16,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from config.messages import Batch, ChargeRequest
-from config.names import CHARGE_REQUEST
-from config.problems import Problem
+from config.names import CHARGE_REQUEST, NAME_RULE, is_name
+from config.problems import FieldFault, Problem, bad_fields
 from config.settings import ChargeRequestSettings
 from monitoring.metrics import ChargeRequestMetrics
 from services.charge_request.forward import Forward, Reply
@@ -52,10 +52,12 @@ class ChargeRequestService:
         self._openapi = to_json(document())
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """`/charge`, the same as `/request-charge`, and `/openapi.json`."""
+        """`/charge`, the same as `/request-charge`, `/requests/…` to follow and cancel, and `/openapi.json`."""
         return [
             web.post("/charge", self._charge),
             web.post("/request-charge", self._charge),
+            web.get("/requests/{request_id}", self._request, allow_head=False),
+            web.delete("/requests/{request_id}", self._request),
             web.get("/openapi.json", self._describe),
         ]
 
@@ -129,6 +131,14 @@ class ChargeRequestService:
             problem = Problem(503, "the balancer's answer is none to an array", "balancer-failed", retry_after_s=1.0)
             return [_element(problem)] * len(items)
         return list(elements)
+
+    async def _request(self, request: web.Request) -> web.Response:
+        request_id = request.match_info["request_id"]
+        if not is_name(request_id):
+            raise ProblemError(bad_fields((FieldFault("request_id", f"must be {NAME_RULE}", request_id[:80]),)))
+        deadline_s = self._now_s() + time_left_s({}, self._timeout_s)
+        reply = await self._forward.follow(request.method, request_id, deadline_s)
+        return problem_response(reply) if isinstance(reply, Problem) else _passed_on(reply)
 
     def _count(self, status: int) -> None:
         self._statuses[str(status)] += 1
