@@ -29,7 +29,9 @@ def read(paths: ClusterPaths) -> list[Counter]:
         processes = control_at(paths, TIMEOUT_S).snapshot()["processes"]
     except GridError:
         return []
-    there = [(entry["name"], entry["host"], entry["port"]) for entry in processes if entry["role"] == SUBSTATION]
+    there = [
+        (entry["name"], entry.get("host"), entry.get("port")) for entry in processes if entry["role"] == SUBSTATION
+    ]
     return ask(each for each in there if each[1] and each[2])
 
 
@@ -46,6 +48,7 @@ def _ask(substation: tuple[str, str, int]) -> Counter | None:
             connection.request("GET", "/health")
             answer = connection.getresponse()
             report = Report.decode(answer.headers.get(HEADER, ""))
-            return Counter(name, report.epoch, int(json.loads(answer.read())["accepted_total"]))
+            accepted = int(json.loads(answer.read())["accepted_total"])
+            return Counter(name, report.epoch, accepted, report.max_sessions, report.capacity_w)
     except (OSError, HTTPException, ValueError, KeyError, TypeError):
         return None

@@ -129,11 +129,16 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What a running substation says it answered 202, anew, since it began as `epoch`; read before its journal."""
+    """What a running substation says of itself: how often it answered 202, anew, since it began as `epoch`, and its limits.
+
+    It was asked before its journal was read.
+    """
 
     substation: str
     epoch: int
     accepted: int
+    max_sessions: int = 1
+    capacity_w: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from config.names import BALANCER, EXTERNAL, SUBSTATION
 from gridctl.audit import counters, trails
-from gridctl.audit.evidence import Evidence, Limit, Presence, Revocation, Station, Stay, Wait
+from gridctl.audit.evidence import Counter, Evidence, Limit, Presence, Revocation, Station, Stay, Wait
 from gridctl.audit.presence import presences
 from gridctl.audit.verdict import Answered, Refused
 from gridctl.clusters import running
@@ -54,15 +54,17 @@ def gather(
     served = {change.name for change in changes if change.state == "READY" and change.role == SUBSTATION}
     trail = trails.balancers(paths.logs)
     found = Gathered(Evidence(0.0))
-    counted = counters.read(paths)
+    counted = {counter.substation: counter for counter in counters.read(paths)}
     books = dict(_journals(paths, roles, BALANCER, balancer_journal.read, found.unread))
     journals = dict(_journals(paths, roles, SUBSTATION, substation_journal.read, found.unread))
-    found.unread += [f"{name}: it has no journal" for name in sorted(served) if not _journal_of(paths, name).exists()]
+    unused = {name for name in served if not (paths.data / f"{name}.db").exists()}
     now_s = unix_s()
+    stations = {name: _station(name, one, there.get(name), now_s) for name, one in journals.items()}
+    stations |= {name: _unused(name, there.get(name), counted.get(name)) for name in sorted(unused)}
     waits = [wait for name, book in books.items() for wait in _waits(name, book)]
     found.evidence = Evidence(
         now_s=now_s,
-        stations={name: _station(name, one, there.get(name), now_s) for name, one in journals.items()},
+        stations=stations,
         balancers={name: there[name] for name, role in roles.items() if role == BALANCER},
         waits=waits,
         revocations=[each for name, book in books.items() for each in _revocations(name, book)],
@@ -70,7 +72,7 @@ def gather(
         refused=_once([*trail.refused, *refused]),
         failed_tries=trail.failed_tries,
         external=frozenset(name for name, role in roles.items() if role == EXTERNAL),
-        counters=counted,
+        counters=list(counted.values()),
         waits_since_s=max(
             (_since_s([p.left_s for p in book.queue], _KEPT) for book in books.values()), default=-math.inf
         ),
@@ -84,7 +86,7 @@ def _journals(
 ) -> Iterator[tuple[str, T]]:
     """Name and contents of every journal of a `role`; what cannot be read is named in `unread`.
 
-    A balancer that had nothing to write has none, which is no loss; a substation's is there from its start.
+    Who had nothing to write has none: a balancer without doubts, a substation without a session.
     """
     for path in sorted(paths.data.glob("*.db")):
         name = path.stem
@@ -98,8 +100,12 @@ def _journals(
             unread.append(f"{name}: {error.detail}")
 
 
-def _journal_of(paths: ClusterPaths, name: str) -> Path:
-    return paths.data / f"{name}.db"
+def _unused(name: str, present: Presence | None, counter: Counter | None) -> Station:
+    """A substation without a journal: it never had a session. What it might carry, it says itself while it runs."""
+    if counter is None:
+        return Station(name, present=present or Presence())
+    limit = Limit(-math.inf, -math.inf, counter.max_sessions, counter.capacity_w)
+    return Station(name, (), (limit,), present or Presence(), {counter.epoch: 0})
 
 
 def _station(name: str, journal: Contents, present: Presence | None, now_s: float) -> Station:
@@ -202,6 +208,9 @@ def _notes(evidence: Evidence) -> Iterator[str]:
     soft = sorted(name for name, one in evidence.stations.items() if any(not limit.hard for limit in one.limits))
     if soft:
         yield f"I1 is off at {', '.join(soft)}: hard_limit is false there, for teaching, and every session is taken"
+    unknown = sorted(name for name, one in evidence.stations.items() if not one.limits)
+    if unknown and evidence.refused:
+        yield f"{', '.join(unknown)}: no session and so no journal, limits unknown; refusals are judged without it"
     if math.isfinite(evidence.complete_since_s):
         since = datetime.fromtimestamp(evidence.complete_since_s).astimezone().isoformat(" ", "seconds")
         yield f"journals keep the newest records only: what was over before {since} may be forgotten, and is not judged"

@@ -149,16 +149,25 @@ def test_soft_limits_and_external_substations_are_said(folder: Folder) -> None:
     assert any("external: other" in note for note in verdict.notes)
 
 
-def test_what_cannot_be_read_proves_nothing(folder: Folder) -> None:
+def test_a_substation_that_never_had_a_session_has_no_journal(folder: Folder) -> None:
     folder.session("s1", "a", 5, 8)
     folder.substation("s3", journal=False)
+    told = [Answered("a", START_S + 5.1, "s1"), Answered("b", START_S + 5.1, "s3")]
+    folder.refused("c", 6, 6.1, reason="draining")
+    verdict = audit.run(folder.close(), told)
+    assert [each for each in found(verdict) if each[0] == "I3"] == [("I3", "s3", "b")]
+    assert any(note.startswith("s3: no session and so no journal") for note in verdict.notes)
+
+
+def test_what_cannot_be_read_proves_nothing(folder: Folder) -> None:
+    folder.session("s1", "a", 5, 8)
     paths = folder.close()
     (paths.data / "s2.db").write_bytes(b"no database" * 1000)
     verdict = audit.run(paths, [Answered("b", START_S + 5, "s2")])
     assert not verdict.ok
     assert found(verdict) == []
-    assert len(verdict.unread) == 2
-    assert "s3: it has no journal" in verdict.unread
+    assert len(verdict.unread) == 1
+    assert verdict.unread[0].startswith("s2: ")
 
 
 def test_lines_that_cannot_be_read_are_passed_over(folder: Folder) -> None:
@@ -216,7 +225,7 @@ async def test_counters_are_those_of_who_answers() -> None:
 
     async with serving(accept, health) as url, serving(accept, nonsense) as other:
         asked = [("s1", *_address(url)), ("s2", *_address(other)), ("s3", "127.0.0.1", 1)]
-        assert await asyncio.to_thread(counters.ask, asked) == [Counter("s1", 7, 5)]
+        assert await asyncio.to_thread(counters.ask, asked) == [Counter("s1", 7, 5, 10)]
 
 
 def _address(url: str) -> tuple[str, int]:
