@@ -118,6 +118,7 @@ def test_a_chaos_that_is_killed_leaves_nobody_frozen(cluster: Cluster, tmp_path:
     chaos.send_signal(number)
     chaos.communicate(timeout=PATIENCE_S)
     grid.wait_until(lambda g: frozen(g) == [] and zygote.status() != psutil.STATUS_STOPPED)
+    assert zygote_of(grid) == zygote
 
 
 def test_a_grid_beside_it_is_not_touched(cluster: Cluster) -> None:
