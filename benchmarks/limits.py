@@ -161,7 +161,7 @@ def row(measured: Measured) -> str:
         f"{cell.substations}x{cell.slots}, {100 * cell.load:g} %",
         "naive" if cell.naive else "ledger",
         str(result.tally.sent),
-        _with_error(measured.blocked(), 100),
+        f"{_percent(result.blocked_share)} ± {100 * _error(measured.blocked()):.2f}",
         _percent(ideal.blocked_pooled),
         _percent(ideal.erlang_b),
         "?" if result.avoidable is None else str(result.avoidable),
@@ -183,10 +183,13 @@ def _verdict(verdict: audit.Verdict) -> str:
     return "ok" if verdict.ok else f"{len(verdict.violations)} broken"
 
 
-def _with_error(values: Sequence[float], factor: float = 1.0) -> str:
+def _with_error(values: Sequence[float]) -> str:
     """Mean ± standard error, by batch means."""
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    return f"{factor * statistics.fmean(values):.2f} ± {factor * error:.2f}"
+    return f"{statistics.fmean(values):.2f} ± {_error(values):.2f}"
+
+
+def _error(values: Sequence[float]) -> float:
+    return statistics.stdev(values) / math.sqrt(len(values))
 
 
 def _percent(share: float | None) -> str:
