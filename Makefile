@@ -8,6 +8,8 @@ STAMP  := $(VENV)/.installed
 
 SUBSTATIONS ?= 3
 PYTEST_ARGS ?=
+# Tests wait for processes most of the time: more workers than one core each would only make them wait for each other.
+WORKERS ?= 2
 
 # What tests use beyond Python; each test that needs one says so (`@pytest.mark.needs`) and skips without it.
 TEST_PROGRAMS := curl tmux procps
@@ -41,7 +43,7 @@ check: install ## Lint, formatting, types, the tower of imports and the house's 
 
 test: check ## Everything this machine can run, with the coverage gate; what lacks a program skips and says which
 	@rm -f .coverage .coverage.*
-	$(BIN)/pytest --cov --cov-report=term $(PYTEST_ARGS)
+	$(BIN)/pytest --cov --cov-report=term -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 test-deps: ## Install the programs that tests use (Debian or Ubuntu, as root)
 	@missing=""; for each in $(TEST_PROGRAMS); do \
