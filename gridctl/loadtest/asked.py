@@ -18,7 +18,8 @@ class Asked:
     """One request and its outcome at `answered_s` (Unix seconds).
 
     `power_w` (watts) and `length_s` (grid seconds) are what its body asks for, None where it leaves them to the grid.
-    `arrived_s` and `refused_s` (Unix) are the balancer's own times of a refusal, None where it told none.
+    `arrived_s` and `refused_s` (Unix) are the balancer's own times of a refusal, None where it told none. `queued`: it was
+    accepted into a queue.
     """
 
     request_id: str
@@ -30,6 +31,7 @@ class Asked:
     length_s: float | None = None
     arrived_s: float | None = None
     refused_s: float | None = None
+    queued: bool = False
 
 
 class Roll:
@@ -55,6 +57,7 @@ class Roll:
                 _length_s(order.body, power_w),
                 _instant(told.get("arrived_s")),
                 _instant(told.get("refused_s")),
+                _is_queued(told.get("response")),
             )
         )
 
@@ -67,6 +70,10 @@ def _length_s(body: Mapping[str, Any], power_w: int | None) -> float | None:
             return None
         lengths.append(body["energy_kwh"] * WATT_SECONDS_PER_KWH / max(1, power_w))
     return min(lengths, default=None)
+
+
+def _is_queued(response: object) -> bool:
+    return isinstance(response, dict) and response.get("status") == "queued"
 
 
 def _instant(value: object) -> float | None:

@@ -22,6 +22,7 @@ UNLIKE = "what a refused EV would have taken is not known: none that asked alike
 NO_RATE = "the rate changes, or EVs differ: there is no nominal load"
 NO_SESSION = "no session began"
 TOO_LONG = "no load, or too many slots to work it out"
+QUEUED = "EVs waited in a queue: what refuses at once is no measure for that"
 NO_TIME = "EVs arrived at one moment: there is no time to average over"
 
 
@@ -65,10 +66,12 @@ def nothing(why: str) -> Ideal:
 def measure(run: Run) -> Ideal:
     """The limits for `run`, whose records are complete and of all substations.
 
-    The arrivals are those that were accepted or refused: an accepted one at the start of its session (or its answer,
-    where it waited) for as long as planned, a refused one when it reached the balancer for as long as it asked for, or
-    as its like were given. What else charged takes its place and is not counted.
+    The arrivals are those that were accepted or refused: an accepted one at the start of its session for as long as
+    planned, a refused one when it reached the balancer for as long as it asked for, or as its like were given. What else
+    charged takes its place and is not counted. Where EVs waited in a queue there are no limits.
     """
+    if any(asked.queued for asked in run.asked):
+        return nothing(QUEUED)
     unknown: dict[str, str] = {}
     arrivals = _arrivals(run)
     pooled = spread = None
@@ -108,9 +111,7 @@ def _arrivals(run: Run) -> list[Arrival] | str:
 
 
 def _of_session(session: Session, asked: Asked, run: Run) -> Arrival:
-    answered = asked.kind == "accepted"
-    at_s = min(session.start_s, asked.answered_s) if answered else session.start_s
-    return Arrival(at_s, _length_s(session, run), session.power_w, counted=answered)
+    return Arrival(session.start_s, _length_s(session, run), session.power_w, counted=asked.kind == "accepted")
 
 
 def _of_asked(asked: Asked, usual: tuple[int | None, float | None], run: Run) -> Arrival | str | None:

@@ -61,6 +61,11 @@ class Result:
         answered = self.tally.accepted + self.tally.refused
         return self.tally.refused / answered if answered else None
 
+    @property
+    def queued(self) -> int:
+        """How many of the accepted were told to wait in a queue."""
+        return sum(asked.queued for asked in self.asked)
+
     def per_substation(self) -> dict[str, dict[str, float]]:
         """name → `accepted` and `share` (0…1 of all accepted), for every substation, also one that got none."""
         counts = self.tally.per_substation
@@ -86,6 +91,7 @@ class Result:
             "interrupted": self.interrupted,
             "behind_schedule": self.behind_schedule,
             "late_ms": {"p99": self.late_ms, "max": tally.delays.max_ms},
+            "queued": self.queued,
             "refused_reasons": dict(tally.refused_reasons),
             "failures": dict(tally.failures),
             "peak_sessions": dict(self.figures.peak_sessions) if self.figures else None,

@@ -21,6 +21,8 @@ def lines(result: Result) -> Iterator[str]:
     early = ", interrupted" if result.interrupted else ""
     counts = f"{tally.accepted} accepted, {tally.refused} refused, {tally.failed} failed"
     yield f"{tally.sent} EVs in {spoken(result.duration_s)}{early}: {counts}"
+    if result.queued:
+        yield f"{result.queued} of the accepted had to wait in a queue first"
     yield from _substations(result)
     yield from _counted("refused", tally.refused_reasons)
     yield from _counted("failed", tally.failures)

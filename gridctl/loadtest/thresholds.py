@@ -26,7 +26,7 @@ PLACEMENT_KEYS = (
     "blocked_pooled",
     "attempts_per_request",
 )
-KEYS = ("sent", "accepted", "refused", "failed", "blocked_share", *PLACEMENT_KEYS)
+KEYS = ("sent", "accepted", "refused", "failed", "queued", "blocked_share", *PLACEMENT_KEYS)
 KEYS_OF_TIME = ("max_ms", "late_ms", "latency_ms.p50", "latency_ms.p90", "latency_ms.p99", "latency_ms.max")
 
 PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)_ms")

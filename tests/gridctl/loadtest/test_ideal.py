@@ -81,10 +81,10 @@ def test_what_cannot_be_known_is_null_and_says_why() -> None:
     assert at_once.unknown["spread_jsq"] == ideal.NO_TIME
 
 
-def test_who_waited_in_a_queue_arrived_when_it_was_answered() -> None:
+def test_where_evs_wait_in_a_queue_a_pool_that_refuses_is_no_measure() -> None:
     records = {"a": [session("r1", 0, 10), session("r2", 10, 20)]}
-    found = ideal.measure(run_of(accepted("r1", 0), accepted("r2", 4), records=records))
-    assert found.blocked_pooled == 0.5
+    found = ideal.measure(run_of(accepted("r1", 0), accepted("r2", 4, queued=True), records=records))
+    assert (found.blocked_pooled, found.unknown["blocked_pooled"]) == (None, ideal.QUEUED)
 
 
 def test_an_ev_that_left_early_stayed_no_longer_and_one_that_charges_stays_as_planned() -> None:
@@ -149,6 +149,15 @@ def test_what_an_ev_asked_for(body: dict[str, float], power_w: int | None, lengt
     told = {"arrived_s": 5.0, "refused_s": 5.5, "reason": "grid-full"}
     roll.note(Order(0, "r1", {"ev_id": "EV1", **body}), Outcome("refused", "grid-full", None, 503, told))
     assert roll.asked == [Asked("r1", "refused", 7.0, None, "grid-full", power_w, length_s, 5.0, 5.5)]
+
+
+def test_who_has_to_wait() -> None:
+    roll = Roll(lambda: 7.0)
+    for status in ("queued", "charging started"):
+        roll.note(
+            Order(0, status, {"ev_id": "EV1"}), Outcome("accepted", status=202, answer={"response": {"status": status}})
+        )
+    assert [each.queued for each in roll.asked] == [True, False]
 
 
 def test_an_answer_that_tells_nothing() -> None:

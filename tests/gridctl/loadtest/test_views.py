@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from gridctl.audit.verdict import Verdict
 from gridctl.loadtest import ideal
+from gridctl.loadtest.asked import Asked
 from gridctl.loadtest.client import Outcome
 from gridctl.loadtest.ideal import Ideal
 from gridctl.loadtest.placement import Figures
@@ -67,6 +68,12 @@ def test_placing_stands_beside_the_best_that_is_possible() -> None:
     assert "attempts    1.250 substations asked a request" in text
     keys = ("blocked_pooled", "erlang_b", "spread_jsq", "avoidable_rejections", "attempts_per_request", "excess")
     assert [result.value(key) for key in keys] == [0.02, 0.01, 0.4, 1, 1.25, 0.0]
+
+
+def test_who_waited_is_counted() -> None:
+    result = replace(result_of(tally_of({"a": 2})), asked=[Asked("r1", "accepted", 1.0, queued=True)])
+    assert "1 of the accepted had to wait in a queue first" in list(lines(result))
+    assert result.value("queued") == 1
 
 
 def test_what_is_unknown_says_why() -> None:
