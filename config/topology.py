@@ -94,8 +94,8 @@ class Balancer(Part):
     replicas: Annotated[int, Field(ge=1, le=MAX_BALANCERS, strict=True)] = Field(
         1,
         description="How many balancers share the work. More than one are named balancer1, balancer2, … and take ports"
-        " from `port` on.",
-        examples=[1, 2],
+        " from `port` on. So far `up` starts one only.",
+        examples=[1],
     )
     admission: Admission = Field(
         "reject",
