@@ -47,7 +47,7 @@ def free_port() -> int:
 EDITS: list[tuple[dict[str, Any], dict[str, tuple[str, str]]]] = [
     ({"substations": 3}, {"substation3": ("start", "in the topology and not running")}),
     ({"substations": 1}, {"substation2": ("stop", "not in the topology any more")}),
-    ({"substations": 2, "balancer": {"policy": "random"}}, {"balancer": ("restart", "policy least-loaded → random")}),
+    ({"substations": 2, "balancer": {"policy": "random"}}, {"balancer": ("restart", "policy ledger → random")}),
     (
         {"substations": [{"name": "substation1"}, {"name": "substation2", "max_sessions": 3}]},
         {"substation2": ("restart", "max_sessions 10 → 3")},
