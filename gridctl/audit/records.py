@@ -45,14 +45,15 @@ def gather(
     paths: ClusterPaths,
     answered: Sequence[Answered],
     refused: Sequence[Refused],
+    since_s: float = 0.0,
     unix_s: Callable[[], float] = time.time,
 ) -> Gathered:
-    """All that is written down of the cluster of `paths`, and what clients were told."""
+    """All that is written down of the cluster of `paths`, and what clients were told; of logs only from `since_s` on."""
     changes = trails.changes(paths.events)
     there = presences(changes, running(paths))
     roles = {change.name: change.role for change in changes if change.name}
     served = {change.name for change in changes if change.state == "READY" and change.role == SUBSTATION}
-    trail = trails.balancers(paths.logs)
+    trail = trails.balancers(paths.logs, since_s)
     found = Gathered(Evidence(0.0))
     counted = {counter.substation: counter for counter in counters.read(paths)}
     books = dict(_journals(paths, roles, BALANCER, balancer_journal.read, found.unread))

@@ -1,42 +1,50 @@
 """How many refusals of a run were not needed, by the substations' own records. Must not know HTTP or how it is shown.
 
-The definition is gridctl.audit.rejections'; the evidence is what a load test can see: `GET /sessions`, the supervisor's
-events and the balancers' logs.
+The definition and the evidence (journals, the supervisor's events, balancers' logs) are gridctl.audit's. Must not read them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from gridctl.audit import presence, rejections, trails
-from gridctl.audit.evidence import Limit, Presence, Station, Stay
+from gridctl.audit import rejections
+from gridctl.audit.evidence import Evidence, Limit, Station, Stay
 from gridctl.audit.verdict import Refused
-from gridctl.clusters import running
 from gridctl.loadtest.asked import Asked
 from gridctl.loadtest.ideal import UNLIKE, Run, usual_power_w
 from gridctl.loadtest.placement import Session
-from gridctl.state import ClusterPaths
 
 UNDATED = "a refusal does not tell when the request came and when it was refused"
 NO_EVENTS = "nothing tells when substations could be reached"
 
 
-def avoidable(run: Run, paths: ClusterPaths | None) -> tuple[int | None, str]:
-    """The number, or None and why; `paths` is where the cluster writes down what happens to its processes."""
+def avoidable(run: Run, evidence: Evidence | None) -> tuple[int | None, str]:
+    """The number, or None and why; `evidence` is what the cluster wrote down, None where that cannot be had."""
     asked = [each for each in run.asked if each.kind == "refused" and each.reason in rejections.FOR_WANT_OF_ROOM]
     if not asked:
         return 0, ""
     refused = list(_refused(asked, usual_power_w(run)))
     if isinstance(refused[-1], str):
         return None, refused[-1]
-    there = {} if paths is None else presence.presences(trails.changes(paths.events), running(paths))
-    if paths is None or not all(name in there for name in run.records):
+    if evidence is None or not all(name in evidence.stations for name in run.records):
         return None, NO_EVENTS
-    stations = _stations(run, there)
-    failed = trails.balancers(paths.logs, run.start_s).failed_tries
+    stations = [_station(run, evidence.stations[name]) for name in run.records]
     dated = (each for each in refused if isinstance(each, Refused))
-    return sum(1 for _ in rejections.avoidable(dated, stations, failed)), ""
+    return sum(1 for _ in rejections.avoidable(dated, stations, evidence.failed_tries)), ""
+
+
+def limits_changed(run: Run, evidence: Evidence | None) -> str:
+    """Whose limits changed during the run, by their journals; "" where nobody's did."""
+    stations = {} if evidence is None else evidence.stations
+    changed = [name for name in run.records if name in stations and _changed(stations[name], run.start_s)]
+    return f"the limits of {', '.join(changed)} changed meanwhile" if changed else ""
+
+
+def _changed(station: Station, since_s: float) -> bool:
+    earlier = [limit for limit in station.limits if limit.since_s <= since_s][-1:]
+    later = [limit for limit in station.limits if limit.since_s > since_s]
+    return len({(limit.max_sessions, limit.capacity_w) for limit in (*earlier, *later)}) > 1
 
 
 def _refused(asked: Sequence[Asked], usual_w: int | None) -> Iterator[Refused | str]:
@@ -52,14 +60,14 @@ def _refused(asked: Sequence[Asked], usual_w: int | None) -> Iterator[Refused | 
         yield Refused(each.request_id, each.arrived_s, each.refused_s, power_w, each.reason)
 
 
-def _stations(run: Run, there: Mapping[str, Presence]) -> list[Station]:
-    found = []
-    for name, sessions in run.records.items():
-        limits = run.limits[name]
-        limit = Limit(-math.inf, -math.inf, limits.max_sessions, limits.capacity_w)
-        stays = [_stay(session, run.now_s) for session in sessions]
-        found.append(Station(name, stays, (limit,), there[name]))
-    return found
+def _station(run: Run, written: Station) -> Station:
+    """The substation as its journal has it; where it has none, by `GET /sessions` and the limits that it tells."""
+    if written.limits and written.stays:
+        return written
+    limits = run.limits[written.name]
+    limit = Limit(-math.inf, -math.inf, limits.max_sessions, limits.capacity_w)
+    stays = [_stay(session, run.now_s) for session in run.records[written.name]]
+    return Station(written.name, stays, (limit,), written.present)
 
 
 def _stay(session: Session, now_s: float) -> Stay:

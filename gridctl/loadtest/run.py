@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from config.errors import GridError
+from gridctl.audit.records import gather
 from gridctl.loadtest import counters, ideal, placement, rejections, target
 from gridctl.loadtest.arrivals import Identity, Order
 from gridctl.loadtest.asked import Asked, Roll
@@ -189,11 +190,11 @@ def _measured(setup: Setup, whole: Target, records: target.Records, seen: _Seen)
         rate_per_s=setup.scenario.rate_per_s,
         time_scale=whole.time_scale,
     )
-    avoidable, why = rejections.avoidable(run, whole.paths)
-    unmeasured = [name for name in whole.names if name not in records.sessions]
-    if unmeasured:
-        return _Measured(figures, ideal.nothing(f"{', '.join(unmeasured)}: without records"), avoidable, why)
-    return _Measured(figures, ideal.measure(run), avoidable, why)
+    evidence = None if whole.paths is None else gather(whole.paths, (), (), seen.start_s).evidence
+    avoidable, why = rejections.avoidable(run, evidence)
+    unmeasured = ", ".join(name for name in whole.names if name not in records.sessions)
+    unclear = f"{unmeasured}: without records" if unmeasured else rejections.limits_changed(run, evidence)
+    return _Measured(figures, ideal.nothing(unclear) if unclear else ideal.measure(run), avoidable, why)
 
 
 def _afterwards(setup: Setup) -> Target:

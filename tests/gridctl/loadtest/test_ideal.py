@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridctl.audit.records import gather
 from gridctl.loadtest import counters, ideal, placement, rejections
 from gridctl.loadtest.arrivals import Order
 from gridctl.loadtest.asked import Asked, Roll
@@ -21,6 +22,7 @@ from gridctl.loadtest.ideal import Run
 from gridctl.loadtest.placement import Limits, Session
 from gridctl.state import ClusterPaths
 from services.routing.reference import erlang_b
+from tests.gridctl.audit.folder import START_S, Folder
 from tests.gridctl.audit.world import HonestGrid, limit
 
 ONE = Limits(1)
@@ -185,20 +187,40 @@ def written(paths: ClusterPaths, *states: tuple[str, str, float]) -> ClusterPath
     return paths
 
 
+def judged(run: Run, paths: ClusterPaths) -> tuple[int | None, str]:
+    return rejections.avoidable(run, gather(paths, (), ()).evidence)
+
+
 def test_a_refusal_while_there_was_room(environment: dict[str, str], tmp_path: Any) -> None:
     records = {"a": [session("r1", 0, 10)], "b": [session("r2", 0, 4.9)]}
     asked = accepted("r1", 0), accepted("r2", 0), refused("r3", 5)
     run = run_of(*asked, records=records)
     ready = written(ClusterPaths(tmp_path, "one"), ("a", "READY", -9.0), ("b", "READY", -9.0), ("x", "READY", 99.0))
-    assert rejections.avoidable(run, ready) == (1, "")
+    assert judged(run, ready) == (1, "")
     paused = written(ClusterPaths(tmp_path, "two"), *[(name, "READY", -9.0) for name in "ab"], ("b", "PAUSED", 4.0))
-    assert rejections.avoidable(run, paused) == (0, "")
-    assert rejections.avoidable(run, written(ClusterPaths(tmp_path, "three"))) == (None, rejections.NO_EVENTS)
+    assert judged(run, paused) == (0, "")
+    assert judged(run, written(ClusterPaths(tmp_path, "three"))) == (None, rejections.NO_EVENTS)
     assert rejections.avoidable(run, None) == (None, rejections.NO_EVENTS)
     undated = replace(run, asked=[*asked, Asked("r4", "refused", 5.0, None, "grid-full")])
-    assert rejections.avoidable(undated, ready) == (None, rejections.UNDATED)
+    assert judged(undated, ready) == (None, rejections.UNDATED)
     assert rejections.avoidable(replace(run, asked=asked[:2]), None) == (0, "")
-    assert rejections.avoidable(replace(run, asked=asked[2:]), ready) == (None, ideal.UNLIKE)
+    assert judged(replace(run, asked=asked[2:]), ready) == (None, ideal.UNLIKE)
+
+
+def test_what_a_journal_says_of_limits_counts_and_a_change_leaves_no_ideal(tmp_path: Any) -> None:
+    folder = Folder(tmp_path)
+    folder.substation("a", max_sessions=1)
+    folder.limit("a", 4, 0)
+    folder.limit("a", 8, 1)
+    folder.session("a", "r1", 0, 1)
+    folder.state("a", "STOPPED", 60)
+    evidence = gather(folder.close(), (), ()).evidence
+    asked = accepted("r1", START_S), refused("r2", START_S + 5), refused("r3", START_S + 9)
+    run = run_of(*asked, records={"a": [session("r1", START_S, START_S + 1)]}, start_s=START_S - 1, now_s=START_S + 99)
+    assert rejections.avoidable(run, evidence) == (1, "")
+    assert rejections.limits_changed(run, evidence) == "the limits of a changed meanwhile"
+    assert rejections.limits_changed(replace(run, start_s=START_S + 8), evidence) == ""
+    assert rejections.limits_changed(run, None) == ""
 
 
 # -- attempts ---------------------------------------------------------------------------------------------------------
