@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gridctl.processes import troubles
 from gridctl.top import tones
 from gridctl.top.bars import UNICODE, Glyphs
 from gridctl.top.columns import Substation
 from gridctl.top.grid import Grid, grid_for, nobody, page_of
 from gridctl.top.header import header
 from gridctl.top.rows import sheet_for
-from gridctl.top.spans import Line, flow, narrow
+from gridctl.top.spans import Line, clip, flow, narrow
 
 FULL_HEADER = 6
 
@@ -49,7 +50,8 @@ def frame(
         above = header(snapshot, width, _dense_header(height), glyphs)
     grid = grid_for(substations, width, height - foot - len(above), glyphs)
     visible, page, pages = page_of(substations, grid.room, page)
-    lines = [*above, *(grid.lines(visible) if substations else [nobody(width)])][: height - foot]
+    lines = [*above, *(grid.lines(visible) if substations else [nobody(width)])]
+    lines = [*lines, *_reasons(snapshot, width, height - foot - len(lines), glyphs)][: height - foot]
     if foot:
         last = _last_line(grid, len(substations), (page, pages), footer, width)
         lines += [()] * (height - 1 - len(lines)) + [last]
@@ -62,7 +64,8 @@ def whole_frame(snapshot: Mapping[str, Any], width: int, *, glyphs: Glyphs = UNI
     substations = substations_of(snapshot)
     sheet = sheet_for(substations, width, glyphs)
     rows = [sheet.headings(), *(sheet.row(s) for s in substations)] if substations else [nobody(width)]
-    lines = (*header(snapshot, width, FULL_HEADER, glyphs), (), *rows)
+    reasons = _reasons(snapshot, width, len(_processes(snapshot)) + 1, glyphs)
+    lines = (*header(snapshot, width, FULL_HEADER, glyphs), (), *rows, *reasons)
     return Frame(lines, 0, 1, tuple(str(s.get("name")) for s in substations), len(substations))
 
 
@@ -70,6 +73,19 @@ def substations_of(snapshot: Mapping[str, Any]) -> list[Substation]:
     """The snapshot's substations; none where it has none."""
     listed = snapshot.get("substations")
     return [s for s in listed if isinstance(s, Mapping)] if isinstance(listed, list) else []
+
+
+def _reasons(snapshot: Mapping[str, Any], width: int, room: int, glyphs: Glyphs) -> list[Line]:
+    """Below a blank line, why processes are in trouble, one line each, as far as there is room."""
+    texts = [narrow(" ".join(text.split()), glyphs.ascii_only) for text in troubles(_processes(snapshot))]
+    told: list[Line] = [clip(((text, tones.BAD),), width) for text in texts]
+    return [(), *told[: room - 1]] if told and room >= 2 else []
+
+
+def _processes(snapshot: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    listed = snapshot.get("processes")
+    found = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+    return [each for each in found if "name" in each and "state" in each]
 
 
 def _roomy(snapshot: Mapping[str, Any], total: int, width: int, height: int, glyphs: Glyphs) -> list[Line] | None:

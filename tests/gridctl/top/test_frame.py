@@ -131,6 +131,18 @@ def test_what_is_down_shows_its_state_in_place_of_figures() -> None:
     assert "BACKOFF" in line[:14]
 
 
+def test_below_the_rows_stands_why_processes_are_in_trouble() -> None:
+    snapshot = lively(3)
+    unable = {"name": "substation2", "state": "UNHEALTHY", "reason": "health 503: no room to write\nfree some space …"}
+    snapshot["processes"] += [unable, {"name": "substation1", "state": "READY", "reason": "earlier"}]
+    told = "substation2 UNHEALTHY: health 503: no room to write free some space"
+    for found in (frame(snapshot, 120, 24), whole_frame(snapshot, 120, glyphs=ASCII)):
+        lines = [plain(line).rstrip() for line in found.lines]
+        assert len([line for line in lines if line.startswith(told)]) == 1
+        assert not [line for line in lines if "earlier" in line]
+    assert not [line for line in frame(snapshot, 120, 6).lines if plain(line).startswith(told)]
+
+
 def test_an_overloaded_substation_is_seen_without_colour() -> None:
     snapshot = lively(3)
     snapshot["substations"][0].update(load_pct=130.0, sessions=13)
