@@ -80,8 +80,11 @@ class Journal:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a file to read from."""
-        return self.path.exists()
+        """Whether there is a file to read from; also where that cannot be seen, so that reading it says why."""
+        try:
+            return self.path.exists()
+        except OSError:
+            return True
 
     def write(self, *entries: Entry) -> None:
         """Entries to be written soon, after all that came before; kept through failures until they are."""
