@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from gridctl.audit import duplicates, limits, promises, rejections
-from gridctl.audit.evidence import Evidence
 from gridctl.audit.records import Gathered
 from gridctl.audit.verdict import Overlap, Verdict, Violation
 
@@ -27,14 +26,10 @@ def judge(gathered: Gathered) -> Verdict:
             "balancers": len(evidence.balancers),
             "sessions": sum(len(station.stays) for station in evidence.stations.values()),
             "answers": 0 if unread else len(answers),
-            "refusals": _judged(evidence),
+            "refusals": rejections.judged(evidence.refused, evidence.stations.values()),
             "counters": len(evidence.counters),
         },
         overlaps=[each for each in pairs if isinstance(each, Overlap)],
         unread=unread,
         notes=gathered.notes,
     )
-
-
-def _judged(evidence: Evidence) -> int:
-    return sum(refused.reason in rejections.FOR_WANT_OF_ROOM for refused in evidence.refused)

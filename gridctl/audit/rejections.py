@@ -7,6 +7,7 @@ balancers' failed tries: whom one of them asked in vain meanwhile could not be r
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,14 @@ def avoidable(
             if room.had(refused) and not _failed(failed_tries.get(name, ()), refused):
                 yield _violation(refused, name)
                 break
+
+
+def judged(refusals: Iterable[Refused], stations: Iterable[Station]) -> int:
+    """How many refusals for want of room came when at least one journal already, and still, told what there was."""
+    since_s = min(
+        (max(one.limits[0].since_s, one.complete_since_s) for one in stations if one.limits), default=math.inf
+    )
+    return sum(each.reason in FOR_WANT_OF_ROOM and each.arrived_s >= since_s for each in refusals)
 
 
 def _failed(at_s: Sequence[float], refused: Refused) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gridctl.audit.summary import lines as verdict_lines
+from gridctl.loadtest.ideal import NO_RATE
 from gridctl.loadtest.quantities import spoken
 from gridctl.loadtest.result import Result
 
@@ -116,5 +117,17 @@ def _warnings(result: Result) -> Iterator[str]:
         yield f"warning     the load tester fell behind its own schedule ({late}): its latencies show this machine's limits"
     for name, why in sorted(result.missing.items()):
         yield f"warning     the figures of load are unknown without {name}: {why}"
+    if result.figures is not None:
+        yield from _unknown(result)
     if result.unmeasured:
         yield f"note        {', '.join(result.unmeasured)}: external, without records, so not in the figures of load"
+
+
+def _unknown(result: Result) -> Iterator[str]:
+    """Why there is no figure to compare with; that there is no nominal load needs no saying."""
+    reasons: dict[str, list[str]] = {}
+    for key, reason in result.to_json()["unknown"].items():
+        if key != "erlang_b" or reason != NO_RATE:
+            reasons.setdefault(reason, []).append(key)
+    for reason, keys in reasons.items():
+        yield f"note        {', '.join(keys)} unknown: {reason}"

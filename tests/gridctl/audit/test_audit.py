@@ -98,6 +98,12 @@ def test_a_refusal_of_which_client_and_balancer_tell_counts_once(folder: Folder)
     assert len(verdict.violations) == 1
 
 
+def test_refusals_from_before_the_journals_are_not_counted_as_checked(folder: Folder) -> None:
+    folder.refused("old", -5, -4.9)
+    folder.refused("new", 5, 5.1)
+    assert audit.run(folder.close()).checked["refusals"] == 1
+
+
 def test_queues_are_answers_too(folder: Folder) -> None:
     folder.queued("waits", 5)
     folder.queued("gone", 5, "dropped", 9, reason="departed")

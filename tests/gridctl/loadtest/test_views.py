@@ -76,6 +76,14 @@ def test_who_waited_is_counted() -> None:
     assert result.value("queued") == 1
 
 
+def test_a_reader_is_told_why_there_is_nothing_to_compare_with() -> None:
+    ideals = replace(ideal.nothing("limits changed"), erlang_b=0.1)
+    unclear = replace(result_of(tally_of({"a": 2})), ideal=ideals, avoidable=0, attempts=1.0)
+    assert "note        blocked_pooled, spread_jsq unknown: limits changed" in list(lines(unclear))
+    no_rate = replace(unclear, ideal=Ideal(0.1, None, 0.2, {"erlang_b": ideal.NO_RATE}))
+    assert not [line for line in lines(no_rate) if line.startswith("note")]
+
+
 def test_what_is_unknown_says_why() -> None:
     nothing = replace(
         result_of(Tally()), figures=None, ideal=ideal.nothing("why"), unknown={"avoidable_rejections": "x"}
