@@ -125,7 +125,7 @@ def holding(port: int) -> Iterator[None]:
     while server is None and time.monotonic() < give_up:
         with suppress(OSError):
             server = socket.create_server(("127.0.0.1", port))
-        time.sleep(0.05)
+        time.sleep(0.05)  # sleep: between two tries to get the port
     yield
     if server is not None:
         server.close()
