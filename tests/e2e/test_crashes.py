@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -101,14 +102,29 @@ def test_a_killed_service_comes_back_and_every_client_is_told(cluster: Cluster, 
     assert all(refusal["detail"] for refusal in result.refusals), result.refusals
 
 
+def asked(port: int) -> bool:
+    """Whether bytes lie unread behind `port`: its service is frozen, and somebody asks it."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(
+        row[1].endswith(f":{port:04X}") and row[3] == "01" and row[4].split(":")[1] != "00000000" for row in rows
+    )
+
+
 def test_a_reset_client_repeats_with_the_same_request_id_and_has_one_session(cluster: Cluster) -> None:
     grid = cluster(1)
-    first = grid.charge("EV1", request_id="r1")
-    grid.run("kill", "charge-request")
+    assert grid.run("pause", "balancer").returncode == 0
+    address = urlsplit(grid.url)
+    client = http.client.HTTPConnection(address.hostname or "", address.port, timeout=WAIT_S)
+    client.request("POST", "/charge", '{"ev_id": "EV1", "request_id": "r1"}', {"Content-Type": "application/json"})
+    balancer = grid.process("balancer")["port"]
+    grid.wait_until(lambda _: asked(balancer))
+    assert grid.run("kill", "charge-request").returncode == 0
+    with pytest.raises((ConnectionError, http.client.RemoteDisconnected)):
+        client.getresponse()
+    client.close()
+    assert grid.run("unpause", "balancer").returncode == 0
     grid.wait_until(in_state("charge-request", "READY"))
-    again = grid.charge("EV1", request_id="r1")
-    assert (first[0], again[0]) == (202, 202)
-    assert first[1]["routed_to"] == again[1]["routed_to"]
+    assert [grid.charge("EV1", request_id="r1")[0] for _ in range(2)] == [202, 202]
     _, sessions = grid.request("GET", "/sessions", process="substation1")
     assert [row["request_id"] for row in sessions["sessions"]] == ["r1"]
 
