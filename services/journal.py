@@ -15,11 +15,11 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from services.journalfile import Entry, JournalError, JournalFile, Schema, explained
 
-__all__ = ["Entry", "Journal", "JournalError", "Schema"]
+__all__ = ["Entry", "Job", "Journal", "JournalError", "OpenJournal", "Schema", "Worker", "attempt"]
 
 T = TypeVar("T")
 
@@ -45,11 +45,27 @@ class _Unit:
 
 
 @dataclass(slots=True)
-class _Job(Generic[T]):
+class Job(Generic[T]):
     """What the thread shall do, and who is told of it in the event loop."""
 
     work: Callable[[JournalFile], T]
     tell: Callable[[T | None, JournalError | None], None]
+
+
+class Worker(Protocol):
+    """Does the jobs of one journal, one after the other and beside the event loop; tests put a slower one here."""
+
+    def start(self) -> None:
+        """Be ready for jobs."""
+
+    def do(self, job: Job[Any]) -> None:
+        """Put a job behind the others."""
+
+    def end(self) -> None:
+        """Close the file once all jobs are done."""
+
+    def join(self, timeout_s: float) -> None:
+        """Block until the file is closed, for at most `timeout_s` wall seconds."""
 
 
 class Journal:
@@ -66,6 +82,7 @@ class Journal:
         durability: str = "fsync",
         on_change: Callable[[JournalError | None], None] = _ignore,
         retry_s: float = RETRY_S,
+        worker: Callable[[JournalFile, asyncio.AbstractEventLoop], Worker] | None = None,
     ) -> None:
         self.path = path
         self.error: JournalError | None = None
@@ -76,7 +93,8 @@ class Journal:
         self._busy = False
         self._due = False
         self._retry: asyncio.TimerHandle | None = None
-        self._thread: _Thread | None = None
+        self._worker = worker or _Thread
+        self._thread: Worker | None = None
 
     @property
     def exists(self) -> bool:
@@ -115,7 +133,7 @@ class Journal:
             else:
                 done.set_result(result)  # type: ignore[arg-type]  # None where T is None
 
-        self._running().do(_Job(lambda file: function(file.connection()), tell))
+        self._running().do(Job(lambda file: function(file.connection()), tell))
         return await done
 
     async def close(self) -> None:
@@ -160,7 +178,7 @@ class Journal:
             elif self.error is not None:
                 file.touch()
 
-        self._running().do(_Job(work, lambda _, error: self._written(units, error)))
+        self._running().do(Job(work, lambda _, error: self._written(units, error)))
 
     def _written(self, units: list[_Unit], error: JournalError | None) -> None:
         self._busy = False
@@ -187,9 +205,9 @@ class Journal:
             _log.warning("the journal can be written again", extra={"path": str(self.path)})
         self._on_change(error)
 
-    def _running(self) -> _Thread:
+    def _running(self) -> Worker:
         if self._thread is None:
-            self._thread = _Thread(self._file, asyncio.get_running_loop())
+            self._thread = self._worker(self._file, asyncio.get_running_loop())
             self._thread.start()
         return self._thread
 
@@ -209,10 +227,10 @@ class _Thread(threading.Thread):
         super().__init__(name=f"journal {file.path.name}", daemon=True)
         self._file = file
         self._loop = loop
-        self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         sys.setswitchinterval(min(sys.getswitchinterval(), _TURN_S))
 
-    def do(self, job: _Job[Any]) -> None:
+    def do(self, job: Job[Any]) -> None:
         """Put a job behind the others."""
         self._jobs.put(job)
 
@@ -223,7 +241,7 @@ class _Thread(threading.Thread):
     def run(self) -> None:
         """Until told to end."""
         while (job := self._jobs.get()) is not None:
-            result, error = _attempt(job, self._file)
+            result, error = attempt(job, self._file)
             try:
                 self._loop.call_soon_threadsafe(job.tell, result, error)
             except RuntimeError:  # the event loop is gone, so nobody waits
@@ -231,10 +249,15 @@ class _Thread(threading.Thread):
         self._file.close()
 
 
-def _attempt(job: _Job[Any], file: JournalFile) -> tuple[Any, JournalError | None]:
+def attempt(job: Job[Any], file: JournalFile) -> tuple[Any, JournalError | None]:
+    """Does `job` on `file`; its result, or why there is none."""
     try:
         return job.work(file), None
     except JournalError as error:
         return None, error
     except (sqlite3.Error, OSError) as error:
         return None, explained(error, file.path)
+
+
+#: How a service opens its journal: with a path, a schema, a durability and, of a substation, an `on_change`.
+OpenJournal = Callable[..., Journal]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from services.journal import Entry, Journal, JournalError, Schema
+from services.journal import Entry, Journal, JournalError, OpenJournal, Schema
 from services.journalfile import open_to_read, rows
 
 #: What is over stays readable until so many more of its kind are over.
@@ -127,9 +127,9 @@ class BalancerJournal:
     """
 
     def __init__(
-        self, path: str | None, durability: str, unix_s: Callable[[], float], journal: Journal | None = None
+        self, path: str | None, durability: str, unix_s: Callable[[], float], open_journal: OpenJournal = Journal
     ) -> None:
-        self._journal = journal or (None if path is None else Journal(Path(path), SCHEMA, durability))
+        self._journal = None if path is None else open_journal(Path(path), SCHEMA, durability)
         self._unix_s = unix_s
         self._over: Counter[str] = Counter()
 

@@ -11,21 +11,22 @@ class Probes:
     """The waiting, by substation. Whoever asked one calls `ended`, whether anybody waits or not."""
 
     def __init__(self) -> None:
-        self._waiting: defaultdict[str, set[asyncio.Future[tuple[str, bool]]]] = defaultdict(set)
+        # a dict as a set in order: who came first is told first
+        self._waiting: defaultdict[str, dict[asyncio.Future[tuple[str, bool]], None]] = defaultdict(dict)
 
     async def wait(self, names: Iterable[str], timeout_s: float) -> list[str]:
         """Until somebody's question to one of `names` ended, or `timeout_s` (wall seconds); those that failed."""
         future: asyncio.Future[tuple[str, bool]] = asyncio.get_running_loop().create_future()
         asked = list(names)
         for name in asked:
-            self._waiting[name].add(future)
+            self._waiting[name][future] = None
         try:
             name, failed = await asyncio.wait_for(future, timeout_s)
         except TimeoutError:
             return []
         finally:
             for name in asked:
-                self._waiting[name].discard(future)
+                self._waiting[name].pop(future, None)
                 if not self._waiting[name]:
                     del self._waiting[name]
         return [name] if failed else []

@@ -38,6 +38,7 @@ from services.balancer.watch import Watch
 from services.clock import Clock
 from services.deadline import time_left_s
 from services.http import read_body, read_messages
+from services.journal import Journal, OpenJournal
 from services.problem import ProblemError, json_response, problem_response
 from services.routing import registry
 from services.routing.node import Node
@@ -53,11 +54,19 @@ Answer = dict[str, Any] | Problem
 
 
 class BalancerService:
-    """One balancer; see services.service.Service. `line` is the way to substations, where tests may put a fake."""
+    """One balancer; see services.service.Service. `line` is the way to substations, where tests may put a fake; so may
+    they for the journal."""
 
     role = BALANCER
 
-    def __init__(self, settings: BalancerSettings, clock: Clock, random: Random, line: Line | None = None) -> None:
+    def __init__(
+        self,
+        settings: BalancerSettings,
+        clock: Clock,
+        random: Random,
+        line: Line | None = None,
+        open_journal: OpenJournal = Journal,
+    ) -> None:
         self.name = settings.name
         self.registry = CollectorRegistry()
         self.stop_timeout_s = settings.request_timeout_s
@@ -68,7 +77,7 @@ class BalancerService:
         self._line = line or self._http_line
         self._metrics = BalancerMetrics(self.registry)
         self._outcomes: Counter[str] = Counter()
-        self._journal = BalancerJournal(settings.journal, settings.durability, clock.time_s)
+        self._journal = BalancerJournal(settings.journal, settings.durability, clock.time_s, open_journal)
         self._revocations = Revocations(self._line, self.ledger, self._now_s, journal=self._journal)
         self.placer = Placer(
             self.ledger,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from config.settings import SubstationSettings
 from services.clock import Clock, ContinuedClock
-from services.journal import Entry, Journal, JournalError
+from services.journal import Entry, Journal, JournalError, OpenJournal
 from services.substation import journal as rows
 from services.substation.admission import Admission
 from services.substation.journal import Contents, LimitRecord, Run, SessionRecord
@@ -31,11 +31,17 @@ class Keeper:
     """
 
     def __init__(
-        self, settings: SubstationSettings, clock: Clock, on_change: Callable[[JournalError | None], None]
+        self,
+        settings: SubstationSettings,
+        clock: Clock,
+        on_change: Callable[[JournalError | None], None],
+        open_journal: OpenJournal = Journal,
     ) -> None:
         self.clock = clock
         path = settings.journal
-        self._journal = None if path is None else Journal(Path(path), rows.SCHEMA, settings.durability, on_change)
+        self._journal = None
+        if path is not None:
+            self._journal = open_journal(Path(path), rows.SCHEMA, settings.durability, on_change)
         self._hard_limit = settings.hard_limit
         self._preface: list[Entry] | None = []
         self._forgotten: list[Entry] = []

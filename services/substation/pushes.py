@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import aiohttp
 
@@ -26,15 +26,24 @@ TIMEOUT_S = 1.0
 
 _URL = re.compile(r"http://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?", re.ASCII)
 
+#: Sends a JSON body to a URL; ConnectionError, aiohttp.ClientError or TimeoutError where nobody took it.
+Post = Callable[[str, bytes], Awaitable[None]]
+
 _log = logging.getLogger(__name__)
 
 
 class Pushes:
-    """Who is to be told, and the telling: `POST <balancer>/reports` with what `document` gives at that instant."""
+    """Who is to be told, and the telling: `POST <balancer>/reports` with what `document` gives at that instant.
 
-    def __init__(self, now_s: Callable[[], float], document: Callable[[], Mapping[str, str]]) -> None:
+    `post` does it; None: over HTTP.
+    """
+
+    def __init__(
+        self, now_s: Callable[[], float], document: Callable[[], Mapping[str, str]], post: Post | None = None
+    ) -> None:
         self._now_s = now_s
         self._document = document
+        self._post = post or self._http_post
         self._heard: OrderedDict[str, float] = OrderedDict()
         self._due = False
         self._client: aiohttp.ClientSession | None = None
@@ -61,17 +70,20 @@ class Pushes:
         oldest_s = self._now_s() - REMEMBERED_S
         body = to_json(dict(self._document()))
         for url in [url for url, at_s in self._heard.items() if at_s >= oldest_s]:
-            task = asyncio.ensure_future(self._post(f"{url}/reports", body))
+            task = asyncio.ensure_future(self._try(f"{url}/reports", body))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _post(self, url: str, body: bytes) -> None:
+    async def _http_post(self, url: str, body: bytes) -> None:
         if self._client is None:
             self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
+        headers = {"Content-Type": "application/json"}
+        async with self._client.post(url, data=body, headers=headers, allow_redirects=False):
+            return
+
+    async def _try(self, url: str, body: bytes) -> None:
         try:
-            headers = {"Content-Type": "application/json"}
-            async with self._client.post(url, data=body, headers=headers, allow_redirects=False):
-                return
+            await self._post(url, body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             _log.debug("a balancer was not told", extra={"url": url, "detail": str(error)})
 

@@ -23,13 +23,13 @@ from config.settings import SubstationSettings
 from monitoring.metrics import SubstationMetrics
 from services.clock import Clock
 from services.http import read_messages
-from services.journal import JournalError
+from services.journal import Journal, JournalError, OpenJournal
 from services.problem import ProblemError, json_response, problem_response
 from services.service import Health
 from services.substation.admission import Admission, Limits
 from services.substation.charging import Answer, Charging
 from services.substation.keeping import Keeper
-from services.substation.pushes import Pushes
+from services.substation.pushes import Post, Pushes
 from services.substation.recovery import Recovery
 from services.substation.session import Session, watts
 from services.substation.sessions import SessionRoutes
@@ -43,20 +43,30 @@ _log = logging.getLogger(__name__)
 
 
 class SubstationService:
-    """One substation. `random` gives the epoch of its reports; see services.service.Service for the rest."""
+    """One substation. `random` gives the epoch of its reports; see services.service.Service for the rest.
+
+    Tests may put fakes for its journal, and for how balancers are told.
+    """
 
     role = SUBSTATION
     stop_timeout_s = STOP_TIMEOUT_S
 
-    def __init__(self, settings: SubstationSettings, clock: Clock, random: Random) -> None:
+    def __init__(
+        self,
+        settings: SubstationSettings,
+        clock: Clock,
+        random: Random,
+        open_journal: OpenJournal = Journal,
+        post: Post | None = None,
+    ) -> None:
         self.name = settings.name
         self.registry = CollectorRegistry()
         self._metrics = SubstationMetrics(self.registry)
-        self._keeper = Keeper(settings, clock, self._journal_changed)
+        self._keeper = Keeper(settings, clock, self._journal_changed, open_journal)
         self.admission = Admission(settings, random.getrandbits(62) + 1, self._ended, on_forget=self._keeper.forgotten)
         self._charging = Charging(settings, self.admission, self._keeper, self._metrics)
         self._recovery = Recovery(self.name, lambda: self._keeper.recover(self.admission), clock.monotonic_s)
-        self._pushes = Pushes(clock.monotonic_s, lambda: {"substation": self.name, "report": self._report()})
+        self._pushes = Pushes(clock.monotonic_s, self._pushed, post)
         self._sessions = SessionRoutes(self.admission, self._keeper, self._recovery, self._set_timer)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_end_s: float | None = None
@@ -86,6 +96,9 @@ class SubstationService:
     def headers(self) -> Mapping[str, str]:
         """The report, once it knows what it has."""
         return {HEADER: self._report()} if self._recovery.done else {}
+
+    def _pushed(self) -> Mapping[str, str]:
+        return {"substation": self.name, "report": self._report()}
 
     def _report(self) -> str:
         return self.admission.report(self._clock.grid_s()).encode()
