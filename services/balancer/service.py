@@ -101,6 +101,9 @@ class BalancerService:
         )
         self._dispatch = Dispatch(settings, self.placer, self._recovery, self._attendant, clock.time_s)
         self._following = Following(self._dispatch, self._attendant, self.placer, settings.time_scale)
+        self._observe()
+
+    def _observe(self) -> None:
         self._metrics.queue_length.set_function(lambda: len(self.queue))
         self._metrics.grid_loading_percentage.set_function(lambda: 100 * self.ledger.totals(self._now_s()).load)
         self._metrics.grid_health.set_function(lambda: status.HEALTH[status.health(self.ledger, self._now_s())])
