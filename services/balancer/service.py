@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import Any
@@ -79,20 +79,7 @@ class BalancerService:
         self._outcomes: Counter[str] = Counter()
         self._journal = BalancerJournal(settings.journal, settings.durability, clock.time_s, open_journal)
         self._revocations = Revocations(self._line, self.ledger, self._now_s, journal=self._journal)
-        self.placer = Placer(
-            self.ledger,
-            self._line,
-            registry.make(settings.policy),
-            Book(),
-            self._revocations,
-            self._metrics,
-            random,
-            settings.time_scale,
-            self._now_s,
-            decisions=Decisions(View(self._heard_at_s, self._everyone, self._now_s), clock.time_s),
-            doubts=Doubts(self._journal),
-            restarted=self._look,
-        )
+        self.placer = self._make_placer(random, clock.time_s)
         self._watch = Watch(settings, self.ledger, self._line, self, random, self._now_s, clock.time_s)
         self.queue = Queue(settings.queue_limit)
         self._attendant = Attendant(settings, self.queue, self.placer, self._journal, self._placed, clock.time_s)
@@ -102,6 +89,22 @@ class BalancerService:
         self._dispatch = Dispatch(settings, self.placer, self._recovery, self._attendant, clock.time_s)
         self._following = Following(self._dispatch, self._attendant, self.placer, settings.time_scale)
         self._observe()
+
+    def _make_placer(self, random: Random, unix_s: Callable[[], float]) -> Placer:
+        return Placer(
+            self.ledger,
+            self._line,
+            registry.make(self._settings.policy),
+            Book(),
+            self._revocations,
+            self._metrics,
+            random,
+            self._settings.time_scale,
+            self._now_s,
+            decisions=Decisions(View(self._heard_at_s, self._everyone, self._now_s), unix_s),
+            doubts=Doubts(self._journal),
+            restarted=self._look,
+        )
 
     def _observe(self) -> None:
         self._metrics.queue_length.set_function(lambda: len(self.queue))
