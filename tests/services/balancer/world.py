@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from random import Random
 from typing import Any
@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from config.messages import ChargeRequest, SubstationCharge
 from config.problems import Problem
+from config.report import Report
 from config.settings import BalancerSettings, SubstationSettings
 from monitoring.metrics import BalancerMetrics
 from services.balancer.attendant import Attendant
@@ -32,35 +33,60 @@ from services.substation.admission import Admission, Started
 
 
 class World:
-    """Substations that are only admissions, behind a line on which each attempt meets the next of `fates`."""
+    """Substations that are only admissions, behind a line on which each attempt meets the next of `fates`.
 
-    def __init__(self, places: list[int], fates: Iterator[str], revocations: Iterator[str] | None = None) -> None:
+    `limits` hold for each substation; `ahead_s` is by how many seconds the clock of one is wrong.
+    """
+
+    def __init__(
+        self, places: list[int], fates: Iterator[str], revocations: Iterator[str] | None = None, **limits: Any
+    ) -> None:
         self.clock = FakeClock()
+        self.ahead_s: defaultdict[str, float] = defaultdict(float)
         self.cores = {
-            f"s{number}": Admission(SubstationSettings(name=f"s{number}", max_sessions=most), epoch=number + 1)
+            f"s{number}": Admission(SubstationSettings(name=f"s{number}", max_sessions=most, **limits), number + 1)
             for number, most in enumerate(places)
         }
         self._fates = fates
         self._revocations = fates if revocations is None else revocations
 
+    def time_s(self, name: str) -> float:
+        """What the clock of a substation says."""
+        return self.clock.grid_s() + self.ahead_s[name]
+
+    def report(self, name: str) -> Report:
+        return self.cores[name].report(self.time_s(name))
+
+    def is_up(self, name: str) -> bool:
+        """Whether it can be reached."""
+        return name in self.cores
+
+    def vacant(self) -> set[str]:
+        """Who has room for one session more, by its own count, and can be reached."""
+        up = {name: core for name, core in self.cores.items() if self.is_up(name)}
+        return {name for name, core in up.items() if self.report(name).sessions < core.max_sessions}
+
+    def fate(self, name: str) -> str:
+        return next(self._fates)
+
     async def charge(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> Answer:
-        fate = next(self._fates)
+        fate = self.fate(target.name)
         await asyncio.sleep(0)
         if fate == "unreachable":
             self.clock.jump(0.001)
             return Answer(Result.UNREACHABLE)
         core = self.cores[target.name]
         if fate == "closed":
-            return Answer(Result.CLOSED, core.report(self.clock.grid_s()))
+            return Answer(Result.CLOSED, self.report(target.name))
         if fate != "lost":
-            outcome = core.admit(SubstationCharge.model_validate_json(body), request_id, self.clock.grid_s())
+            outcome = core.admit(SubstationCharge.model_validate_json(body), request_id, self.time_s(target.name))
         if fate != "ok":
             self.clock.jump(timeout_s)
             return Answer(Result.UNKNOWN)
-        report = core.report(self.clock.grid_s())
+        report = self.report(target.name)
         await asyncio.sleep(0)
         if isinstance(outcome, Started):
-            return Answer(Result.ACCEPTED, report, {"ends_in_s": outcome.session.ends_s - self.clock.grid_s()})
+            return Answer(Result.ACCEPTED, report, {"ends_in_s": outcome.session.ends_s - self.time_s(target.name)})
         known = {"revoked": Result.REVOKED, "substation-full": Result.FULL}
         wait_s = {} if outcome.retry_after_s is None else {"retry_after_s": outcome.retry_after_s}
         return Answer(known[outcome.reason], report, wait_s)
@@ -68,18 +94,18 @@ class World:
     async def revoke(self, target: Target, request_id: str, attempt: int, timeout_s: float) -> None:
         if next(self._revocations) in {"lost", "unreachable"}:
             raise Silent("lost")
-        self.cores[target.name].revoke(request_id, attempt, self.clock.grid_s())
+        self.cores[target.name].revoke(request_id, attempt, self.time_s(target.name))
 
     async def page(self, target: Target, timeout_s: float) -> Page:
-        return Page(self.cores[target.name].report(self.clock.grid_s()), "")
+        return Page(self.report(target.name), "")
 
     async def sessions(self, target: Target, since_s: float, timeout_s: float) -> dict[str, Any]:
         return {}
 
     async def cancel(self, target: Target, request_id: str, timeout_s: float) -> Ended:
         core = self.cores[target.name]
-        session = core.revoke(request_id, None, self.clock.grid_s(), "cancelled")
-        return None if session is None else {"state": session.state}, core.report(self.clock.grid_s())
+        session = core.revoke(request_id, None, self.time_s(target.name), "cancelled")
+        return None if session is None else {"state": session.state}, self.report(target.name)
 
     async def session(self, target: Target, request_id: str, timeout_s: float) -> dict[str, Any] | None:
         session = self.cores[target.name].find(request_id)
@@ -116,7 +142,7 @@ class Desk:
         self.ledger = Ledger(7_400)
         self.ledger.update(Target(name, f"http://{name}") for name in world.cores)
         for account in self.ledger:
-            account.fold(world.cores[account.target.name].report(0.0), now_s(), now_s())
+            account.fold(world.report(account.target.name), now_s(), now_s())
         self.revocations = Revocations(world, self.ledger, now_s, retry_s=0.0, journal=self.journal)
         self.placer = Placer(
             self.ledger,
