@@ -195,7 +195,7 @@ class Attendant:
         placing = sum(waiting.placing is not None for waiting in islice(self.queue, LOOKED_AT))
         passed: Waiting | None = None
         for waiting in list(islice(self.queue, LOOKED_AT)):
-            if waiting.placing or waiting.cancelled or waiting.power_w >= too_large_w:
+            if not self._is_free(waiting) or waiting.power_w >= too_large_w:
                 continue
             if placing >= MOST_PLACING:
                 return
@@ -210,6 +210,11 @@ class Attendant:
             waiting.placing = asyncio.ensure_future(self._place(waiting, frozenset(kept)))
             placing += 1
             await asyncio.sleep(0)  # it takes its place in the ledger before the next one looks
+
+    def _is_free(self, waiting: Waiting) -> bool:
+        """Whether it waits still: while others were looked at, it may have got its place."""
+        queued = self.queue.find(waiting.request_id) is waiting
+        return queued and waiting.placing is None and not waiting.cancelled
 
     def _kept_for(self, passed: Waiting, now_s: float) -> set[str]:
         name = self._ledger.fits_first(passed.power_w, now_s)

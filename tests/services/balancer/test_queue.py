@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from config.messages import ChargeRequest
 from services.balancer.journal import read
 from services.balancer.queue import Left, Queue, Waiting
 from services.balancer.service import BalancerService
+from tests.services.balancer.world import Desk, World
 from tests.services.grid import Grid, a_grid, until
 
 POWER_W = 7_400
@@ -201,6 +204,19 @@ async def test_one_that_was_placed_just_before_a_crash_is_not_placed_again(tmp_p
         assert (await _follow(grid, "r3"))["routed_to"] == "substation1"
         assert [station.admission.sessions for station in stations] == [1, 1]
         await until(lambda: read(Path(journal)).queue[0].state == "placed")
+
+
+async def test_one_that_gets_its_place_while_others_are_looked_at_is_not_placed_again() -> None:
+    world = World([10, 10], repeat("ok"))
+    desk = Desk(world, "ledger", 1, admission="queue")
+    for departures in ([60.0], [50.0] * 6):  # the first is being placed already while those before it are looked at
+        for departure_s in departures:
+            name = f"r{len(desk.queue)}"
+            request = ChargeRequest(ev_id=name, request_id=name, departure_in_s=departure_s)
+            assert isinstance(await desk.attendant.take(request, 0.0), Waiting)
+        await desk.attendant.look()
+    await until(lambda: not len(desk.queue))
+    assert world.running() == Counter(f"r{number}" for number in range(7))
 
 
 async def test_small_ones_pass_a_large_one_where_it_does_not_wait() -> None:
