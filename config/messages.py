@@ -51,7 +51,7 @@ class ChargeRequest(BaseModel):
 class SubstationCharge(ChargeRequest):
     """What a substation takes: a charge request, and the `attempt` by which a balancer sends it (1 is the first)."""
 
-    attempt: Annotated[int, Field(ge=1, le=10**6)] = 1
+    attempt: Annotated[int, Field(ge=1, le=10**9)] = 1
 
 
 Message = TypeVar("Message", bound=ChargeRequest)

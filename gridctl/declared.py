@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from config.errors import Fault, Invalid
 from config.loading import load_topology
 from config.lookup import find_topology_file
 from config.overrides import apply_overrides
@@ -38,8 +37,4 @@ def declare(
     found = find_topology_file(file, environ, cwd or Path.cwd())
     topology = apply_overrides(load_topology(found), environ=environ, **flags)
     source = str(found) if found else BUILT_IN
-    if topology.balancer.replicas > 1:
-        fault = Fault(source, 0, "balancer.replicas", str(topology.balancer.replicas), "1")
-        why = "several balancers do not agree yet on who places a request, so one could be placed twice"
-        raise Invalid(f"more than one balancer cannot be started yet: {why}", "set replicas: 1", (fault,))
     return Declared(topology, source, resolve(name, file, environ, cwd))

@@ -100,6 +100,7 @@ class BalancerMetrics:
             registry=registry,
         )
         self._count_queue(registry)
+        self.peers = Gauge("balancer_peers", "Other balancers that place their share of EVs.", registry=registry)
         self.avoidable_rejections = Counter(
             "balancer_avoidable_rejections",
             "Requests refused though some substation was believed to have room.",
@@ -121,6 +122,11 @@ class BalancerMetrics:
         self.queue_drops = Counter(
             "balancer_queue_drops", "Queued requests that were dropped, by reason.", ["reason"], registry=registry
         )
+
+    def watch(self, substation_id: str, load_pct: Callable[[], float], age_s: Callable[[], float]) -> None:
+        """A substation came: its series show what these give at each scrape."""
+        self.load_percentage.labels(substation_id).set_function(load_pct)
+        self.report_age_s.labels(substation_id).set_function(age_s)
 
     def forget(self, substation_id: str) -> None:
         """Drops the series of a substation that left; nothing happens where there are none."""

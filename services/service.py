@@ -34,6 +34,14 @@ class Listener(Protocol):
         """Called for each request before it is answered; must not block."""
 
 
+@runtime_checkable
+class Departing(Protocol):
+    """A service that gives something up before it answers the last requests."""
+
+    async def depart(self) -> None:
+        """Called once it is to stop; requests may come until all is answered. Must end within about a second."""
+
+
 class Service(Protocol):
     """One service, ready to be served by `services.serving.serve`.
 

@@ -16,7 +16,7 @@ from services.connection import Connection
 from services.faults import Switch
 from services.http import application
 from services.lifeline import follow, obey_waiting
-from services.service import Service
+from services.service import Departing, Service
 from services.traffic import Traffic
 
 #: A stopping service closes its connections once nothing came for this long (wall seconds).
@@ -45,6 +45,8 @@ async def serve(service: Service, sock: socket.socket, lifeline: socket.socket |
         _log.info("stopping", extra={"signal": received.name, "in_flight": traffic.in_flight})
         traffic.stop()
         listener.close()
+        if isinstance(service, Departing):
+            await service.depart()
         await _last_answers(traffic, signals, service.stop_timeout_s)
     _log.info("stopped")
     return received

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gridctl.audit.evidence import CLOCK_S, Evidence, Stay, Wait
 from gridctl.audit.verdict import Answered, Violation
@@ -24,6 +24,9 @@ def broken(evidence: Evidence) -> Iterator[Violation]:
             stays[stay.request_id].append((station.name, stay))
     for wait in evidence.waits:
         waits[wait.request_id].append(wait)
+    void = _void(evidence)
+    for request_id, own in stays.items():
+        stays[request_id] = [pair for pair in own if not _is_void(pair, void)] or own
     for answer in once(evidence.answered):
         own, places = stays.get(answer.request_id, []), waits.get(answer.request_id, [])
         forgotten = not (own or places) and answer.at_s < evidence.complete_since_s
@@ -31,6 +34,20 @@ def broken(evidence: Evidence) -> Iterator[Violation]:
             yield from _judged(answer, own, places)
     for request_id, own in stays.items():
         yield from _early(request_id, _kept(own))
+
+
+def _void(evidence: Evidence) -> Mapping[tuple[str, str], int]:
+    """By request and substation: up to which attempt a balancer gave it up there, and so placed it by a later one."""
+    void: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for decision in evidence.revocations:
+        where = (decision.request_id, decision.substation)
+        void[where] = max(void[where], decision.attempt)
+    return void
+
+
+def _is_void(pair: tuple[str, Stay], void: Mapping[tuple[str, str], int]) -> bool:
+    name, stay = pair
+    return stay.attempt <= void.get((stay.request_id, name), 0)
 
 
 def _kept(stays: Sequence[tuple[str, Stay]]) -> list[tuple[str, Stay]]:

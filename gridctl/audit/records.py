@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from config.names import BALANCER, EXTERNAL, SUBSTATION
 from gridctl.audit import counters, trails
@@ -174,6 +174,14 @@ class _Clock:
         return math.inf if run is None else run.unix_s + (grid_s - run.grid_s) / run.time_scale
 
 
+#: One that `moved` is another balancer's since: a session, or a place in its queue, must be found for it too.
+_STATES: Mapping[str, Literal["waiting", "cancelled", "dropped"]] = {
+    "queued": "waiting",
+    "cancelled": "cancelled",
+    "dropped": "dropped",
+}
+
+
 def _waits(name: str, book: balancer_journal.Contents) -> Iterator[Wait]:
     for place in book.queue:
         yield Wait(
@@ -182,7 +190,7 @@ def _waits(name: str, book: balancer_journal.Contents) -> Iterator[Wait]:
             since_s=place.queued_s,
             until_s=math.inf if place.left_s is None else place.left_s,
             departure_s=place.until_s,
-            state="waiting" if place.state == "queued" else place.state,
+            state=_STATES.get(place.state, "placed"),
             reason=place.reason or "",
         )
 

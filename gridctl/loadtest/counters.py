@@ -14,6 +14,8 @@ import aiohttp
 TIMEOUT_S = 5.0
 ATTEMPTS = "balancer_attempts_total"
 REQUESTS = "balancer_requests_total"
+#: Requests that one balancer passed on, which another one counts.
+_FORWARDED = 'outcome="forwarded"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def parsed(page: str) -> Counted:
     sums = dict.fromkeys((ATTEMPTS, REQUESTS), 0.0)
     for line in page.splitlines():
         name, _, rest = line.partition("{") if "{" in line else line.partition(" ")
-        if name in sums:
+        if name in sums and _FORWARDED not in rest:
             sums[name] += float(rest.rpartition("}")[2].split()[0])
     return Counted(sums[ATTEMPTS], sums[REQUESTS])
 

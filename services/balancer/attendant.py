@@ -85,7 +85,7 @@ class Attendant:
             if row.state == "queued":
                 request = ChargeRequest.model_validate_json(row.request)
                 self.queue.add(self._waiting(request, row.number, row.queued_s + offset_s, row.until_s + offset_s))
-            elif row.state != "placed":
+            elif row.state != "placed" and row.state != "moved":  # noqa: PLR1714  mypy narrows by each
                 self.queue.remember(row.request_id, Left(row.ev_id, row.state, row.reason))
             self.queue.numbers = max(self.queue.numbers, row.number)
 
@@ -272,7 +272,8 @@ class Attendant:
     def leave(self, waiting: Waiting, state: Gone, reason: str | None) -> None:
         """`waiting` goes without a place, and that is remembered."""
         self.queue.remove(waiting)
-        self.queue.remember(waiting.request_id, Left(waiting.ev_id, state, reason))
+        if state != "moved":
+            self.queue.remember(waiting.request_id, Left(waiting.ev_id, state, reason))
         self._journal.left(waiting.request_id, state, reason)
         if state == "dropped":
             self._placer.metrics.queue_drops.labels(reason).inc()

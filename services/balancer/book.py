@@ -52,6 +52,7 @@ class Book:
         self._by_end: list[tuple[float, int, Entry]] = []
         self._number = 0
         self._attempts: OrderedDict[str, int] = OrderedDict()
+        self.first_attempt = 0
 
     def __len__(self) -> int:
         return len(self._by_request)
@@ -111,8 +112,12 @@ class Book:
             self._attempts.popitem(last=False)
 
     def next_attempt(self, request_id: str) -> int:
-        """The first attempt of `request_id` that is not revoked."""
-        return self._attempts.get(request_id, 0) + 1
+        """The first attempt of `request_id` that is not revoked, above `first_attempt`."""
+        return max(self.first_attempt, self._attempts.get(request_id, 0)) + 1
+
+    def highest_attempt(self) -> int:
+        """Of all that is remembered; 0 where nothing is."""
+        return max((entry.attempt for entry in self._by_request.values()), default=0)
 
     def _expire(self, now_s: float) -> None:
         ends = self._by_end

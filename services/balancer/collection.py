@@ -21,19 +21,28 @@ class Agenda:
         self._again_s = sorted(again_s)
         self._epoch: int | None = None
         self._owed = False
+        self._owing = False
         self._due_s: list[float] = []
+
+    def owe(self) -> None:
+        """It is to be done as soon as it can be, whatever was done before."""
+        self._owed = True
 
     def is_due(self, epoch: int, was_silent: bool, now_s: float) -> bool:
         """Whether to collect now from one that runs as `epoch`, and `was_silent` until now."""
         self._owed = self._owed or was_silent or epoch != self._epoch
         return self._owed or bool(self._due_s and self._due_s[0] <= now_s)
 
+    def begin(self) -> None:
+        """It is asked for now; what is owed from here on is not settled by that."""
+        self._owing, self._owed = self._owed, False
+
     def done(self, epoch: int, now_s: float) -> None:
         """What runs as `epoch` was collected."""
-        if self._owed:
+        if self._owing:
             self._due_s = [now_s + pause_s for pause_s in self._again_s]
         self._due_s = [due_s for due_s in self._due_s if due_s > now_s]
-        self._epoch, self._owed = epoch, False
+        self._epoch, self._owing = epoch, False
 
     def wait_s(self, wait_s: float, now_s: float) -> float:
         """`wait_s` seconds, or less where it is due before."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from config.messages import ChargeRequest
@@ -31,8 +31,18 @@ _log = logging.getLogger(__name__)
 Outcome = Entry | Waiting | Problem
 
 
+def _always(_: str) -> bool:
+    return True
+
+
+def _nothing(_: Entry) -> None: ...
+
+
 class Dispatch:
-    """Answers requests through `placer`, once `recovery` is ready; `unix_s` is Unix time."""
+    """Answers requests through `placer`, once `recovery` is ready; `unix_s` is Unix time.
+
+    Only for an `ev_id` that this balancer `owns` anything new is begun; `placed` is told of each session that began.
+    """
 
     def __init__(
         self,
@@ -41,6 +51,8 @@ class Dispatch:
         recovery: Recovery,
         attendant: Attendant,
         unix_s: Callable[[], float] = time.time,
+        owns: Callable[[str], bool] = _always,
+        placed: Callable[[Entry], None] = _nothing,
     ) -> None:
         self._settings = settings
         self._placer = placer
@@ -50,6 +62,8 @@ class Dispatch:
         self._attendant = attendant
         self._queue = attendant.queue
         self._unix_s = unix_s
+        self._owns = owns
+        self._placed = placed
         self._requests: dict[str, asyncio.Future[Outcome]] = {}
         self._evs: dict[str, asyncio.Future[Outcome]] = {}
 
@@ -60,6 +74,8 @@ class Dispatch:
             return self._recovery.problem
         request_id = request.request_id or uuid.uuid4().hex
         outcome = await self._outcome(request, request_id, deadline_s)
+        if isinstance(outcome, Problem) and outcome.reason == refusals.MOVED:
+            return outcome
         if isinstance(outcome, Problem):
             between = {"arrived_s": round(arrived_s, 6), "refused_s": round(arrived_s + self._now_s() - began_s, 6)}
             power_kw = self._settings.power_kw if request.power_kw is None else request.power_kw
@@ -146,6 +162,8 @@ class Dispatch:
         return bool(state != "charging")
 
     async def _place(self, request: ChargeRequest, request_id: str, deadline_s: float) -> Outcome:
+        if not self._owns(request.ev_id):
+            return refusals.moved()
         if len(self._requests) >= MOST_IN_FLIGHT:
             return refusals.busy()
         running: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -165,7 +183,7 @@ class Dispatch:
             order = Order.of(request, str(request.request_id), deadline_s, settings.power_kw, settings.session_s)
             outcome = await self._placer.place(order)
             if isinstance(outcome, Entry):
-                self.remember(outcome)
+                self.started(outcome)
             if not attendant.admits or isinstance(outcome, Entry) or outcome.reason != "grid-full":
                 return outcome
         waiting = await attendant.take(request, arrived_at_s)
@@ -174,6 +192,26 @@ class Dispatch:
         if await self._within(deadline_s, attendant.looked()) and waiting.placing is not None:
             await self._within(deadline_s, asyncio.shield(waiting.placing))  # it is served at once
         return self._known(request, waiting.request_id) or refusals.out_of_time()
+
+    def started(self, entry: Entry) -> None:
+        """This balancer placed `entry`."""
+        self.remember(entry)
+        self._placed(entry)
+
+    def in_hand(self) -> Iterator[str]:
+        """The EVs for which something is being placed, or waits."""
+        yield from self._evs
+        for waiting in self._queue:
+            yield waiting.ev_id
+
+    def knows(self, request_id: str) -> bool:
+        """Whether it is placed, being placed or waiting here, or was."""
+        return request_id in self._requests or self._look_up(request_id) is not None
+
+    def told(self, entries: Sequence[Entry]) -> None:
+        """Another balancer placed these."""
+        for entry in entries:
+            self._find(entry)
 
     def remember(self, entry: Entry) -> None:
         """Takes `entry` into the book; a session that it shows to be one too many is revoked."""

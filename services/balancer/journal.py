@@ -57,8 +57,9 @@ _LEFT = "UPDATE queue SET state = ?, reason = ?, substation = ?, attempt = ?, le
 _PAST = """DELETE FROM queue WHERE left_s <=
     (SELECT left_s FROM queue WHERE left_s IS NOT NULL ORDER BY left_s DESC LIMIT 1 OFFSET ?)"""
 
-#: How a request is in the queue, or left it: `placed` at a substation, which knows the rest.
-QueueState = Literal["queued", "placed", "cancelled", "dropped"]
+#: How a request is in the queue, or left it: `placed` at a substation, which knows the rest, or `moved` to another
+#: balancer, which had taken it up meanwhile.
+QueueState = Literal["queued", "placed", "cancelled", "dropped", "moved"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,21 @@ import aiohttp
 from yarl import URL
 
 from config.report import HEADER, Report
+from services.balancer import connections
+from services.balancer.connections import Silent
 from services.balancer.targets import Target
+from services.problem import to_json
 
-#: No answer of a substation is longer, but for its list of sessions.
-MOST_ANSWER_BYTES = 2**20
+__all__ = ["Answer", "Ended", "HttpLine", "Line", "Page", "Result", "Silent", "report_of"]
+
+#: A list of sessions may be so long.
 MOST_SESSIONS_BYTES = 2**28
 #: Connections to one substation; who waits for one has sent nothing yet.
 CONNECTIONS_PER_SUBSTATION = 256
-#: Names the balancer that asks, so that substations can tell it at once what its polls would tell it later.
+#: Names the balancer that asks, so that substations can tell it at once what its polls would tell it later …
 BALANCER = "Grid-Balancer"
+#: … and which of its incarnations: substations take no charge from one that is older than another they heard, or fenced.
+INCARNATION = "Grid-Incarnation"
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -38,6 +44,8 @@ class Result(enum.Enum):
     TAKEN = "taken"
     #: This attempt was revoked before.
     REVOKED = "revoked"
+    #: This balancer counts as dead there, or is not the one any more that began the request.
+    FENCED = "fenced"
     #: No byte of the request was sent.
     UNREACHABLE = "unreachable"
     #: It was sent and not answered: nobody knows.
@@ -66,15 +74,19 @@ class Page:
 Ended = tuple[Mapping[str, Any] | None, Report | None]
 
 
-class Silent(Exception):
-    """It did not answer, or with nothing that can be used; the message says what happened."""
-
-
 class Line(Protocol):
     """The way to substations: the one seam where tests put a fake. No method outlasts its `timeout_s` (wall seconds)."""
 
     async def charge(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> Answer:
         """Asks for one session; never raises for what a substation does."""
+        ...
+
+    def identify(self, incarnation: int) -> None:
+        """From now on this balancer asks as `incarnation`."""
+        ...
+
+    async def fence(self, target: Target, url: str, incarnation: int, timeout_s: float) -> None:
+        """No charge of the balancer at `url` is taken any more up to `incarnation`; Silent where that is not known."""
         ...
 
     async def page(self, target: Target, timeout_s: float) -> Page:
@@ -106,49 +118,72 @@ class HttpLine:
     """
 
     def __init__(self, url: str = "") -> None:
-        self._headers = {BALANCER: url} if url else {}
+        self._headers: Mapping[str, str] = {BALANCER: url} if url else {}
 
     async def start(self) -> None:
         """Opens the pools; in the event loop."""
-        self._own = _pool(force_close=False, headers=self._headers)
-        self._external = _pool(force_close=True, headers={})
+        self._own = connections.pool(CONNECTIONS_PER_SUBSTATION)
+        self._external = connections.pool(CONNECTIONS_PER_SUBSTATION, force_close=True)
 
     async def stop(self) -> None:
         """Closes all connections."""
         await self._own.close()
         await self._external.close()
 
+    def identify(self, incarnation: int) -> None:
+        """See `Line.identify`."""
+        if BALANCER in self._headers:
+            self._headers = {**self._headers, INCARNATION: str(incarnation)}
+
+    async def fence(self, target: Target, url: str, incarnation: int, timeout_s: float) -> None:
+        """See `Line.fence`."""
+        body = to_json({"balancer": url, "incarnation": incarnation})
+        try:
+            async with self._own.post(
+                URL(f"{target.url}/fences"),
+                data=body,
+                headers={**_JSON, **self._headers},
+                timeout=connections.within(timeout_s),
+            ) as response:
+                if response.status >= 300:
+                    raise Silent(f"{target.url} answered {response.status}")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Silent(connections.said(error)) from error
+
     async def charge(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> Answer:
         """See `Line.charge`."""
-        headers = {**_JSON, "Idempotency-Key": request_id} if target.external else _JSON
+        headers = {**_JSON, "Idempotency-Key": request_id} if target.external else {**_JSON, **self._headers}
         try:
             async with self._pool(target).post(
                 URL(f"{target.url}/charge"),
                 data=body,
                 headers=headers,
-                timeout=_within(timeout_s),
+                timeout=connections.within(timeout_s),
                 allow_redirects=False,
             ) as response:
-                said = b"" if target.external else await _read(response)
+                said = b"" if target.external else await connections.read(response)
                 return _answer(target, response.status, report_of(response.headers), said)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            return Answer(Result.UNREACHABLE, detail=_said(error))
+            return Answer(Result.UNREACHABLE, detail=connections.said(error))
         except (aiohttp.ClientError, TimeoutError, OSError, Silent) as error:
-            return Answer(Result.UNKNOWN, detail=_said(error))
+            return Answer(Result.UNKNOWN, detail=connections.said(error))
 
     async def page(self, target: Target, timeout_s: float) -> Page:
         """See `Line.page`."""
         try:
             async with self._pool(target).get(
-                URL(target.metrics_url), timeout=_within(timeout_s), allow_redirects=False
+                URL(target.metrics_url),
+                headers=self._named(target),
+                timeout=connections.within(timeout_s),
+                allow_redirects=False,
             ) as response:
                 report = report_of(response.headers)
-                text = (await _read(response)).decode("utf-8", "replace")
+                text = (await connections.read(response)).decode("utf-8", "replace")
                 if report is None and response.status != 200:
                     raise Silent(f"{target.metrics_url} answered {response.status}")
                 return Page(report, text)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Silent(_said(error)) from error
+            raise Silent(connections.said(error)) from error
 
     async def sessions(self, target: Target, since_s: float, timeout_s: float) -> dict[str, Any]:
         """See `Line.sessions`."""
@@ -169,25 +204,30 @@ class HttpLine:
     async def _delete(self, target: Target, which: str, timeout_s: float) -> Ended:
         url = URL(f"{target.url}/sessions/{which}")
         try:
-            async with self._own.delete(url, timeout=_within(timeout_s)) as response:
-                body = await _read(response)
+            async with self._own.delete(url, headers=self._headers, timeout=connections.within(timeout_s)) as response:
+                body = await connections.read(response)
                 if response.status >= 500:
                     raise Silent(f"{target.url} answered {response.status}")
                 return _object(body) if response.status < 400 else None, report_of(response.headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Silent(_said(error)) from error
+            raise Silent(connections.said(error)) from error
 
     async def _get(self, target: Target, url: str, timeout_s: float) -> dict[str, Any] | None:
         try:
-            async with self._pool(target).get(URL(url), timeout=_within(timeout_s), allow_redirects=False) as response:
-                body = await _read(response, MOST_SESSIONS_BYTES)
+            async with self._pool(target).get(
+                URL(url), headers=self._named(target), timeout=connections.within(timeout_s), allow_redirects=False
+            ) as response:
+                body = await connections.read(response, MOST_SESSIONS_BYTES)
                 if response.status == 404:
                     return None
                 if response.status != 200:
                     raise Silent(f"{url} answered {response.status}")
                 return _object(body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Silent(_said(error)) from error
+            raise Silent(connections.said(error)) from error
+
+    def _named(self, target: Target) -> Mapping[str, str]:
+        return {} if target.external else self._headers
 
     def _pool(self, target: Target) -> aiohttp.ClientSession:
         return self._external if target.external else self._own
@@ -209,6 +249,8 @@ def _answer(target: Target, status: int, report: Report | None, body: bytes) -> 
     if target.external:
         return Answer(_foreign(status), report, said, f"answered {status}")
     reason = said.get("reason")
+    if status == 410 and reason == "fenced":
+        return Answer(Result.FENCED, report, said, "answered 410 fenced")
     known = {202: Result.ACCEPTED, 409: Result.TAKEN, 410: Result.REVOKED, 422: Result.NEVER}
     if status == 503 and reason == "substation-full":
         return Answer(Result.FULL, report, said)
@@ -228,40 +270,3 @@ def _object(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-async def _read(response: aiohttp.ClientResponse, most: int = MOST_ANSWER_BYTES) -> bytes:
-    """The body; Silent where it is longer than `most` (its connection is then not used again)."""
-    if (response.content_length or 0) <= most:
-        chunks, size = [], 0
-        async for chunk in response.content.iter_any():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > most:
-                break
-        else:
-            return b"".join(chunks)
-    response.close()
-    raise Silent(f"the answer is longer than {most} bytes")
-
-
-def _pool(force_close: bool, headers: Mapping[str, str]) -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_PER_SUBSTATION, force_close=force_close)
-    return aiohttp.ClientSession(
-        connector=connector,
-        headers=headers,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
-    )
-
-
-def _within(timeout_s: float) -> aiohttp.ClientTimeout:
-    """All of an exchange within `timeout_s`, and of that four fifths at most for the connection.
-
-    The rest tells "not connected, so nothing sent" from "sent and not answered".
-    """
-    return aiohttp.ClientTimeout(total=timeout_s, connect=timeout_s * 0.8, ceil_threshold=float("inf"))
-
-
-def _said(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from config.problems import Problem
+from config.report import Report
 from monitoring.metrics import BalancerMetrics
 from services.balancer import refusals
 from services.balancer.account import Account
@@ -42,14 +43,20 @@ _FAILED = frozenset({Result.UNKNOWN, Result.UNREACHABLE, Result.CLOSED})
 _log = logging.getLogger(__name__)
 
 
-def _nothing(_: str) -> None: ...
+def _nothing(*_: object) -> None: ...
+
+
+def _first() -> int:
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
 class Placer:
     """What placing needs. `now_s` is the monotonic clock of all wall seconds here, `sleep` waits on it.
 
-    `restarted` is told the name of a substation whose answer shows that it restarted.
+    `restarted` is told the name of a substation whose answer shows that it restarted, `reported` every report that came with
+    an answer. A request that was begun in one `incarnation` of this balancer is not sent in another; `fenced` is told of one
+    that counts as dead at a substation.
     """
 
     ledger: Ledger
@@ -65,6 +72,9 @@ class Placer:
     decisions: Decisions = field(default_factory=Decisions)
     doubts: Doubts = field(default_factory=Doubts)
     restarted: Callable[[str], None] = _nothing
+    reported: Callable[[str, Report], None] = _nothing
+    incarnation: Callable[[], int] = _first
+    fenced: Callable[[int], None] = _nothing
     probes: Probes = field(default_factory=Probes)
 
     async def place(self, order: Order, but: Collection[str] = ()) -> Entry | Problem:
@@ -72,7 +82,8 @@ class Placer:
         spare_s = (order.deadline_s - self.now_s()) / 2
         decision = self.decisions.begin(order.request_id, order.request.ev_id, order.power_w)
         self.ledger.count(order.power_w)
-        search = Search(order, self.book.next_attempt(order.request_id), spare_s, decision, frozenset(but))
+        attempt, incarnation = self.book.next_attempt(order.request_id), self.incarnation()
+        search = Search(order, attempt, spare_s, decision, frozenset(but), incarnation)
         try:
             outcome = await self._settle(search) or await self._place(search)
         except JournalError as error:
@@ -105,7 +116,10 @@ class Placer:
     def _ended(self, account: Account, search: Search, answer: Answer) -> Entry | Problem | None:
         if answer.result is Result.ACCEPTED:
             return self._accept(account, search, answer)
-        return refusals.request_id_taken() if answer.result is Result.TAKEN else None
+        if answer.result not in {Result.TAKEN, Result.FENCED}:
+            return None
+        account.forget(search.order.request_id)
+        return refusals.request_id_taken() if answer.result is Result.TAKEN else refusals.moved()
 
     async def _settle(self, search: Search) -> Entry | Problem | None:
         """Asks again where a former run of this balancer may have started a session for the request; else revokes that."""
@@ -208,13 +222,19 @@ class Placer:
         remaining_s = search.order.deadline_s - asked_at_s
         if remaining_s <= SHORTEST_TRY_S:
             return Answer(Result.UNKNOWN, detail="no time was left to ask")
+        if search.incarnation != self.incarnation():
+            return Answer(Result.FENCED, detail="not sent: others count this balancer as dead")
         timeout_s = max(SHORTEST_TRY_S, min(LONGEST_TRY_S, remaining_s * TRY_SHARE))
         body = search.order.body(None if account.target.external else search.attempt)
         answer = await self.line.charge(account.target, search.order.request_id, body, timeout_s)
         self.metrics.attempts.labels(answer.result.value).inc()
         search.decision.tried(search.attempt, answer.result.value, answer.detail, asked_at_s)
-        if answer.report is not None and account.fold(answer.report, asked_at_s, self.now_s()):
-            self.restarted(account.target.name)
+        if answer.report is not None:
+            self.reported(account.target.name, answer.report)
+            if account.fold(answer.report, asked_at_s, self.now_s()):
+                self.restarted(account.target.name)
+        if answer.result is Result.FENCED and isinstance(fence := answer.body.get("incarnation"), int):
+            self.fenced(fence)
         if answer.result in {Result.UNKNOWN, Result.UNREACHABLE}:
             account.suspect(asked_at_s, self.now_s())
         return answer

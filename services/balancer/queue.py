@@ -15,7 +15,7 @@ from config.messages import ChargeRequest
 MOST_REMEMBERED = 100_000
 
 #: How a request left the queue without a place.
-Gone = Literal["cancelled", "dropped"]
+Gone = Literal["cancelled", "dropped", "moved"]
 
 
 @dataclass(slots=True, eq=False)

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 class Recovery:
     """`restore`s what `journal` holds, then lets `follow` begin to look at substations.
 
-    It is `ready` once those were `heard`, and lets the rest `begin`.
+    It is `ready` once those were `heard` and it has `join`ed the other balancers, and lets the rest `begin`.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class Recovery:
         restore: Callable[[Contents], None],
         follow: Callable[[], Awaitable[None]],
         heard: asyncio.Event,
+        join: Callable[[], Awaitable[None]],
         begin: Callable[[], None],
     ) -> None:
         self.ready = asyncio.Event()
@@ -41,6 +42,7 @@ class Recovery:
         self._restore = restore
         self._follow = follow
         self._heard = heard
+        self._join = join
         self._begin = begin
         self._task: asyncio.Task[None] | None = None
 
@@ -73,6 +75,7 @@ class Recovery:
         await self._follow()
         began.set()
         await self._heard.wait()
+        await self._join()
         self.ready.set()
         self._begin()
 

@@ -10,6 +10,9 @@ from services.journal import JournalError
 
 #: When to ask again where no planned end tells (wall seconds).
 UNKNOWN_RETRY_S = 1.0
+#: Reasons that balancers tell each other, or themselves: the request belongs to another one (now).
+MOVED = "moved"
+NOT_OWNER = "not-owner"
 
 
 def grid_full(retry_after_s: float | None, earliest_end_in_s: float | None) -> Problem:
@@ -78,6 +81,30 @@ def all_draining() -> Problem:
 def recovering() -> Problem:
     """503: since this balancer started it has not collected yet what runs at every substation that can be reached."""
     detail = "the balancer has started and is still asking the substations what runs there"
+    return Problem(503, detail, "recovering", retry_after_s=UNKNOWN_RETRY_S)
+
+
+def moved() -> Problem:
+    """503: the EV became another balancer's before anything was started for it here; nobody else is ever told."""
+    return Problem(503, "this EV is another balancer's now", MOVED, retry_after_s=UNKNOWN_RETRY_S)
+
+
+def not_owner(owner: str) -> Problem:
+    """503, to another balancer: as this one sees it, the EV belongs to the balancer at `owner`."""
+    return Problem(
+        503, "this EV is another balancer's", NOT_OWNER, retry_after_s=UNKNOWN_RETRY_S, extra={"owner": owner}
+    )
+
+
+def no_owner() -> Problem:
+    """503: which balancer places this EV's requests was not settled, or that one did not answer, within the time."""
+    detail = "the balancers are taking over from each other; the same request_id may be sent again"
+    return Problem(503, detail, "recovering", retry_after_s=UNKNOWN_RETRY_S)
+
+
+def nobody_knows(request_id: str) -> Problem:
+    """503: no balancer that answers knows this request, and one that may know it does not answer."""
+    detail = f"request {request_id} is not known here, and another balancer that may know it does not answer"
     return Problem(503, detail, "recovering", retry_after_s=UNKNOWN_RETRY_S)
 
 

@@ -18,7 +18,8 @@ class Search:
     """One order's way so far: who was `tried`, the `attempt` that is next, what the tried ones answered.
 
     While nobody can be reached, it is tried again until only `spare_s` (wall seconds) are left. `fits_at_s` are the
-    instants at which tried ones said that they will have room; those `kept` for others are not asked.
+    instants at which tried ones said that they will have room; those `kept` for others are not asked. It is void once its
+    balancer has another `incarnation`.
     """
 
     order: Order
@@ -26,6 +27,7 @@ class Search:
     spare_s: float
     decision: Decision
     kept: frozenset[str] = frozenset()
+    incarnation: int = 0
     tried: set[str] = field(init=False)
     results: Counter[Result] = field(default_factory=Counter)
     fits_at_s: list[float] = field(default_factory=list)

@@ -1,61 +1,47 @@
-"""The load balancer over HTTP: `POST /route`, `GET /status`. Must not know who launched it or who asks."""
+"""The load balancer over HTTP: `POST /route`, `GET /status`. Must not know who launched it or how anything is decided."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from config.gossip import read_note
 from config.messages import ChargeRequest
 from config.names import BALANCER, NAME_RULE, is_name
-from config.problems import FieldFault, Problem, bad_fields
+from config.problems import CONTENT_TYPE, FieldFault, Problem, bad_fields, whole_seconds
 from config.settings import BalancerSettings
 from monitoring.metrics import BalancerMetrics
-from services.balancer import status
-from services.balancer.account import Account
-from services.balancer.attendant import Attendant
-from services.balancer.book import Book, Entry
-from services.balancer.decisions import Decisions, View
-from services.balancer.dispatch import Dispatch
-from services.balancer.doubts import Doubts
-from services.balancer.following import Following
-from services.balancer.journal import BalancerJournal, Contents
-from services.balancer.ledger import Ledger
+from services.balancer import refusals, status
+from services.balancer.core import Core
+from services.balancer.forwarding import Answer, Passed
 from services.balancer.line import HttpLine, Line
-from services.balancer.placement import Placer
+from services.balancer.peers import FORWARDED, HttpPeerLine, PeerLine
 from services.balancer.push import read_push
-from services.balancer.queue import Queue
-from services.balancer.recovery import Recovery
-from services.balancer.revocations import Revocations
-from services.balancer.watch import Watch
 from services.clock import Clock
 from services.deadline import time_left_s
 from services.http import read_body, read_messages
 from services.journal import Journal, OpenJournal
-from services.problem import ProblemError, json_response, problem_response
-from services.routing import registry
-from services.routing.node import Node
+from services.problem import ProblemError, json_response, problem_response, to_json
 from services.service import Health
-from services.substation.session import watts
 
 #: What `balancer_requests_total{outcome}` and /health count an answer as; any other status is `failed`.
 _OUTCOMES = {202: "accepted", 409: "conflict", 422: "invalid"}
 
 _REFUSED = frozenset({"grid-full", "queue-full"})
-
-Answer = dict[str, Any] | Problem
+#: Another balancer counts these.
+_ELSEWHERE = frozenset({refusals.NOT_OWNER, refusals.MOVED})
 
 
 class BalancerService:
-    """One balancer; see services.service.Service. `line` is the way to substations, where tests may put a fake; so may
-    they for the journal."""
+    """One balancer; see services.service.Service. Tests may put fakes for its ways to substations and other balancers,
+    and for its journal."""
 
     role = BALANCER
 
@@ -65,59 +51,29 @@ class BalancerService:
         clock: Clock,
         random: Random,
         line: Line | None = None,
+        peers: PeerLine | None = None,
         open_journal: OpenJournal = Journal,
     ) -> None:
         self.name = settings.name
         self.registry = CollectorRegistry()
         self.stop_timeout_s = settings.request_timeout_s
-        self.ledger = Ledger(watts(settings.power_kw), settings.time_scale)
         self._settings = settings
         self._now_s = clock.monotonic_s
-        self._http_line = HttpLine(settings.url)
-        self._line = line or self._http_line
+        self._lines = (HttpLine(settings.url), HttpPeerLine(settings.url))
         self._metrics = BalancerMetrics(self.registry)
         self._outcomes: Counter[str] = Counter()
-        self._journal = BalancerJournal(settings.journal, settings.durability, clock.time_s, open_journal)
-        self._revocations = Revocations(self._line, self.ledger, self._now_s, journal=self._journal)
-        self.placer = self._make_placer(random, clock.time_s)
-        self._watch = Watch(settings, self.ledger, self._line, self, random, self._now_s, clock.time_s)
-        self.queue = Queue(settings.queue_limit)
-        self._attendant = Attendant(settings, self.queue, self.placer, self._journal, self._placed, clock.time_s)
-        self._recovery = Recovery(
-            self._journal, self._restore, self._watch.start, self._watch.ready, self._attendant.start
-        )
-        self._dispatch = Dispatch(settings, self.placer, self._recovery, self._attendant, clock.time_s)
-        self._following = Following(self._dispatch, self._attendant, self.placer, settings.time_scale)
-        self._observe()
-
-    def _make_placer(self, random: Random, unix_s: Callable[[], float]) -> Placer:
-        return Placer(
-            self.ledger,
-            self._line,
-            registry.make(self._settings.policy),
-            Book(),
-            self._revocations,
-            self._metrics,
-            random,
-            self._settings.time_scale,
-            self._now_s,
-            decisions=Decisions(View(self._heard_at_s, self._everyone, self._now_s), unix_s),
-            doubts=Doubts(self._journal),
-            restarted=self._look,
-        )
-
-    def _observe(self) -> None:
-        self._metrics.queue_length.set_function(lambda: len(self.queue))
-        self._metrics.grid_loading_percentage.set_function(lambda: 100 * self.ledger.totals(self._now_s()).load)
-        self._metrics.grid_health.set_function(lambda: status.HEALTH[status.health(self.ledger, self._now_s())])
+        lines = (line or self._lines[0], peers or self._lines[1])
+        self.core = Core(settings, clock, random, self._metrics, *lines, open_journal)
+        self.ledger, self.placer, self.queue = self.core.ledger, self.core.placer, self.core.queue
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """`/route`, `/requests/…`, `/status`, `/decisions`, and `/reports` for substations."""
+        """`/route`, `/requests/…`, `/status`, `/decisions`, `/reports` for substations, `/peers` for other balancers."""
         return [
             web.post("/route", self._route),
             web.get("/requests/{request_id}", self._request),
             web.delete("/requests/{request_id}", self._request),
             web.post("/reports", self._reports),
+            web.post("/peers", self._peers),
             web.get("/status", self._status),
             web.get("/decisions", self._decisions),
         ]
@@ -127,82 +83,58 @@ class BalancerService:
         return {}
 
     def health(self) -> Health:
-        """`starting` until the journal is read and every substation was heard or has timed out."""
+        """`starting` until the journal is read, every substation was heard or has timed out, and other balancers joined."""
         fields: dict[str, Any] = {f"{name}_total": self._outcomes[name] for name in ("accepted", "refused", "failed")}
-        error = self._recovery.error or self._journal.error
+        error = self.core.recovery.error or self.core.journal.error
         if error is not None:
             fields |= {"reason": error.reason, "detail": error.detail}
-        return Health("ok" if self._recovery.ready.is_set() else "starting", fields)
+        return Health("ok" if self.core.recovery.ready.is_set() else "starting", fields)
 
     def command(self, order: Mapping[str, Any]) -> None:
         """Knows no verb."""
 
     async def start(self) -> None:
         """Reads the journal and begins to watch; Invalid where the static list of substations is wrong."""
-        await self._http_line.start()
-        await self._recovery.start()
+        for line in self._lines:
+            await line.start()
+        await self.core.start()
+
+    async def depart(self) -> None:
+        """See `services.service.Departing`: other balancers take its share over at once."""
+        await self.core.leave()
 
     async def stop(self) -> None:
         """Ends polls, revocations and connections; what is open stays in the journal."""
-        await self._recovery.stop()
-        await self._attendant.stop()
-        await self._watch.stop()
-        await self._revocations.stop()
-        await self._http_line.stop()
-        await self._journal.close()
-
-    def _restore(self, contents: Contents) -> None:
-        for attempt in contents.attempts:
-            if attempt.revoked_s is not None:
-                self.placer.book.given_up(attempt.request_id, attempt.attempt)
-        self._revocations.resume(contents.attempts)
-        self.placer.doubts.resume(contents.attempts)
-        self._attendant.restore(contents.queue)
-
-    def _placed(self, entry: Entry) -> None:
-        self._dispatch.remember(entry)
-
-    def _look(self, substation: str) -> None:
-        self._watch.look(substation)
-
-    def collected(self, substation: str, epoch: int, entries: Sequence[Entry]) -> None:
-        """See `Listener.collected`."""
-        self._dispatch.collected(substation, epoch, entries)
-
-    def changed(self, new: Sequence[Account], gone: Sequence[Account]) -> None:
-        """See `Listener.changed`: a substation's series come and go with it."""
-        for account in gone:
-            self._metrics.forget(account.target.name)
-        self._revocations.deliver([account.target.name for account in new])
-        for account in new:
-            name = account.target.name
-            self._metrics.load_percentage.labels(name).set_function(partial(status.load_pct, account, self._now_s))
-            self._metrics.report_age_s.labels(name).set_function(partial(status.age_s, account, self._now_s))
+        await self.core.stop()
+        for line in self._lines:
+            await line.stop()
 
     async def _route(self, request: web.Request) -> web.Response:
-        deadline_s = self._now_s() + time_left_s(request.headers, self._settings.request_timeout_s)
-        batch = await read_messages(request, ChargeRequest)
+        deadline_s = self._deadline_s(request)
+        batch, forwarded = await read_messages(request, ChargeRequest), FORWARDED in request.headers
         if batch.is_array:
-            answers = await asyncio.gather(*(self._answer(item, deadline_s) for item in batch.items))
+            answers = await asyncio.gather(*(self._answer(item, deadline_s, forwarded) for item in batch.items))
             return json_response([_element(answer) for answer in answers])
-        answer = await self._answer(batch.items[0], deadline_s)
-        return problem_response(answer) if isinstance(answer, Problem) else json_response(answer, 202)
+        return _response(await self._answer(batch.items[0], deadline_s, forwarded), 202)
 
-    async def _answer(self, item: ChargeRequest | Problem, deadline_s: float) -> Answer:
-        answer = item if isinstance(item, Problem) else await self._dispatch.answer(item, deadline_s)
+    async def _answer(self, item: ChargeRequest | Problem, deadline_s: float, forwarded: bool) -> Answer:
+        if isinstance(item, Problem):
+            answer: Answer = item
+        else:
+            answer = await self.core.forwarding.answer(item, deadline_s, forwarded)
         outcome = _outcome(answer)
         self._outcomes[outcome] += 1
         self._metrics.requests.labels(outcome).inc()
         return answer
 
     async def _request(self, request: web.Request) -> web.Response:
-        request_id = request.match_info["request_id"]
-        deadline_s = self._now_s() + time_left_s(request.headers, self._settings.request_timeout_s)
-        if not is_name(request_id):
-            raise ProblemError(bad_fields((FieldFault("request_id", f"must be {NAME_RULE}", request_id[:80]),)))
-        do = self._following.cancel if request.method == "DELETE" else self._following.find
-        answer = await do(request_id, deadline_s)
-        return problem_response(answer) if isinstance(answer, Problem) else json_response(answer)
+        request_id = _name(request.match_info["request_id"])
+        forwarded = FORWARDED in request.headers
+        answer = await self.core.forwarding.follow(request.method, request_id, self._deadline_s(request), forwarded)
+        return _response(answer, 200)
+
+    def _deadline_s(self, request: web.Request) -> float:
+        return self._now_s() + time_left_s(request.headers, self._settings.request_timeout_s)
 
     async def _reports(self, request: web.Request) -> web.Response:
         pushed = read_push(await read_body(request))
@@ -210,35 +142,60 @@ class BalancerService:
         if account is None:
             raise ProblemError(Problem(404, f"no substation is called {pushed.substation[:80]}", "unknown-substation"))
         if account.fold(pushed.report, -math.inf, self._now_s()):
-            self._watch.look(pushed.substation)
+            self.core.watch.look(pushed.substation)
         return web.Response(status=204)
 
+    async def _peers(self, request: web.Request) -> web.Response:
+        note = read_note(await read_body(request))
+        if isinstance(note, Problem):
+            raise ProblemError(note)
+        return json_response(self.core.told(note).model_dump())
+
     async def _status(self, _: web.Request) -> web.Response:
-        return json_response(status.document(self.ledger, self._now_s()))
+        return json_response(status.document(self.ledger, self._now_s(), self.core.members))
 
     async def _decisions(self, request: web.Request) -> web.Response:
-        request_id = request.query.get("request_id", "")
-        if not is_name(request_id):
-            raise ProblemError(bad_fields((FieldFault("request_id", f"must be {NAME_RULE}", request_id[:80]),)))
+        request_id = _name(request.query.get("request_id", ""))
         return json_response({"policy": self._settings.policy, **self.placer.decisions.document(request_id)})
 
-    def _everyone(self) -> Iterator[Node]:
-        return (account.node for account in self.ledger)
 
-    def _heard_at_s(self, name: str) -> float | None:
-        account = self.ledger.get(name)
-        return None if account is None else account.heard_at_s
+def _name(request_id: str) -> str:
+    if not is_name(request_id):
+        raise ProblemError(bad_fields((FieldFault("request_id", f"must be {NAME_RULE}", request_id[:80]),)))
+    return request_id
+
+
+def _response(answer: Answer, status: int) -> web.Response:
+    if isinstance(answer, Problem):
+        return problem_response(answer)
+    if isinstance(answer, Passed):
+        return _passed(answer)
+    return json_response(answer, status)
+
+
+def _passed(answer: Passed) -> web.Response:
+    if answer.status < 400:
+        return json_response(answer.body, answer.status)
+    wait_s = answer.body.get("retry_after_s")
+    headers = {} if wait_s is None else {"Retry-After": str(whole_seconds(wait_s))}
+    return web.Response(status=answer.status, body=to_json(answer.body), content_type=CONTENT_TYPE, headers=headers)
 
 
 def _outcome(answer: Answer) -> str:
+    if isinstance(answer, Passed):
+        return "forwarded"
     if not isinstance(answer, Problem):
         return "queued" if answer["response"]["status"] == "queued" else "accepted"
+    if answer.reason in _ELSEWHERE:
+        return "forwarded"
     return "refused" if answer.reason in _REFUSED else _OUTCOMES.get(answer.status, "failed")
 
 
 def _element(answer: Answer) -> dict[str, Any]:
     if isinstance(answer, Problem):
         return {"status_code": answer.status, **answer.body()}
+    if isinstance(answer, Passed):
+        return {"status_code": answer.status, **answer.body}
     return {"status_code": 202, **answer}
 
 

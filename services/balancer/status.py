@@ -7,6 +7,7 @@ from typing import Any
 
 from services.balancer.account import Account
 from services.balancer.ledger import Ledger
+from services.balancer.membership import Members
 
 #: `grid_health` as a number; the grid is `strained` from this loading on, `overloaded` when anyone is above its limit.
 HEALTH = {"ok": 2, "strained": 1, "overloaded": 0}
@@ -32,9 +33,15 @@ def age_s(account: Account, now_s: Callable[[], float]) -> float:
     return float("nan") if account.heard_at_s is None else now_s() - account.heard_at_s
 
 
-def document(ledger: Ledger, now_s: float) -> dict[str, Any]:
-    """The answer to `GET /status`."""
+def document(ledger: Ledger, now_s: float, members: Members) -> dict[str, Any]:
+    """The answer to `GET /status`; `balancers` are this one and, where there are several, the others as it sees them."""
+    own = {"url": members.url, "state": members.state, "incarnation": members.incarnation}
+    others = [
+        {"url": peer.url, "state": "up" if peer.up else "down", "incarnation": peer.incarnation}
+        for peer in members.peers.values()
+    ]
     return {
+        "balancers": [own, *others],
         "grid_loading_pct": round(100 * ledger.totals(now_s).load, 3),
         "grid_health": health(ledger, now_s),
         "substations": [_row(account, now_s) for account in ledger],

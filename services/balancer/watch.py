@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Protocol
@@ -30,6 +30,8 @@ FILE_WAIT_S = 2.0
 SHORTEST_POLL_S = 1.0
 LONGEST_POLL_S = 2.0
 SESSIONS_TIMEOUT_S = 5.0
+#: All are collected anew within this, but for those that do not answer (wall seconds).
+RECOLLECT_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +44,10 @@ class Listener(Protocol):
 
     def changed(self, new: Sequence[Account], gone: Sequence[Account]) -> None:
         """Substations came and left."""
+
+    @property
+    def fences(self) -> Mapping[str, int]:
+        """The balancers by URL that count as dead up to an incarnation: substations are told before they are collected."""
 
 
 class Watch:
@@ -70,6 +76,8 @@ class Watch:
         self._mark: tuple[int, int, int] | None = None
         self._tasks: dict[Account, asyncio.Task[None]] = {}
         self._due: dict[Account, asyncio.Event] = {}
+        self._agendas: dict[Account, Agenda] = {}
+        self._awaited: dict[Account, list[asyncio.Future[None]]] = {}
         self._unheard: set[Account] = set()
         self._looking: asyncio.Task[None] | None = None
         interval_s = settings.poll_interval_s
@@ -118,6 +126,7 @@ class Watch:
         for account in gone:
             self._tasks.pop(account).cancel()
             del self._due[account]
+            _release(self._awaited.pop(account, ()))
             self._unheard.discard(account)
         for account in drained:  # its newest report is from when it drained: no poll may wait for its turn now
             if account in self._due and not account.target.draining:
@@ -126,6 +135,7 @@ class Watch:
         for account in new:
             self._unheard.add(account)
             self._due[account] = asyncio.Event()
+            self._agendas[account] = Agenda((AGAIN_S, self._settings.request_timeout_s))
             self._tasks[account] = asyncio.ensure_future(self._follow(account))
             self._tasks[account].add_done_callback(_say_why)
         if new or gone:
@@ -142,18 +152,32 @@ class Watch:
         if account in self._due:
             self._due[account].set()
 
+    async def recollect(self) -> None:
+        """Until all were told of all fences and collected after this call; who does not answer is once it does again."""
+        awaited = []
+        for account in self._tasks:
+            self._agendas[account].owe()
+            if account.standing.missed_polls == 0:
+                done = asyncio.get_running_loop().create_future()
+                self._awaited.setdefault(account, []).append(done)
+                awaited.append(done)
+            self._due[account].set()
+        if awaited:
+            await asyncio.wait(awaited, timeout=RECOLLECT_S)
+
     async def _follow(self, account: Account) -> None:
         """Polls `account` at once, then at its own phase of the interval, so that polls are spread in time, or when due."""
-        due = self._due[account]
-        agenda = Agenda((AGAIN_S, self._settings.request_timeout_s))
+        due, agenda = self._due[account], self._agendas[account]
         interval_s = self._settings.poll_interval_s
         wait_s = interval_s * self._rng.random()
         while True:
             due.clear()
+            awaited = self._awaited.pop(account, [])
             was_silent = account.standing.silent
             heard = await self._poll(account)
             if heard:
                 heard = await self._collect(account, agenda, was_silent)
+            _release(awaited)
             self._unheard.discard(account)
             self._settle()
             with contextlib.suppress(TimeoutError):
@@ -179,20 +203,33 @@ class Watch:
 
     async def _collect(self, account: Account, agenda: Agenda, was_silent: bool) -> bool:
         """Collects what `account` has running where that is due; False where it could not be asked."""
-        asked_at_s, report = self._now_s(), account.report
-        if report is None or not agenda.is_due(report.epoch, was_silent, asked_at_s):
+        report = account.report
+        if report is None or not agenda.is_due(report.epoch, was_silent, self._now_s()):
             return True
+        agenda.begin()
         try:
+            for url, incarnation in self._listener.fences.items():
+                await self._line.fence(account.target, url, incarnation, SESSIONS_TIMEOUT_S)
+            asked_at_s = self._now_s()
             document = await self._line.sessions(account.target, self._unix_s() - RECENT_S, SESSIONS_TIMEOUT_S)
         except Silent as error:
+            agenda.owe()
             _log.warning("sessions not heard", extra={"substation": account.target.name, "detail": str(error)[:200]})
             return False
         epoch = document.get("epoch")
-        if isinstance(epoch, int):
+        if not isinstance(epoch, int):
+            agenda.owe()
+        else:
             agenda.done(epoch, self._now_s())
             found = entries(document, account.target.name, asked_at_s)
             self._listener.collected(account.target.name, epoch, found)
         return True
+
+
+def _release(awaited: Iterable[asyncio.Future[None]]) -> None:
+    for done in awaited:
+        if not done.done():
+            done.set_result(None)
 
 
 def _say_why(task: asyncio.Task[None]) -> None:

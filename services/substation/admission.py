@@ -20,7 +20,7 @@ from services.substation.session import Session, State, length_s, watts
 #: Why a charge was refused; `over-capacity` will never fit here, `substation-full` will.
 Reason = Literal["substation-full", "draining", "over-capacity", "revoked", "request-id-taken", "closed"]
 #: No attempt is above this.
-MOST_ATTEMPTS = 10**6
+MOST_ATTEMPTS = 10**9
 #: What no further attempt may bring back.
 _FINAL = ("charging", "ended", "dropped")
 

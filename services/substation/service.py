@@ -28,6 +28,7 @@ from services.problem import ProblemError, json_response, problem_response
 from services.service import Health
 from services.substation.admission import Admission, Limits
 from services.substation.charging import Answer, Charging
+from services.substation.fences import Fences
 from services.substation.keeping import Keeper
 from services.substation.pushes import Post, Pushes
 from services.substation.recovery import Recovery
@@ -67,6 +68,7 @@ class SubstationService:
         self._charging = Charging(settings, self.admission, self._keeper, self._metrics)
         self._recovery = Recovery(self.name, lambda: self._keeper.recover(self.admission), clock.monotonic_s)
         self._pushes = Pushes(clock.monotonic_s, self._pushed, post)
+        self._fences = Fences()
         self._sessions = SessionRoutes(self.admission, self._keeper, self._recovery, self._set_timer)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_end_s: float | None = None
@@ -86,12 +88,14 @@ class SubstationService:
         )
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """`/charge` and `/sessions`."""
-        return [web.post("/charge", self._charge), *self._sessions.routes()]
+        """`/charge`, `/sessions`, and `/fences` for balancers."""
+        routes = [web.post("/charge", self._charge), web.post("/fences", self._fences.put)]
+        return [*routes, *self._sessions.routes()]
 
     def heard(self, request: web.Request) -> None:
-        """A balancer that names itself is told of what its polls would show too late."""
+        """A balancer that names itself is told of what its polls would show too late; its former incarnations are fenced."""
         self._pushes.heard(request.headers)
+        self._fences.heard(request.headers)
 
     def headers(self) -> Mapping[str, str]:
         """The report, once it knows what it has."""
@@ -168,6 +172,8 @@ class SubstationService:
         except (ProblemError, web.HTTPException):
             self._metrics.requests.labels("invalid").inc()
             raise
+        if (fenced := self._fences.refusal(request.headers)) is not None:
+            raise ProblemError(fenced)
         found = await self._answers(batch.items)
         if batch.is_array:
             return json_response([_element(answer) for answer in found])

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from config.errors import Invalid
 from gridctl.declared import BUILT_IN, declare
 
 NOTHING = {"substations": None, "policy": None, "time_scale": None}
@@ -24,10 +21,3 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path: Path)
 def test_nothing_declared_is_the_built_in_default(tmp_path: Path) -> None:
     wanted = declare(None, None, NOTHING, {"GRIDCTL_STATE_DIR": str(tmp_path)}, tmp_path)
     assert (len(wanted.topology.substations), wanted.source, wanted.paths.name) == (3, BUILT_IN, "grid")
-
-
-def test_several_balancers_are_refused_while_they_do_not_agree(tmp_path: Path) -> None:
-    (tmp_path / "gridctl.yaml").write_text("balancer: {replicas: 2}\n")
-    with pytest.raises(Invalid, match="more than one balancer cannot be started yet") as failure:
-        declare(None, None, NOTHING, {"GRIDCTL_STATE_DIR": str(tmp_path)}, tmp_path)
-    assert failure.value.faults[0].key == "balancer.replicas"

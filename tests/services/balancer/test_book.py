@@ -105,15 +105,19 @@ def test_sessions_are_collected_at_once_and_twice_again() -> None:
     agenda = Agenda((10.0, AGAIN_S))
     assert agenda.is_due(1, was_silent=True, now_s=0.0)
     assert agenda.is_due(1, was_silent=False, now_s=0.5), "until it is done"
+    agenda.begin()
     agenda.done(1, 0.5)
     assert not agenda.is_due(1, was_silent=False, now_s=1.4)
     assert agenda.wait_s(5.0, 1.0) == 0.5
     assert agenda.is_due(1, was_silent=False, now_s=1.5)
+    agenda.begin()
     agenda.done(1, 1.6)
     assert agenda.wait_s(5.0, 1.6) == 5.0
     assert agenda.is_due(1, was_silent=False, now_s=10.5)
+    agenda.begin()
     agenda.done(1, 10.5)
     assert agenda.wait_s(60.0, 11.0) == 60.0
     assert agenda.is_due(2, was_silent=False, now_s=11.0), "another epoch"
+    agenda.begin()
     agenda.done(2, 11.0)
     assert agenda.is_due(2, was_silent=True, now_s=11.5), "a return"

@@ -96,6 +96,10 @@ class World:
             raise Silent("lost")
         self.cores[target.name].revoke(request_id, attempt, self.time_s(target.name))
 
+    def identify(self, incarnation: int) -> None: ...
+
+    async def fence(self, target: Target, url: str, incarnation: int, timeout_s: float) -> None: ...
+
     async def page(self, target: Target, timeout_s: float) -> Page:
         return Page(self.report(target.name), "")
 
@@ -125,7 +129,7 @@ async def _nothing() -> None: ...
 def recovered() -> Recovery:
     """One that has nothing to recover."""
     journal = BalancerJournal(None, "process", lambda: 0.0)
-    recovery = Recovery(journal, lambda _: None, _nothing, asyncio.Event(), lambda: None)
+    recovery = Recovery(journal, lambda _: None, _nothing, asyncio.Event(), _nothing, lambda: None)
     recovery.ready.set()
     return recovery
 
