@@ -84,14 +84,14 @@ class Replicas:
             return
         self.members.reborn(incarnation, self._unix_ms())
         _log.warning("counted as dead by others; joins anew", extra={"incarnation": self.members.incarnation})
-        self._identify()
+        self._part.identify(self.members.incarnation)
         self._change()
         self._do("join", self._enter)
 
     # -- coming and going -------------------------------------------------------------------------------------------------
     async def join(self) -> None:
         """Until this one has its share: the others know of it, or are dead and taken over."""
-        self._identify()
+        self._part.identify(self.members.incarnation)
         for peer in list(self.members.peers.values()):
             self._follow(peer)
         self._do("join", self._enter)
@@ -120,9 +120,6 @@ class Replicas:
         self._tasks[name] = task = asyncio.ensure_future(work())
         task.add_done_callback(_say_why)
 
-    def _identify(self) -> None:
-        self._part.identify(self.members.incarnation)
-
     def _change(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
@@ -143,8 +140,7 @@ class Replicas:
         for event in self._news.values():
             event.set()
         if self.members.peers:
-            about = {"incarnation": self.members.incarnation, "term": self.members.term}
-            _log.info("joined", extra={**about, "up": [peer.url for peer in self.members.up]})
+            _log.info("joined", extra={"incarnation": self.members.incarnation, "term": self.members.term})
 
     def _begin_term(self) -> None:
         self._part.begin_term(TERM * self.members.next_term(self._part.highest_attempt() // TERM))
@@ -168,8 +164,9 @@ class Replicas:
     async def _keep_told(self, peer: Peer) -> None:
         news = self._news[peer.url]
         while True:
+            pause_s = PROBE_S if not peer.up else 0.0 if peer.failures else HEARTBEAT_S
             with suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), HEARTBEAT_S if peer.up else PROBE_S)
+                await asyncio.wait_for(news.wait(), pause_s)
             await asyncio.sleep(GATHER_S)
             news.clear()
             if not self.members.ready or self.members.leaving:
@@ -195,9 +192,7 @@ class Replicas:
         if reply.fenced >= incarnation:
             self.fenced(reply.fenced)
             return False
-        if incarnation != self.members.incarnation:
-            return False
-        return self._took(peer, reply)
+        return incarnation == self.members.incarnation and self._took(peer, reply)
 
     def _note(self, peer: Peer) -> dict[str, object]:
         members, peer.told = self.members, peer.told + 1
@@ -217,10 +212,11 @@ class Replicas:
         if reply.incarnation <= peer.fence or reply.state == "leaving":
             return False
         peer.answered()
-        if not self.members.ready:
-            self._welcome(peer, reply.incarnation)
-            peer.holds, peer.heard = reply.holds, reply.number
-            self._part.yielded(reply.known)
+        if self.members.ready:
+            return True
+        self._welcome(peer, reply.incarnation)
+        peer.holds, peer.heard = reply.holds, reply.number
+        self._part.yielded(reply.known)
         return True
 
     # -- being told -------------------------------------------------------------------------------------------------------
@@ -240,10 +236,9 @@ class Replicas:
         known = self._part.knows(note.queue) if note.queue else []
         return self._reply(0, holds=self._part.held_for(peer.url), number=peer.told, known=known)
 
-    def _reply(self, fenced: int, **more: object) -> NoteReply:
-        members = self.members
-        about = {"incarnation": members.incarnation, "state": members.state, "term": members.term, "fenced": fenced}
-        return NoteReply.model_validate({**about, **more})
+    def _reply(self, fenced: int, **more: Any) -> NoteReply:
+        mine = self.members
+        return NoteReply(incarnation=mine.incarnation, state=mine.state, term=mine.term, fenced=fenced, **more)
 
     def _meet(self, peer: Peer, note: Note) -> None:
         peer.answered()
@@ -252,8 +247,7 @@ class Replicas:
             self._listen(peer, note)
             self._lost(peer)
             return
-        if not peer.up or peer.incarnation != note.incarnation:
-            self._welcome(peer, note.incarnation)
+        self._welcome(peer, note.incarnation)
         self._listen(peer, note)
 
     def _listen(self, peer: Peer, note: Note) -> None:
@@ -268,7 +262,7 @@ class Replicas:
 
     # -- who lives --------------------------------------------------------------------------------------------------------
     def _welcome(self, peer: Peer, incarnation: int) -> None:
-        if peer.up and peer.incarnation == incarnation:
+        if (peer.up, peer.incarnation) == (True, incarnation):
             return
         self.members.welcome(peer, incarnation)
         self._outboxes[peer.url].clear()

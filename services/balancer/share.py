@@ -37,7 +37,7 @@ class Share:
         self._now_s: Callable[[], float] = placer.now_s
         self._counts: dict[str, int] = {}
         self._counted_at_s = -math.inf
-        self._counted_for: tuple[str, ...] = ()
+        self._counted_for: dict[str, int] = {}
 
     def identify(self, incarnation: int) -> None:
         """See `Part.identify`."""
@@ -57,12 +57,12 @@ class Share:
 
     def held_for(self, url: str) -> int:
         """See `Part.held_for`."""
-        up = tuple(peer.url for peer in self._members.up)
+        up = {peer.url: peer.incarnation for peer in self._members.up}
         if up != self._counted_for or (self._counts and self._now_s() - self._counted_at_s >= COUNTED_EACH_S):
             self._count(up)
         return self._counts.get(url, 0)
 
-    def _count(self, up: tuple[str, ...]) -> None:
+    def _count(self, up: dict[str, int]) -> None:
         self._counts, self._counted_for, self._counted_at_s = {}, up, self._now_s()
         for ev_id in self._dispatch.in_hand():
             owner = self._members.whose(ev_id)
