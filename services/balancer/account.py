@@ -22,6 +22,8 @@ from services.routing.node import STALE, Node
 SLOW_S = 0.25
 #: A report this young that says "full" is believed without asking (wall seconds).
 CERTAIN_S = 0.05
+#: A report that nobody asked for was made about so long ago (wall seconds).
+PUSHED_S = 0.05
 _MOST_PAST_EPOCHS = 16
 
 
@@ -51,6 +53,7 @@ class Account:
         self.report: Report | None = None
         self.gauge: int | None = None
         self.heard_at_s: float | None = None
+        self._made_s = -math.inf
         self.pending: dict[str, Assumption] = {}
         self.node = Node(
             target.name, order, target.max_sessions, target.capacity_w, rank=STALE, open=not target.draining
@@ -141,7 +144,7 @@ class Account:
         self._show()
 
     def fold(self, report: Report, asked_at_s: float, now_s: float, polled: bool = False) -> bool:
-        """Takes `report`, the answer to something sent at `asked_at_s`; returns whether it came from a new epoch.
+        """Takes `report`, the answer to something sent at `asked_at_s` (-inf: a push); whether it came from a new epoch.
 
         It was `polled`, or came with the answer to a request. An older one by (epoch, seq) only shows that the substation
         lives. A new epoch is a restart: what was sent to the old one is forgotten.
@@ -157,10 +160,13 @@ class Account:
             self._past_epochs.append(known.epoch)
             self._forget_all()
             self.standing.restart()
+        made_s = asked_at_s if math.isfinite(asked_at_s) else now_s - PUSHED_S
         if known is None or restarted or report.seq > known.seq:
-            self._take(report, max(asked_at_s, now_s - CERTAIN_S))
+            self._take(report, made_s)
         elif report.seq < known.seq:
             return False
+        elif made_s > self._made_s:
+            self._take(report, made_s)  # the same state, seen later: what was believed to have ended may run still
         self._heard(asked_at_s, now_s)
         return known is None or restarted
 
@@ -209,9 +215,11 @@ class Account:
         """Whether it would take `power_w` when empty."""
         return self._fits(power_w, 0, 0)
 
-    def fits_at_s(self, power_w: int, now_s: float) -> float | None:
-        """When `power_w` fits if nobody else comes, by planned ends; None where they do not tell."""
-        sessions, load_w = self.node.sessions, self.node.load_w
+    def fits_at_s(self, power_w: int, now_s: float, but: str = "") -> float | None:
+        """When `power_w` fits if nobody else comes, by planned ends, `but` for this request; None where they do not tell."""
+        asked = self.pending.get(but)
+        sessions = self.node.sessions - (asked is not None)
+        load_w = self.node.load_w - (0 if asked is None else asked.power_w)
         if self._fits(power_w, sessions, load_w):
             return now_s
         for release in sorted(self._releases):
@@ -241,13 +249,12 @@ class Account:
         """`draining`, `unheard`, `stale` or `fresh`, as `GET /status` has it."""
         if self.draining:
             return "draining"
-        if self.heard_at_s is None:
-            return "unheard"
-        return "stale" if self.standing.silent else "fresh"
+        known = "stale" if self.standing.silent else "fresh"
+        return "unheard" if self.heard_at_s is None else known
 
     def _take(self, report: Report, made_s: float) -> None:
         """Takes a report that was made at `made_s` or later: ends are believed early rather than late."""
-        self.report = report
+        self.report, self._made_s = report, made_s
         self._sessions, self._load_w = report.sessions, report.load_w
         self._releases = [
             Release(made_s + end.in_s / self._time_scale, end.sessions, end.load_w) for end in report.ends

@@ -2,15 +2,17 @@
 
 A head that fits nowhere now keeps one substation for itself, that where it will fit first by planned ends; those behind it
 may pass it at all others (EASY backfilling: Lifka, "The ANL/IBM SP scheduling system", 1995). So small requests use what a
-large one cannot, and none is passed for longer than what runs at one substation needs to end. Must not know HTTP.
+large one cannot, and no head waits for longer than what runs at one substation needs to end. Must not know HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from random import Random
 
@@ -23,6 +25,7 @@ from services.balancer.journal import BalancerJournal, Queued
 from services.balancer.order import Order
 from services.balancer.placement import Placer
 from services.balancer.queue import Gone, Left, Queue, Waiting
+from services.balancer.reservation import Reservation
 from services.journal import JournalError
 from services.routing.policies import LeastLoaded
 
@@ -68,6 +71,8 @@ class Attendant:
         self._now_s = placer.now_s
         self._least_loaded = LeastLoaded()
         self._rng = Random(0)
+        self._kept = Reservation(placer.ledger)
+        self._looked_at_s = -math.inf
         self._woken = asyncio.Event()
         self._looked: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
@@ -155,26 +160,27 @@ class Attendant:
             for future in looked:
                 if not future.done():
                     future.set_result(None)
-            try:
-                await asyncio.wait_for(self._woken.wait(), self._pause_s())
-            except TimeoutError:
-                continue
+            # not wait_for: until Python 3.12 that forgets a cancellation which comes together with what it waits for
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.pause_s()):
+                    await self._woken.wait()
 
     async def look(self) -> None:
         """Drops whose time is over, and begins to place all for whom there is room."""
         self._drop()
         await self._give()
 
-    def _pause_s(self) -> float | None:
-        """Until something changes by itself; None where nothing does."""
+    def pause_s(self) -> float | None:
+        """Wall seconds until something changes by itself; None where nothing does."""
         first = self.queue.first()
         if first is None:
             return None
-        now_s = self._now_s()
-        retries = (waiting.retry_at_s for waiting in islice(self.queue, LOOKED_AT) if waiting.retry_at_s > now_s)
+        # from the last look on: what came due since it began was not seen by it, and nothing else may wake this queue
+        last_s = self._looked_at_s
+        retries = (waiting.retry_at_s for waiting in islice(self.queue, LOOKED_AT) if waiting.retry_at_s > last_s)
         until_s = math.inf if first.placing else first.until_at_s
         due_s = min(until_s, self._ledger.due_s, min(retries, default=math.inf))
-        return None if due_s == math.inf else max(SHORTEST_WAIT_S, due_s - now_s)
+        return None if due_s == math.inf else max(SHORTEST_WAIT_S, due_s - self._now_s())
 
     def _drop(self) -> None:
         """Drops those whose time is over, unless they are just being placed."""
@@ -190,42 +196,38 @@ class Attendant:
 
     async def _give(self) -> None:
         """Begins to place all for whom there is room by estimate, the head first."""
-        now_s, kept, too_large_w = self._now_s(), set[str](), math.inf
+        now_s, too_large_w, owed = self._now_s(), math.inf, False
+        self._looked_at_s = now_s
         self._ledger.advance(now_s)
         placing = sum(waiting.placing is not None for waiting in islice(self.queue, LOOKED_AT))
-        passed: Waiting | None = None
         for waiting in list(islice(self.queue, LOOKED_AT)):
-            if not self._is_free(waiting) or waiting.power_w >= too_large_w:
-                continue
-            if placing >= MOST_PLACING:
+            if waiting.cancelled or self.queue.find(waiting.request_id) is not waiting:
+                continue  # while others were looked at, it may have got its place
+            ready = waiting.placing is None and waiting.retry_at_s <= now_s and waiting.power_w < too_large_w
+            if ready and placing >= MOST_PLACING:
                 return
-            if waiting.retry_at_s > now_s:
-                passed = passed or waiting
-                continue
-            if passed is not None and not kept:
-                kept = self._kept_for(passed, now_s)
-            if not self._has_room(waiting, now_s, kept):
-                passed, too_large_w = passed or waiting, waiting.power_w
-                continue
-            waiting.placing = asyncio.ensure_future(self._place(waiting, frozenset(kept)))
-            placing += 1
-            await asyncio.sleep(0)  # it takes its place in the ledger before the next one looks
+            goes = ready and self._has_room(waiting, now_s)
+            if not owed and self._is_owed(waiting, goes):
+                owed = True
+                self._kept.keep(waiting, now_s)
+            if goes:
+                waiting.placing = asyncio.ensure_future(self._place(waiting))
+                placing += 1
+                await asyncio.sleep(0)  # it takes its place in the ledger before the next one looks
+            elif ready:
+                too_large_w = waiting.power_w
 
-    def _is_free(self, waiting: Waiting) -> bool:
-        """Whether it waits still: while others were looked at, it may have got its place."""
-        queued = self.queue.find(waiting.request_id) is waiting
-        return queued and waiting.placing is None and not waiting.cancelled
+    def _is_owed(self, waiting: Waiting, goes: bool) -> bool:
+        """Whether nobody behind `waiting` may take what it waits for: it was or is passed, or was refused before."""
+        blocked = waiting.placing is None and not goes
+        return blocked or waiting.failures > 0 or waiting is self._kept.holder
 
-    def _kept_for(self, passed: Waiting, now_s: float) -> set[str]:
-        name = self._ledger.fits_first(passed.power_w, now_s)
-        return set() if name is None else {name}
-
-    def _has_room(self, waiting: Waiting, now_s: float, kept: set[str]) -> bool:
-        power_w, least_w = waiting.power_w, waiting.least_w
-        node = self._ledger.pick(self._least_loaded, power_w, least_w, now_s, kept, self._rng)
+    def _has_room(self, waiting: Waiting, now_s: float) -> bool:
+        power_w, barred = waiting.power_w, self._kept.barred(waiting)
+        node = self._ledger.pick(self._least_loaded, power_w, waiting.least_w, now_s, barred, self._rng)
         return node is not None and node.fits(power_w)
 
-    async def _place(self, waiting: Waiting, kept: frozenset[str]) -> None:
+    async def _place(self, waiting: Waiting) -> None:
         now_s = self._now_s()
         request = waiting.request
         if request.departure_in_s is not None:
@@ -233,7 +235,7 @@ class Attendant:
             request = request.model_copy(update={"departure_in_s": max(0.001, remaining_s)})
         order = self._order(request, now_s + self._settings.request_timeout_s)
         try:
-            outcome = await self._placer.place(order, kept)
+            outcome = await self._placer.place(order, partial(self._kept.barred, waiting))
         finally:
             waiting.placing = None
         if isinstance(outcome, Entry):
@@ -263,7 +265,7 @@ class Attendant:
     # -- leaving ------------------------------------------------------------------------------------------------------
     def admit(self, waiting: Waiting, entry: Entry) -> None:
         """`waiting` has its place, by `entry`."""
-        self.queue.remove(waiting)
+        self._remove(waiting)
         self._journal.left(waiting.request_id, "placed", at=(entry.substation, entry.attempt))
         waited_s = max(0.0, self._now_s() - waiting.queued_at_s) * self._settings.time_scale
         self._placer.metrics.queue_wait_s.observe(waited_s)
@@ -271,7 +273,7 @@ class Attendant:
 
     def leave(self, waiting: Waiting, state: Gone, reason: str | None) -> None:
         """`waiting` goes without a place, and that is remembered."""
-        self.queue.remove(waiting)
+        self._remove(waiting)
         if state != "moved":
             self.queue.remember(waiting.request_id, Left(waiting.ev_id, state, reason))
         self._journal.left(waiting.request_id, state, reason)
@@ -280,20 +282,11 @@ class Attendant:
         _log.info(state, extra={"request_id": waiting.request_id, "ev_id": waiting.ev_id, "reason": reason})
         self.wake()
 
+    def _remove(self, waiting: Waiting) -> None:
+        self.queue.remove(waiting)
+        self._kept.release(waiting)
+
     def eta_s(self, waiting: Waiting) -> float | None:
         """Wall seconds until it charges, by planned ends; None where they do not tell."""
-        now_s, position = self._now_s(), self.queue.position(waiting)
-        if position == 1:
-            fits_at_s = self._ledger.fits_at_s(waiting.power_w, now_s)
-            return None if fits_at_s is None else max(0.0, fits_at_s - now_s)
-        ends = self._ledger.ends()
-        count = sum(sessions for _, sessions in ends)
-        if not count:
-            return None
-        rounds, place = divmod(position - 1, count)
         length_s = self._settings.session_s / self._settings.time_scale
-        for at_s, sessions in ends:
-            place -= sessions
-            if place < 0:
-                return max(0.0, at_s - now_s) + rounds * length_s
-        return None
+        return self._ledger.eta_s(self.queue.position(waiting), waiting.power_w, length_s, self._now_s())

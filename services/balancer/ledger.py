@@ -147,14 +147,20 @@ class Ledger:
         instants = (account.fits_at_s(power_w, now_s) for account in asked)
         return min((instant for instant in instants if instant is not None), default=None)
 
-    def fits_first(self, power_w: int, now_s: float) -> str | None:
-        """Where `power_w` will fit first by planned ends, of those that do not drain; None where none tells."""
-        instants = (
-            (instant, account.target.name)
+    def fits_first(self, power_w: int, now_s: float, request_id: str) -> tuple[float, str] | None:
+        """When and where `request_id`, of `power_w` watts, fits first by planned ends, as if nobody was being asked for it.
+
+        Infinite where they do not tell; None where it never fits. Of those that do not drain; a doubtful one only where
+        there is no other.
+        """
+        chances = (
+            (account.standing.doubtful, math.inf if instant is None else instant, account.target.name)
             for account in self
-            if not account.draining and (instant := account.fits_at_s(power_w, now_s)) is not None
+            if not account.draining and account.can_ever_fit(power_w)
+            for instant in (account.fits_at_s(power_w, now_s, request_id),)
         )
-        return min(instants, default=(0.0, None))[1]
+        first = min(chances, default=None)
+        return None if first is None else first[1:]
 
     @property
     def due_s(self) -> float:
@@ -168,6 +174,22 @@ class Ledger:
     def next_end_s(self) -> float | None:
         """The earliest planned end anywhere; None if none is known."""
         return min((end for account in self if (end := account.next_end_s) is not None), default=None)
+
+    def eta_s(self, position: int, power_w: int, length_s: float, now_s: float) -> float | None:
+        """Until the one who waits at `position` (1 is next) charges, by planned ends and sessions of `length_s`."""
+        if position == 1:
+            fits_at_s = self.fits_at_s(power_w, now_s)
+            return None if fits_at_s is None else max(0.0, fits_at_s - now_s)
+        ends = self.ends()
+        count = sum(sessions for _, sessions in ends)
+        if not count:
+            return None
+        rounds, place = divmod(position - 1, count)
+        for at_s, sessions in ends:
+            place -= sessions
+            if place < 0:
+                return max(0.0, at_s - now_s) + rounds * length_s
+        return None
 
     def totals(self, now_s: float) -> Totals:
         """The sums over all accounts."""

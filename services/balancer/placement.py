@@ -77,13 +77,16 @@ class Placer:
     fenced: Callable[[int], None] = _nothing
     probes: Probes = field(default_factory=Probes)
 
-    async def place(self, order: Order, but: Collection[str] = ()) -> Entry | Problem:
-        """The entry of the session that was started at none of `but`, or why there is none. Ends by the order's deadline."""
+    async def place(self, order: Order, but: Callable[[], Collection[str]] = tuple) -> Entry | Problem:
+        """The entry of the session that was started, or why there is none; by the order's deadline.
+
+        Whom `but` names, at the moment of each choice, is not asked.
+        """
         spare_s = (order.deadline_s - self.now_s()) / 2
         decision = self.decisions.begin(order.request_id, order.request.ev_id, order.power_w)
         self.ledger.count(order.power_w)
         attempt, incarnation = self.book.next_attempt(order.request_id), self.incarnation()
-        search = Search(order, attempt, spare_s, decision, frozenset(but), incarnation)
+        search = Search(order, attempt, spare_s, decision, but, incarnation)
         try:
             outcome = await self._settle(search) or await self._place(search)
         except JournalError as error:
@@ -147,12 +150,12 @@ class Placer:
         return True
 
     def _is_wanted(self, account: Account, search: Search) -> bool:
-        tried = account.target.name in search.tried
-        return not (tried or account.draining) and account.can_ever_fit(search.order.least_w)
+        barred = account.target.name in search.barred
+        return not (barred or account.draining) and account.can_ever_fit(search.order.least_w)
 
     def _refuse(self, search: Search) -> Problem:
         refused, now_s, order = search.refusal(self.ledger, self.now_s()), self.now_s(), search.order
-        node = self.ledger.pick(_LEAST_LOADED, order.power_w, order.least_w, now_s, search.kept, self.rng)
+        node = self.ledger.pick(_LEAST_LOADED, order.power_w, order.least_w, now_s, search.kept(), self.rng)
         if refused.reason == "grid-full" and node is not None and node.fits(order.power_w):
             self.metrics.avoidable_rejections.inc()
         return refused
@@ -168,11 +171,11 @@ class Placer:
     def _pick(self, search: Search) -> Node | None:
         began_s = time.perf_counter()
         order = search.order
-        now_s, tried, node = self.now_s(), search.tried, None
+        now_s, barred, node = self.now_s(), search.barred, None
         if not self._is_spent(search):
-            node = self.ledger.pick(self.policy, order.power_w, order.least_w, now_s, tried, self.rng)
+            node = self.ledger.pick(self.policy, order.power_w, order.least_w, now_s, barred, self.rng)
         self.metrics.decision_s.observe(time.perf_counter() - began_s)
-        weighed = [] if node is None else self.ledger.beside(order.power_w, tried)
+        weighed = [] if node is None else self.ledger.beside(order.power_w, barred)
         search.decision.weighed(weighed, node, self.ledger.open)
         return node
 

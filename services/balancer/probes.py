@@ -21,7 +21,8 @@ class Probes:
         for name in asked:
             self._waiting[name][future] = None
         try:
-            name, failed = await asyncio.wait_for(future, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                name, failed = await future
         except TimeoutError:
             return []
         finally:

@@ -44,6 +44,11 @@ class Waiting:
         return self.request.ev_id
 
     @property
+    def turn(self) -> tuple[float, int]:
+        """Its place among all: less is served before more."""
+        return self.until_at_s, self.number
+
+    @property
     def reason(self) -> str:
         """Why it is dropped once its time is over."""
         return "max-wait" if self.request.departure_in_s is None else "departed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from config.problems import Problem
@@ -18,32 +19,34 @@ class Search:
     """One order's way so far: who was `tried`, the `attempt` that is next, what the tried ones answered.
 
     While nobody can be reached, it is tried again until only `spare_s` (wall seconds) are left. `fits_at_s` are the
-    instants at which tried ones said that they will have room; those `kept` for others are not asked. It is void once its
-    balancer has another `incarnation`.
+    instants at which tried ones said that they will have room; whom `kept` names, for others, at that moment is not asked.
+    It is void once its balancer has another `incarnation`.
     """
 
     order: Order
     attempt: int
     spare_s: float
     decision: Decision
-    kept: frozenset[str] = frozenset()
+    kept: Callable[[], Collection[str]] = tuple
     incarnation: int = 0
-    tried: set[str] = field(init=False)
+    tried: set[str] = field(default_factory=set)
     results: Counter[Result] = field(default_factory=Counter)
     fits_at_s: list[float] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.tried = set(self.kept)
-
     def again(self) -> None:
         """Forgets who was tried."""
-        self.tried = set(self.kept)
+        self.tried.clear()
         self.results.clear()
 
     @property
     def asked(self) -> int:
         """How many were tried."""
-        return len(self.tried) - len(self.kept)
+        return len(self.tried)
+
+    @property
+    def barred(self) -> set[str]:
+        """Who must not be asked now."""
+        return self.tried.union(self.kept())
 
     def refusal(self, ledger: Ledger, now_s: float) -> Problem:
         """Why nobody is left to be asked."""
@@ -56,7 +59,7 @@ class Search:
             return refusals.over_capacity()
         if not self._is_full(ledger, now_s):
             return refusals.unreachable(self.asked)
-        fits_at_s = ledger.fits_at_s(order.power_w, now_s, self.tried)
+        fits_at_s = ledger.fits_at_s(order.power_w, now_s, self.barred)
         instants_s = self.fits_at_s + ([] if fits_at_s is None else [fits_at_s])
         next_end_s = ledger.next_end_s()
         return refusals.grid_full(

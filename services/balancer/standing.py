@@ -18,6 +18,8 @@ EJECTION_S = 1.0
 EJECTION_CAP_S = 30.0
 #: Of a fleet no more than this share, and one, is ejected at a time (Envoy: `max_ejection_percent`); others only rank later.
 MOST_EJECTED_SHARE = 1 / 3
+#: After so many failures without a session that it accepted, nobody should wait for it.
+DOUBTFUL_STRIKES = 3
 #: One that returns is preferred for one session at a time, then two, four …; from so many on as if it had never failed.
 WARM = 64
 
@@ -48,6 +50,11 @@ class Standing:
     def silent(self) -> bool:
         """Whether it was never heard, or not for some polls."""
         return not self.heard or self.missed_polls >= STALE_AFTER_POLLS
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether nobody should wait for it: it is silent, or failed time and again."""
+        return self.silent or self._strikes >= DOUBTFUL_STRIKES
 
     @property
     def alone(self) -> bool:

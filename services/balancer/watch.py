@@ -182,7 +182,9 @@ class Watch:
             self._settle()
             with contextlib.suppress(TimeoutError):
                 wait_s = wait_s if heard else min(interval_s, MISSED_RETRY_S)
-                await asyncio.wait_for(due.wait(), agenda.wait_s(wait_s, self._now_s()))
+                # not wait_for: until Python 3.12 that forgets a cancellation which comes together with what it waits for
+                async with asyncio.timeout(agenda.wait_s(wait_s, self._now_s())):
+                    await due.wait()
             wait_s = interval_s
 
     async def _poll(self, account: Account) -> bool:

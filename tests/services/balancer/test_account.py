@@ -42,7 +42,7 @@ def test_planned_ends_free_places_between_polls() -> None:
 
 def test_grid_seconds_are_scaled_to_wall_seconds() -> None:
     entry = Account(Target("substation1", "http://x"), 0, POWER_W, time_scale=10.0)
-    entry.fold(report(1, 1, ends=(30.0,)), 0.0, 100.0)
+    entry.fold(report(1, 1, ends=(30.0,)), 100.0, 100.0)
     entry.advance(102.9)
     assert entry.node.sessions == 1
     entry.advance(103.0)
@@ -165,6 +165,18 @@ def test_it_is_only_certainly_full_right_after_it_said_so() -> None:
     entry.fold(report(1, 10), 0.0, 0.0)
     assert entry.is_certainly_full(POWER_W, 1, CERTAIN_S)
     assert not entry.is_certainly_full(POWER_W, 1, CERTAIN_S + 0.01)
+
+
+def test_what_was_believed_to_have_ended_and_runs_still_counts_again() -> None:
+    entry = account()
+    entry.fold(report(1, 1, ends=(5.0,)), 0.0, 0.04)
+    entry.advance(5.01)
+    assert entry.node.sessions == 0, "it ends at 5.0 or up to 0.04 s later"
+    entry.fold(report(1, 1, ends=(0.02,)), 5.01, 5.02)
+    assert (entry.node.sessions, entry.fits_at_s(POWER_W * 10, 5.02)) == (1, 5.02)
+    entry.fold(report(1, 1, ends=(4.9,)), 0.1, 5.025)
+    entry.advance(5.026)
+    assert entry.node.sessions == 1, "the same state, seen earlier, says nothing new"
 
 
 def test_own_assumptions_never_make_it_certain() -> None:
