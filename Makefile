@@ -15,7 +15,7 @@ WORKERS ?= 2
 TEST_PROGRAMS := curl tmux procps
 
 .DEFAULT_GOAL := help
-.PHONY: help up install test test-deps check format bench docs picture clean
+.PHONY: help up install test test-deps check format bench docs picture herd clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +63,10 @@ bench: install ## Run every benchmark in benchmarks/ (minutes; leave the machine
 
 picture: install ## Make docs/top.svg anew: `gridctl top` of a real grid under load (about a minute)
 	@$(BIN)/python -P docs/picture.py docs/top.svg
+
+herd: install ## Make docs/herd.svg anew: 100 substations under load, the naive design and the ledger (six minutes)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@$(BIN)/python -P benchmarks/limits.py --cells 100x10@0.8/naive 100x10@0.8 --arrivals 8000 --picture docs/herd.svg
 
 docs: install ## Make the reference anew: docs/cli.md, docs/topology.md and the table of verbs in README.md
 	@$(BIN)/python -P docs/reference.py

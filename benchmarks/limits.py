@@ -2,24 +2,27 @@
 
     python benchmarks/limits.py                                   # 20x10 at 95 %, both designs: three minutes
     python benchmarks/limits.py --cells all                       # every cell: about three quarters of an hour
-    python benchmarks/limits.py --cells 3x10@0.8 3x10@0.8/naive --picture herd.svg
+    python benchmarks/limits.py --cells 100x10@0.8/naive 100x10@0.8 --arrivals 8000 --picture docs/herd.svg   # `make herd`
 
 A cell is SUBSTATIONSxSLOTS@LOAD: Poisson arrivals of 30-second sessions, offered LOAD times all slots. `/naive` is the
 design that polls every 5 grid seconds and sends to the least loaded (`least-loaded-stale`, `hard_limit: false`). Errors are
-standard errors by batch means: the time after the first two session lengths, cut into 20 batches.
+standard errors by batch means: the time after the first two session lengths, cut into 20 batches. `load` is the machine's
+load average at the end of the run: far above the number of cores, `p99 ms` is the machine's and not the grid's.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import math
+import os
 import statistics
 import sys
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -38,15 +41,19 @@ from gridctl.testing import running_cluster
 from services.routing.reference import Arrival, jsq_spread
 
 #: By number of substations, grid seconds a wall second: so fast, and no faster, that HTTP stays quick beside a session.
-TIME_SCALES = {3: 30.0, 20: 10.0}
+TIME_SCALES = {3: 30.0, 20: 10.0, 100: 2.0}
 SESSION_S = 30.0
 POLL_S = 5.0
 BATCHES = 20
 WARM_UP_SESSIONS = 2
 LOADS = (0.5, 0.8, 0.95, 1.5)
+#: Of the picture: the least and the most loaded substation and those between; colours of what is within limits, and above.
+SHARES = (0.0, 0.1, 0.5, 0.9, 1.0)
+CALM = "#1f6fb2"
+HOT = "#c0392b"
 COLUMNS = (
     *("cell", "design", "EVs", "blocked %", "pool %", "Erlang-B %", "avoidable", "overloads", "peak %", "excess %"),
-    *("spread", "JSQ", "attempts", "p99 ms", "audit"),
+    *("spread", "JSQ", "attempts", "p99 ms", "load", "audit"),
 )
 
 
@@ -86,7 +93,8 @@ class Cell:
         return {**common, "balancer": balancer, "defaults": {**defaults, "hard_limit": False}}
 
 
-ALL = [f"{size}@{load:g}{design}" for size in ("3x10", "20x10") for load in LOADS for design in ("", "/naive")]
+SIZES = [f"{size}@{load:g}" for size in ("3x10", "20x10") for load in LOADS] + ["100x10@0.8"]
+ALL = [f"{size}{design}" for size in SIZES for design in ("", "/naive")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,7 @@ class Measured:
     sessions: dict[str, list[Session]]
     start_s: float
     end_s: float
+    load_average: float
 
     def batches(self) -> list[tuple[float, float]]:
         """The batches of the measured time."""
@@ -139,6 +148,7 @@ def measure(cell: Cell, arrivals: int, seed: int) -> Measured:
         plan = scenario.read(flags).scenario(target.time_scale, seed)
         start_s = time.time()
         result = uvloop.run(run(Setup(plan, target, seed, 12.0, lambda: target), Silent(sys.stderr), lambda *_: None))
+        load_average = os.getloadavg()[0]
         told = [
             audit.Answered(asked.request_id, asked.answered_s, asked.substation)
             for asked in result.asked
@@ -150,7 +160,7 @@ def measure(cell: Cell, arrivals: int, seed: int) -> Measured:
         name: [Session(stay.request_id, stay.start_s, stay.end_s, stay.power_w, 0.0) for stay in station.stays]
         for name, station in stations.items()
     }
-    return Measured(cell, result, verdict, sessions, start_s, start_s + plan.duration_s)
+    return Measured(cell, result, verdict, sessions, start_s, start_s + plan.duration_s, load_average)
 
 
 def row(measured: Measured) -> str:
@@ -172,6 +182,7 @@ def row(measured: Measured) -> str:
         _with_error(measured.best_spreads()),
         "?" if result.attempts is None else f"{result.attempts:.3f}",
         f"{result.tally.latencies.percentile_ms(99) or 0:.0f}",
+        f"{measured.load_average:.1f}",
         _verdict(measured.verdict),
     ]
     return "| " + " | ".join(cells) + " |"
@@ -196,39 +207,67 @@ def _percent(share: float | None) -> str:
     return "?" if share is None else f"{100 * share:.2f}"
 
 
-def draw(runs: Sequence[Measured], target: Path, grid_s: float = 120.0) -> None:
-    """A picture of load over time, a row a substation, the middle `grid_s` grid seconds of each of `runs`."""
-    from rich.console import Console  # noqa: PLC0415 - only where a picture is wanted
-    from rich.text import Text  # noqa: PLC0415
+def draw(runs: Sequence[Measured], target: Path) -> None:
+    """A picture of all substations' load over time, from their records: a panel a run, on one scale. Needs matplotlib."""
+    import matplotlib as mpl  # noqa: PLC0415 - only where a picture is wanted
 
-    columns = 110
-    console = Console(record=True, width=columns + 14, file=io.StringIO(), force_terminal=True)
-    for measured in runs:
-        cell = measured.cell
-        console.print(Text(f"{100 * cell.load:g} %, {'naive' if cell.naive else 'ledger'}", style="bold"))
-        middle_s = (measured.start_s + measured.end_s) / 2
-        step_s = grid_s / cell.time_scale / columns
-        for name, own in measured.sessions.items():
-            line = Text(f"{name:<13}")
-            for column in range(columns):
-                at_s = middle_s + column * step_s
-                load = sum(session.start_s <= at_s < session.end_s for session in own) / cell.slots
-                line.append("█", style=_colour(load))
-            console.print(line)
-        console.print()
-    scale = Text("load: ")
-    for load in (0, 0.25, 0.5, 0.75, 1.0, 1.3, 2.0, 3.0):
-        scale.append(f"█ {100 * load:g} %  ", style=_colour(load))
-    console.print(scale)
-    console.save_svg(str(target), title=f"Load of each substation over {grid_s:g} grid seconds")
+    mpl.use("svg")
+    mpl.rcParams.update({"svg.fonttype": "path", "svg.hashsalt": "gridctl", "axes.spines.top": False, "font.size": 10})
+    from matplotlib import pyplot  # noqa: PLC0415
+
+    figure, (panels,) = pyplot.subplots(
+        1, len(runs), figsize=(5 * len(runs), 4.5), sharey=True, layout="constrained", squeeze=False
+    )
+    highest_pct = max(_plot(panel, measured) for panel, measured in zip(panels, runs, strict=True))
+    for panel, measured in zip(panels, runs, strict=True):
+        panel.set(xlabel="seconds of the grid", ylim=(0, 1.05 * highest_pct))
+        panel.set_title(_title(measured), loc="left", size="medium", weight="bold")
+        panel.annotate("capacity", (panel.get_xlim()[0], 100), (3, 4), textcoords="offset points", weight="bold")
+        if not measured.cell.naive and len(runs) > 1:
+            inset = panel.inset_axes((0.12, 0.32, 0.86, 0.56), ylim=(0, 125))
+            inset.set_title("the same, enlarged", loc="left", size="medium")
+            _plot(inset, measured)
+    named = {name: line for panel in panels for line, name in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure.legend(named.values(), named, loc="outside lower center", ncols=len(named), frameon=False)
+    panels[0].set_ylabel("load of a substation, % of its capacity")
+    figure.savefig(target, metadata={"Date": None, "Title": "Load of every substation over time, by design"})
 
 
-def _colour(load: float) -> str:
-    """Blue to green up to the limit, red to white above it."""
-    if load <= 1:
-        return f"rgb({int(20 + 30 * load)},{int(40 + 160 * load)},{int(90 - 20 * load)})"
-    over = min(1.0, (load - 1) / 2)
-    return f"rgb(255,{int(60 + 190 * over)},{int(40 + 200 * over)})"
+def _plot(panel: Any, measured: Measured, shown_s: float = 90.0, step_s: float = 0.5) -> float:
+    """Draws `shown_s` grid seconds after the warm-up: how load is distributed, and each substation that is above capacity.
+
+    Returns the highest load, in percent.
+    """
+    cell, begin_s = measured.cell, WARM_UP_SESSIONS * SESSION_S
+    grid_s = [begin_s + number * step_s for number in range(int(shown_s / step_s) + 1)]
+    times_s = [measured.start_s + each / cell.time_scale for each in grid_s]
+    loads = [_loads_pct(own, times_s, cell.slots) for own in measured.sessions.values()]
+    ranked = [sorted(each) for each in zip(*loads, strict=True)]
+    least, low, median, high, most = ([each[round(part * (len(each) - 1))] for each in ranked] for part in SHARES)
+    panel.fill_between(grid_s, least, most, color=CALM, alpha=0.2, linewidth=0, step="post", label="all substations")
+    panel.fill_between(grid_s, low, high, color=CALM, alpha=0.45, linewidth=0, step="post", label="eight of ten")
+    panel.plot(grid_s, median, color=CALM, linewidth=1.2, drawstyle="steps-post", label="median")
+    for one in (one for one in loads if max(one) > 100):
+        if max(one) == max(most):
+            panel.plot(grid_s, one, color=HOT, linewidth=2.2, label="the one with most")
+        else:
+            panel.plot(grid_s, one, color=HOT, linewidth=1.0, alpha=0.6, label="each above capacity")
+    panel.axhline(100, color="black", linewidth=1.5, linestyle=(0, (4, 2)))
+    panel.set_xlim(grid_s[0], grid_s[-1])
+    return max(most)
+
+
+def _loads_pct(sessions: Sequence[Session], times_s: Sequence[float], slots: int) -> list[float]:
+    starts, ends = sorted(each.start_s for each in sessions), sorted(each.end_s for each in sessions)
+    return [100 * (bisect_right(starts, at_s) - bisect_right(ends, at_s)) / slots for at_s in times_s]
+
+
+def _title(measured: Measured) -> str:
+    figures, design = measured.result.figures, "naive" if measured.cell.naive else "ledger"
+    if figures is None:
+        return design
+    excess_pct = 100 * (figures.excess or 0)
+    return f"{design}: up to {figures.peak_load_pct:.0f} %, {excess_pct:.0f} % of all charging above capacity"
 
 
 def main() -> None:
