@@ -233,7 +233,7 @@ def draw(runs: Sequence[Measured], target: Path) -> None:
     figure.savefig(target, metadata={"Date": None, "Title": "Load of every substation over time, by design"})
 
 
-def _plot(panel: Any, measured: Measured, shown_s: float = 90.0, step_s: float = 0.5) -> float:
+def _plot(panel: Any, measured: Measured, shown_s: float = 90.0, step_s: float = 1.0) -> float:
     """Draws `shown_s` grid seconds after the warm-up: how load is distributed, and each substation that is above capacity.
 
     Returns the highest load, in percent.

@@ -10,7 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from itertools import repeat
 from pathlib import Path
 from random import Random
@@ -33,6 +33,7 @@ from tests.services.balancer.day import Day, Told
 from tests.services.balancer.promises import expect_kept, figures, of_services, of_world
 from tests.services.balancer.test_external import Stranger
 from tests.services.balancer.test_failures import EMPTY, Liar, full, hang, nonsense, reset
+from tests.services.balancer.test_replicas import EVS, Fellows
 from tests.services.balancer.test_simulation import SLOTS, poisson, simulate
 from tests.services.balancer.world import Desk, World
 from tests.services.grid import Grid, a_grid, until
@@ -112,6 +113,22 @@ async def test_all_replicas_poll_together() -> None:
         told += [answer["request_id"] for answer in accepted(answers)]
         expect_kept(of_world(world), told)
         waited(world, 5.0)
+
+
+async def test_all_replicas_poll_together_and_share_a_burst() -> None:
+    """All replicas poll together, then each is asked for a share of twice what there is: half of it is placed."""
+    async with AsyncExitStack() as stack:
+        grid = await stack.enter_async_context(a_grid())
+        stations = [await grid.substation(f"substation{number}") for number in (1, 2, 3)]
+        fellows = await fellows_of(stack, grid, 4)
+        for service in fellows.services.values():
+            for station in stations:
+                service.core.watch.look(station.name)
+        asked = [fellows.ask(number % 4, f"EV{number}", request_id=f"r{number}") for number in range(60)]
+        answers = await asyncio.gather(*asked)
+        assert Counter(answer.status for answer in answers) == {202: 30, 503: 30}
+        told = [body["request_id"] for body in await bodies(answers) if "routed_to" in body]
+        expect_kept(of_services(*stations), told)
 
 
 DELAYS: dict[str, Callable[[Random], Sequence[float]]] = {
@@ -616,6 +633,68 @@ async def test_sessions_of_a_foreign_one_overrun_their_plan() -> None:
 
 
 # -- balancers ------------------------------------------------------------------------------------------------------------
+async def fellows_of(stack: AsyncExitStack, grid: Grid, count: int, **settings: Any) -> Fellows:
+    """Balancers that know each other, over all whose name begins with `s`."""
+    fellows = Fellows(grid, count, **settings)
+    stack.push_async_callback(fellows.close)
+    await fellows.start_all()
+    return fellows
+
+
+@pytest.mark.parametrize("balancers", [2, 4])
+async def test_one_id_is_posted_to_two_balancers_at_once(balancers: int) -> None:
+    """One id posted to two balancers at once, and again: all give one answer, and there is one session."""
+    async with AsyncExitStack() as stack:
+        grid = await stack.enter_async_context(a_grid())
+        stations = [await grid.substation(f"substation{number}") for number in (1, 2, 3)]
+        fellows = await fellows_of(stack, grid, balancers)
+        for number in range(12):
+            ids = {"ev_id": f"EV{number}", "request_id": f"r{number}"}
+            asked = [fellows.ask(each, **ids) for each in range(balancers) for _ in range(2)]
+            answers = await bodies(await asyncio.gather(*asked))
+            assert len({answer["routed_to"] for answer in answers}) == 1
+        assert sum(station.admission.sessions for station in stations) == 12
+        expect_kept(of_services(*stations), [f"r{number}" for number in range(12)])
+
+
+async def test_one_id_is_posted_to_two_balancers_at_once_where_all_is_full() -> None:
+    """One id posted to two balancers at once: for the last place one of many gets it, and both are told the same."""
+    async with AsyncExitStack() as stack:
+        grid = await stack.enter_async_context(a_grid())
+        station = await grid.substation("substation1", max_sessions=1)
+        fellows = await fellows_of(stack, grid, 2)
+        asked = [fellows.ask(each, f"EV{n}", request_id=f"r{n}") for n in range(6) for each in (0, 1)]
+        answers = await asyncio.gather(*asked)
+        pairs = {(one.status, two.status) for one, two in zip(answers[::2], answers[1::2], strict=True)}
+        assert pairs == {(202, 202), (503, 503)}
+        expect_kept(of_services(station), {body["request_id"] for body in await bodies(answers) if "routed_to" in body})
+
+
+async def test_a_balancer_crashes_with_assumptions_open_and_another_takes_over() -> None:
+    """A balancer crash with assumptions open: the one that takes over finds what its sessions became."""
+    gate = asyncio.Event()
+
+    async def late(_: web.Request, pass_on: PassOn) -> web.StreamResponse:
+        answer = await pass_on()
+        await gate.wait()
+        return answer
+
+    async with AsyncExitStack() as stack:
+        grid = await stack.enter_async_context(a_grid())
+        stations = await two_of_which_the_first_is_preferred(grid, late, times=4)
+        fellows = await fellows_of(stack, grid, 2)
+        evs = [ev_id for ev_id in EVS if fellows.owner(ev_id) == 1][:4]
+        asking = [asyncio.ensure_future(fellows.ask(1, ev_id, request_id=f"r-{ev_id}")) for ev_id in evs]
+        await until(lambda: stations[0].admission.sessions == 4)
+        await fellows.kill(1)
+        await asyncio.gather(*asking, return_exceptions=True)
+        again = await bodies(await asyncio.gather(*(fellows.ask(0, ev_id, request_id=f"r-{ev_id}") for ev_id in evs)))
+        assert [body["routed_to"] for body in again] == ["substation1"] * 4
+        assert [station.admission.sessions for station in stations] == [4, 1]
+        expect_kept(of_services(*stations), [f"r-{ev_id}" for ev_id in evs])
+        gate.set()
+
+
 async def test_a_balancer_crashes_with_assumptions_open() -> None:
     """A balancer crash with assumptions open: the next one finds what its sessions became, and places none twice."""
     gate = asyncio.Event()

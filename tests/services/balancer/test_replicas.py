@@ -96,17 +96,6 @@ async def _sessions(grid: Grid) -> list[tuple[str, str]]:
     return sorted((one["request_id"], one["ev_id"]) for page in found for one in page["sessions"])
 
 
-async def test_one_id_posted_to_two_balancers_at_once_has_one_session() -> None:
-    async with AsyncExitStack() as stack:
-        grid, fellows = await _fellows(stack)
-        for ev_id in EVS:
-            both = await asyncio.gather(*(fellows.ask(n, ev_id, request_id=f"r-{ev_id}") for n in (0, 1)))
-            assert [answer.status for answer in both] == [202, 202]
-            first, second = [(await answer.json())["routed_to"] for answer in both]
-            assert first == second
-        assert await _sessions(grid) == sorted((f"r-{ev_id}", ev_id) for ev_id in EVS)
-
-
 async def test_the_same_ev_twice_is_refused_whoever_is_asked() -> None:
     async with AsyncExitStack() as stack:
         _, fellows = await _fellows(stack)
