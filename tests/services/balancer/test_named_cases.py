@@ -22,9 +22,10 @@ from aiohttp import web
 
 from config.problems import Problem
 from config.report import HEADER, Report
-from config.settings import SubstationSettings
+from config.settings import BalancerSettings, SubstationSettings
+from services.balancer.service import BalancerService
 from services.balancer.targets import Target
-from services.clock import SystemClock
+from services.clock import FakeClock, SystemClock
 from services.routing.node import STALE
 from services.routing.reference import Arrival, blocked_pooled, erlang_b, jsq_spread
 from services.substation.admission import Admission
@@ -176,7 +177,7 @@ def test_any_poll_interval_is_as_good_as_perfect_information(
     substations: int, load: float, poll_interval_s: float
 ) -> None:
     """Poll intervals 0.1…60 s: planned ends make each as good as perfect information."""
-    arrivals = poisson(substations, load, 1_500, seed=2)
+    arrivals = poisson(substations, load, 1_000, seed=2)
     slots = [SLOTS] * substations
     perfect, pooled = jsq_spread(arrivals, slots, since_s=60.0), blocked_pooled(arrivals, sum(slots), since_s=60.0)
     assert perfect is not None
@@ -622,12 +623,16 @@ async def test_sessions_overrun_their_plan() -> None:
 async def test_sessions_of_a_foreign_one_overrun_their_plan() -> None:
     """Overrun: of a foreign substation its gauge is believed, not the plan."""
     async with a_grid() as grid:
-        foreign = Stranger()
+        foreign, clock = Stranger(), FakeClock()
         url = await grid.third_party("other", foreign.charge, foreign.metrics)
-        balancer = await grid.balancer(f"other={url}#current_load", poll_interval_s=0.02, session_s=0.3)
+        settings = BalancerSettings(substations=(f"other={url}#current_load",), poll_interval_s=0.02)
+        balancer = BalancerService(settings, clock, Random(1))
+        await grid.serve(balancer)
+        await until(lambda: balancer.health().status == "ok")
         assert {(await grid.route(f"EV{number}")).status for number in range(10)} == {202}
+        clock.jump(31.0)
         (account,) = balancer.ledger
-        await until(lambda: not account.ends and account.node.sessions == 10)
+        await until(lambda: account.heard_at_s == clock.monotonic_s())
         answer = await grid.route("EV10")
         assert (answer.status, foreign.most) == (503, 10)
 
@@ -726,7 +731,7 @@ def test_half_as_much_again_is_offered() -> None:
     """Offered 150 % (blocked near Erlang-B, goodput does not fall): more load fills more, and nothing else."""
     goodput = []
     for load in (0.8, 0.95, 1.2, 1.5, 3.0):
-        arrivals = poisson(3, load, 4_000, seed=1)
+        arrivals = poisson(3, load, 3_000, seed=1)
         outcome = simulate("ledger", 3, arrivals)
         assert outcome.blocked_share == pytest.approx(erlang_b(load * 30, 30), abs=0.015)
         assert outcome.blocked_share == blocked_pooled(arrivals, 30, since_s=60.0)
