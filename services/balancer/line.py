@@ -77,6 +77,14 @@ Ended = tuple[Mapping[str, Any] | None, Report | None]
 class Line(Protocol):
     """The way to substations: the one seam where tests put a fake. No method outlasts its `timeout_s` (wall seconds)."""
 
+    async def start(self) -> None:
+        """Opens what it needs, in the event loop; before anything else."""
+        ...
+
+    async def stop(self) -> None:
+        """Closes that."""
+        ...
+
     async def charge(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> Answer:
         """Asks for one session; never raises for what a substation does."""
         ...

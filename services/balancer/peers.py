@@ -35,6 +35,14 @@ class Reply:
 class PeerLine(Protocol):
     """The way to other balancers: the one seam where tests put a fake. No method outlasts its `timeout_s` (wall seconds)."""
 
+    async def start(self) -> None:
+        """Opens what it needs, in the event loop; before anything else."""
+        ...
+
+    async def stop(self) -> None:
+        """Closes that."""
+        ...
+
     async def tell(self, url: str, note: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         """`POST <url>/peers`: a `Note`, answered by a `NoteReply`; Silent (or Gone) where there is no such answer."""
         ...

@@ -59,11 +59,10 @@ class BalancerService:
         self.stop_timeout_s = settings.request_timeout_s
         self._settings = settings
         self._now_s = clock.monotonic_s
-        self._lines = (HttpLine(settings.url), HttpPeerLine(settings.url))
+        self._lines = (line or HttpLine(settings.url), peers or HttpPeerLine(settings.url))
         self._metrics = BalancerMetrics(self.registry)
         self._outcomes: Counter[str] = Counter()
-        lines = (line or self._lines[0], peers or self._lines[1])
-        self.core = Core(settings, clock, random, self._metrics, *lines, open_journal)
+        self.core = Core(settings, clock, random, self._metrics, *self._lines, open_journal)
         self.ledger, self.placer, self.queue = self.core.ledger, self.core.placer, self.core.queue
 
     def routes(self) -> Sequence[web.RouteDef]:

@@ -69,6 +69,10 @@ class World:
     def fate(self, name: str) -> str:
         return next(self._fates)
 
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
     async def charge(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> Answer:
         fate = self.fate(target.name)
         await asyncio.sleep(0)

@@ -1,0 +1,258 @@
+"""What carries messages between simulated processes: real HTTP over no sockets, through weather of every kind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from tests.services.virtual import Life, VirtualLoop
+
+_OUTSIDE = contextvars.Context
+
+
+class Refused(ConnectionError):
+    """No byte was sent."""
+
+
+class Reset(ConnectionError):
+    """It was sent, and the connection broke before the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """What happens to messages: shares that are lost on the way there and back, sent twice; how long they travel (s).
+
+    `cut`: nothing passes. Who would connect finds nobody; who is connected already hears nothing.
+    """
+
+    lose: float = 0.0
+    lose_reply: float = 0.0
+    twice: float = 0.0
+    delay_s: float = 0.0
+    delay_reply_s: float = 0.0
+    cut: bool = False
+
+    @property
+    def bad(self) -> bool:
+        return self != CALM
+
+
+CALM = Weather()
+#: One way of a message in calm weather (wall seconds).
+NEAR_S = 0.001
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer as it came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.body) if self.body else {}
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request on its way, and the future of who waits for the answer."""
+
+    request: bytes
+    answer: asyncio.Future[Reply]
+    weather: Weather
+    life: Life | None = None
+    over: bool = False
+
+
+class _Memory(asyncio.Transport):
+    """What a connection writes, until it closes."""
+
+    def __init__(self, loop: VirtualLoop, protocol: asyncio.Protocol, closed: Callable[[bytes], None]) -> None:
+        super().__init__()
+        self._loop = loop
+        self._protocol = protocol
+        self._closed = closed
+        self._chunks: list[bytes] = []
+        self._closing = False
+
+    def write(self, data: Any) -> None:
+        self._chunks.append(bytes(data))
+
+    def writelines(self, chunks: Any) -> None:
+        self._chunks.extend(bytes(chunk) for chunk in chunks)
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        if not self._closing:
+            self._closing = True
+            self._loop.call_soon(self._protocol.connection_lost, None)
+            self._closed(b"".join(self._chunks))
+
+    abort = close
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+@dataclass(eq=False)
+class Port:
+    """Where one process listens. While it is down messages are refused, or wait for its next life where it is `held`."""
+
+    name: str
+    life: Life | None = None
+    server: web.Server | None = None
+    held: bool = True
+    waiting: list[Exchange] = field(default_factory=list)
+    open: list[Exchange] = field(default_factory=list)
+
+
+class Network:
+    """All ports, and the weather between any two of them."""
+
+    def __init__(self, loop: VirtualLoop, rng: Random) -> None:
+        self.ports: dict[str, Port] = {}
+        self.sent = 0
+        self._loop = loop
+        self._rng = rng
+        self._weather: dict[frozenset[str], Weather] = {}
+
+    # -- weather ------------------------------------------------------------------------------------------------------
+    def set(self, one: str, other: str, weather: Weather) -> None:
+        self._weather[frozenset((one, other))] = weather
+
+    def between(self, one: str, other: str) -> Weather:
+        return self._weather.get(frozenset((one, other)), CALM)
+
+    def calm(self) -> None:
+        self._weather.clear()
+
+    # -- asking -------------------------------------------------------------------------------------------------------
+    async def ask(
+        self,
+        sender: str,
+        url: str,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 10.0,
+    ) -> Reply:
+        """The answer; Refused, Reset or TimeoutError where there is none."""
+        name = str(urlsplit(url).hostname)
+        weather = self.between(sender, name)
+        if weather.cut and self._rng.random() < 0.5:  # it would have to connect
+            await asyncio.sleep(timeout_s * 0.8)
+            raise Refused("no route")
+        raw = _request(name, method, path, body, headers or {})
+        exchange = Exchange(raw, self._loop.create_future(), weather)
+        self._send(exchange, name)
+        if weather.twice and self._rng.random() < weather.twice:
+            self._send(Exchange(raw, self._loop.create_future(), weather), name)
+        async with asyncio.timeout(timeout_s):
+            return await asyncio.shield(exchange.answer)
+
+    def _send(self, exchange: Exchange, name: str) -> None:
+        self.sent += 1
+        weather = exchange.weather
+        if weather.cut or self._rng.random() < weather.lose:
+            return
+        self._later(self._delay_s(weather.delay_s), partial(self._arrive, exchange, name))
+
+    def _delay_s(self, most_s: float) -> float:
+        return NEAR_S * (0.5 + self._rng.random()) + most_s * self._rng.random()
+
+    def _later(self, delay_s: float, what: Callable[[], None]) -> None:
+        self._loop.call_later(delay_s, what, context=_OUTSIDE())
+
+    # -- arriving -----------------------------------------------------------------------------------------------------
+    def _arrive(self, exchange: Exchange, name: str) -> None:
+        port = self.ports.get(name)
+        if port is None or (port.life is None and not port.held):
+            self._fail(exchange, Refused(f"nobody listens at {name}"))
+        elif port.life is None or port.server is None:
+            port.waiting.append(exchange)
+        else:
+            self._hand(exchange, port, port.life)
+
+    def _hand(self, exchange: Exchange, port: Port, life: Life) -> None:
+        exchange.life = life
+        port.open.append(exchange)
+        self._loop.call_soon(self._serve, exchange, port, context=life.context)
+
+    def _serve(self, exchange: Exchange, port: Port) -> None:
+        """In the life that is asked."""
+        assert port.server is not None
+        protocol = port.server()
+        transport = _Memory(self._loop, protocol, lambda raw: self._answer(exchange, port, raw))
+        protocol.connection_made(transport)
+        protocol.data_received(exchange.request)
+
+    def _answer(self, exchange: Exchange, port: Port, raw: bytes) -> None:
+        if exchange in port.open:
+            port.open.remove(exchange)
+        if not raw:
+            self._fail(exchange, Reset("closed without an answer"))
+        elif self._rng.random() >= exchange.weather.lose_reply:
+            self._later(self._delay_s(exchange.weather.delay_reply_s), partial(_settle, exchange, _reply(raw)))
+
+    def _fail(self, exchange: Exchange, error: ConnectionError) -> None:
+        self._later(self._delay_s(0.0), partial(_settle, exchange, error))
+
+    # -- lives --------------------------------------------------------------------------------------------------------
+    def listen(self, port: Port, life: Life, server: web.Server) -> None:
+        """`life` takes what comes, and what waited."""
+        port.life, port.server = life, server
+        waiting, port.waiting = port.waiting, []
+        for exchange in waiting:
+            self._hand(exchange, port, life)
+
+    def died(self, port: Port) -> None:
+        """Its connections are reset; what waits for the next one goes on waiting where the port is held."""
+        port.life = port.server = None
+        broken, port.open = port.open, []
+        for exchange in broken:
+            self._fail(exchange, Reset("connection reset"))
+        if not port.held:
+            refused, port.waiting = port.waiting, []
+            for exchange in refused:
+                self._fail(exchange, Reset("connection reset"))
+
+
+def _settle(exchange: Exchange, outcome: Reply | ConnectionError) -> None:
+    if exchange.answer.done():
+        return
+    if isinstance(outcome, ConnectionError):
+        exchange.answer.set_exception(outcome)
+        exchange.answer.exception()  # whoever waited may be gone
+    else:
+        exchange.answer.set_result(outcome)
+
+
+def _request(host: str, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    kept = {"Host": host, "Connection": "close", "Content-Type": "application/json", **headers}
+    if not body:
+        del kept["Content-Type"]
+    kept["Content-Length"] = str(len(body))
+    head = "".join(f"{name}: {value}\r\n" for name, value in kept.items())
+    return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body
+
+
+def _reply(raw: bytes) -> Reply:
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, *rest = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in rest)
+    return Reply(int(first.split()[1]), headers, body)
