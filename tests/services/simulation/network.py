@@ -123,11 +123,12 @@ class Port:
 class Network:
     """All ports, and the weather between any two of them."""
 
-    def __init__(self, loop: VirtualLoop, rng: Random) -> None:
+    def __init__(self, loop: VirtualLoop, rng: Random, note: Callable[[str], None]) -> None:
         self.ports: dict[str, Port] = {}
         self.sent = 0
         self._loop = loop
         self._rng = rng
+        self._note = note
         self._weather: dict[frozenset[str], Weather] = {}
 
     # -- weather ------------------------------------------------------------------------------------------------------
@@ -162,8 +163,15 @@ class Network:
         self._send(exchange, name)
         if weather.twice and self._rng.random() < weather.twice:
             self._send(Exchange(raw, self._loop.create_future(), weather), name)
-        async with asyncio.timeout(timeout_s):
-            return await asyncio.shield(exchange.answer)
+        self._note(f"    {sender} > {name} {method} {path} {body.decode()}")
+        try:
+            async with asyncio.timeout(timeout_s):
+                reply = await asyncio.shield(exchange.answer)
+        except (ConnectionError, TimeoutError) as error:
+            self._note(f"    {sender} < {name} {method} {path} {error!r}")
+            raise
+        self._note(f"    {sender} < {name} {method} {path} {reply.status} {reply.body[:90]!r}")
+        return reply
 
     def _send(self, exchange: Exchange, name: str) -> None:
         self.sent += 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import shutil
 import tempfile
@@ -25,6 +24,7 @@ from tests.services.virtual import LIFE, Life, VirtualLoop
 #: A revoked duplicate ends within 2 s of its substation being reachable; the rest is the travel of messages and the tick.
 GRACE_S = 2.0 + 0.1
 _TICK_S = 0.25
+#: Set it to have every message in the trace.
 _TALK = bool(os.environ.get("SIMULATION_TALKS"))
 
 
@@ -67,7 +67,7 @@ class World:
         self.folder = Path(tempfile.mkdtemp(prefix="simulation-", dir=memory if memory.is_dir() else None))
         self.rng = Random(seed)
         self.loop = VirtualLoop()
-        self.network = Network(self.loop, self.rng)
+        self.network = Network(self.loop, self.rng, self.note if _TALK else lambda _: None)
         self.machine = machine
         self.time_scale = time_scale
         self.lives: list[Life] = []
@@ -130,8 +130,6 @@ class World:
     # -- what is seen -------------------------------------------------------------------------------------------------
     def note(self, text: str) -> None:
         self.trace.append(f"{self.now_s:9.3f} {text}")
-        if _TALK:
-            logging.getLogger("simulation").warning(self.trace[-1])
 
     def violated(self, rule: str, text: str) -> None:
         self.note(f"VIOLATION {rule}: {text}")
