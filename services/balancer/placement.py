@@ -162,7 +162,7 @@ class Placer:
 
     async def _wait(self, search: Search) -> bool:
         """Lets a moment pass in which a restarting substation may come back; False where too little time is left."""
-        if self._is_spent(search) or search.order.deadline_s - self.now_s() <= search.spare_s:
+        if self._is_spent(search) or search.order.deadline_s - self.now_s() - PAUSE_S <= search.spare_s:
             return False
         await self.sleep(PAUSE_S)
         search.again()

@@ -1,0 +1,81 @@
+"""What the simulation found once, each as the shortest history that shows it; and that a history can be had again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.services.simulation.network import Weather
+from tests.services.simulation.world import Violation, World
+
+
+@contextmanager
+def a_world(places: list[int], seed: int = 1, **settings: Any) -> Iterator[World]:
+    world = World(seed, places, **settings)
+    try:
+        world.run_for(1.0)
+        yield world
+        world.finish()
+    finally:
+        world.close()
+
+
+def history(world: World) -> None:
+    for number in range(8):
+        world.ask(f"r{number}", f"EV{number}", "b1", duration_s=30.0)
+    world.weather("b1", "s1", Weather(lose=0.3, lose_reply=0.3, twice=0.3, delay_s=0.5))
+    world.run_for(0.05)
+    world.kill("s2", after_steps=5)
+    world.run_for(3.0)
+    world.start("s2")
+    world.kill("b1")
+    world.start("b1")
+    world.run_for(8.0)
+
+
+def test_the_same_seed_is_the_same_history_and_another_one_is_not() -> None:
+    traces = []
+    for seed in (1, 1, 2):
+        with a_world([2, 2, 2], seed, admission="queue") as world:
+            history(world)
+        traces.append(world.trace)
+    assert traces[0] == traces[1] != traces[2]
+
+
+def test_it_sees_a_session_that_vanished() -> None:
+    with a_world([2]) as world:
+        world.ask("r1", "EV1", "b1", duration_s=300.0)
+        world.run_for(1.0)
+        world.lose("s1")
+        world.lost.clear()
+        with pytest.raises(Violation, match="r1 was answered 202 and has neither session nor place"):
+            world.check()
+        world.violations.clear()
+        world.lost.add("r1")
+
+
+def test_a_session_whose_end_was_ordered_is_nobodys_answer() -> None:
+    """A client that asks again while the revocation is on its way was told of the session that it ends."""
+    with a_world([1]) as world:
+        world.pause("s1")
+        world.ask("r1", "EV1", "b1", patience_s=2.0, duration_s=300.0)
+        world.run_for(2.5)
+        world.unpause("s1")
+        for _ in range(40):
+            world.ask("r1", "EV1", "b1", patience_s=1.0)
+            world.run_for(0.05)
+            world.check()
+        assert world.promises["r1"].told == ["s1"]
+
+
+def test_who_has_little_time_left_does_not_wait_beyond_it() -> None:
+    """Before it tried a silent grid once more the balancer slept past the request's deadline."""
+    with a_world([1]) as world:
+        world.pause("s1")
+        for _ in range(20):
+            world.ask("r1", "EV1", "b1", patience_s=0.3)
+            world.run_for(0.4)
+            world.check()
