@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from config.settings import SubstationSettings
@@ -102,6 +103,15 @@ class Keeper:
                 session.noted = before
             elif tried:  # a disk that failed at the last moment may have it all the same
                 self._note(rows.gone(session.number))
+
+    async def known(self, sessions: Sequence[Session]) -> list[Session]:
+        """Those of `sessions` that survive, once it is known of all: who was not told of the others must not find them."""
+        if self._journal is None:
+            return list(sessions)
+        if not all(session.safe for session in sessions):
+            with suppress(JournalError):
+                await self.settle()
+        return [session for session in sessions if session.safe]
 
     async def settle(self) -> None:
         """Until all that was noted so far survives; JournalError where it does not."""

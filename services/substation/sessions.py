@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from itertools import chain, takewhile
+from itertools import takewhile
 from typing import Any
 
 from aiohttp import web
@@ -51,11 +51,11 @@ class SessionRoutes:
     async def _all(self, request: web.Request) -> web.Response:
         since_s = number(request, "since_s", 0.0)
         now_s = self._now_s()
-        found = self._admission.running()
+        found = list(self._admission.running())
         if number(request, "ended", 0.0):
-            found = chain(self._ended_since(since_s), found)
+            found = self._ended_since(since_s) + found
         clock = self._keeper.clock
-        records = [answers.record(session, clock) for session in found]
+        records = [answers.record(session, clock) for session in await self._keeper.known(found)]
         return json_response({"epoch": self._admission.epoch, "now_s": clock.unix_s(now_s), "sessions": records})
 
     def _ended_since(self, since_s: float) -> list[Session]:

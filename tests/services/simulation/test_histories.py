@@ -79,3 +79,14 @@ def test_who_has_little_time_left_does_not_wait_beyond_it() -> None:
             world.ask("r1", "EV1", "b1", patience_s=0.3)
             world.run_for(0.4)
             world.check()
+
+
+def test_a_session_that_could_not_be_written_is_not_found_by_who_collects() -> None:
+    """It was found while it was being written; refused then, placed elsewhere, and that one revoked as a duplicate."""
+    with a_world([2, 2]) as world:
+        world.disk("s1", slow_s=1.0, full=True)
+        for number in range(2):
+            world.ask(f"r{number}", f"EV{number}", "b1", duration_s=300.0)
+        world.run_for(5.0)
+        world.check()
+        assert [promise.told for promise in world.promises.values()] == [["s2"], ["s2"]]
