@@ -78,6 +78,7 @@ class Process:
         assert isinstance(runner.server, web.Server)
         self.world.network.listen(self.port, life, runner.server)
         self.listens_since_s = self.world.now_s
+        self.world.disturbed(self.name)
 
     def _booted(self, life: Life, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -224,6 +225,7 @@ class Desk(Process):
 
     def dead(self) -> None:
         self.service = None
+        self.world.forgotten()
 
     def contents(self) -> balancer_journal.Contents:
         """What is safe in its journal."""
