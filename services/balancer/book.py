@@ -111,6 +111,10 @@ class Book:
         if len(self._attempts) > self._most:
             self._attempts.popitem(last=False)
 
+    def is_given_up(self, request_id: str, attempt: int) -> bool:
+        """Whether `attempt` of `request_id` is revoked."""
+        return attempt <= self._attempts.get(request_id, 0)
+
     def next_attempt(self, request_id: str) -> int:
         """The first attempt of `request_id` that is not revoked, above `first_attempt`."""
         return max(self.first_attempt, self._attempts.get(request_id, 0)) + 1

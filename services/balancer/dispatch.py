@@ -232,7 +232,7 @@ class Dispatch:
         self._book.drop_lost(substation, epoch, found, self._now_s())
 
     def _find(self, entry: Entry) -> None:
-        if entry.state == "charging" and entry.attempt < self._book.next_attempt(entry.request_id):
+        if entry.state == "charging" and self._book.is_given_up(entry.request_id, entry.attempt):
             return  # it is revoked, and has not heard of that yet
         waiting = self._queue.find(entry.request_id)
         if waiting is None:

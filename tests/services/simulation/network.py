@@ -156,7 +156,7 @@ class Network:
         name = str(urlsplit(url).hostname)
         weather = self.between(sender, name)
         if weather.cut and self._rng.random() < 0.5:  # it would have to connect
-            await asyncio.sleep(timeout_s * 0.8)
+            await asyncio.sleep(timeout_s * 0.8)  # sleep: virtual time
             raise Refused("no route")
         raw = _request(name, method, path, body, headers or {})
         exchange = Exchange(raw, self._loop.create_future(), weather)

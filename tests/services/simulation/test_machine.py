@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.services.simulation.network import CALM, Weather
 from tests.services.simulation.world import Promise, World
 
-EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES", "20"))
 STEPS = int(os.environ.get("SIMULATION_STEPS", "30"))
 MOST_BALANCERS = 1
 

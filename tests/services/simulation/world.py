@@ -193,7 +193,7 @@ class World:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(_TICK_S)
+            await asyncio.sleep(_TICK_S)  # sleep: virtual time
             for request_id, since_s in list(self._overlaps.items()):
                 charging = self.charging(request_id)
                 if len(charging) < 2:
@@ -497,16 +497,15 @@ class World:
                 worker.kill()
             life.over = life.ghost = True
         self.loop.run_for(0.0)
-        self._in_loop(lambda: [_bury(task) for life in self.lives for task in life.tasks])
+        self._in_loop(self._bury)
         self.loop.close()
         shutil.rmtree(self.folder)
 
-
-def _bury(task: asyncio.Task[Any]) -> None:
-    if not task.done():
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
-        with contextlib.suppress(RuntimeError):
-            task.get_coro().close()
+    def _bury(self) -> None:
+        for task in [task for life in self.lives for task in life.tasks if not task.done()]:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            with contextlib.suppress(RuntimeError):
+                task.get_coro().close()
 
 
 __all__ = ["CALM", "Violation", "Weather", "World"]
