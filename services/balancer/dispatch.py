@@ -7,6 +7,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from config.messages import ChargeRequest
@@ -29,6 +30,15 @@ CHECK_TIMEOUT_S = 1.0
 _log = logging.getLogger(__name__)
 
 Outcome = Entry | Waiting | Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A request that is being placed since `began_at_s` (wall seconds, monotonic)."""
+
+    request_id: str
+    outcome: asyncio.Future[Outcome]
+    began_at_s: float
 
 
 def _always(_: str) -> bool:
@@ -64,8 +74,8 @@ class Dispatch:
         self._unix_s = unix_s
         self._owns = owns
         self._placed = placed
-        self._requests: dict[str, asyncio.Future[Outcome]] = {}
-        self._evs: dict[str, asyncio.Future[Outcome]] = {}
+        self._requests: dict[str, Running] = {}
+        self._evs: dict[str, Running] = {}
 
     async def answer(self, request: ChargeRequest, deadline_s: float) -> dict[str, Any] | Problem:
         """The body of the 202, or why there is none; by `deadline_s` (wall seconds, monotonic)."""
@@ -95,7 +105,7 @@ class Dispatch:
         if not await self._is_ready(deadline_s):
             return self._recovery.problem
         running = self._requests.get(request_id)
-        if running is not None and not await self._within(deadline_s, asyncio.shield(running)):
+        if running is not None and not await self._within(deadline_s, asyncio.shield(running.outcome)):
             return refusals.out_of_time()
         return self._look_up(request_id) or refusals.unknown_request(request_id)
 
@@ -105,30 +115,33 @@ class Dispatch:
 
     async def _outcome(self, request: ChargeRequest, request_id: str, deadline_s: float) -> Outcome:
         # after every await all is looked at anew; between the last look and the reservation in _place there is none
+        arrived_at_s = self._now_s()
         while True:
             known = self._known(request, request_id)
             if known is not None:
                 return known
-            same = self._requests.get(request_id)
-            other = self._evs.get(request.ev_id)
+            running = self._requests.get(request_id) or self._evs.get(request.ev_id)
             charging = self._book.charging(request.ev_id, self._now_s())
-            if same is not None:
-                return await self._join(same, request, request_id, deadline_s)
-            if other is not None:
-                if not await self._within(deadline_s, asyncio.shield(other)):
-                    return refusals.out_of_time()
+            if running is not None:
+                outcome = await self._join(running, request_id, deadline_s, arrived_at_s)
+                if outcome is not None:
+                    return outcome
             elif charging is None:
                 return await self._place(request, request_id, deadline_s)
             elif not await self._is_over(charging, deadline_s):
                 ends_in_s = round(charging.ends_at_s - self._now_s(), 3)
                 return refusals.ev_is_charging(request.ev_id, charging.request_id, ends_in_s)
 
-    async def _join(
-        self, running: asyncio.Future[Outcome], request: ChargeRequest, request_id: str, deadline_s: float
-    ) -> Outcome:
-        if not await self._within(deadline_s, asyncio.shield(running)):
+    async def _join(self, running: Running, request_id: str, deadline_s: float, arrived_at_s: float) -> Outcome | None:
+        """What came of `running` for this request too, which is the same one; None: all is to be looked at anew.
+
+        That somebody was asked before this one arrived says nothing about who has room for it.
+        """
+        if not await self._within(deadline_s, asyncio.shield(running.outcome)):
             return refusals.out_of_time()
-        return self._known(request, request_id) or running.result()
+        outcome = running.outcome.result()
+        same = running.request_id == request_id and running.began_at_s >= arrived_at_s
+        return outcome if same and isinstance(outcome, Problem) else None
 
     def _known(self, request: ChargeRequest, request_id: str) -> Outcome | None:
         found = self._look_up(request_id)
@@ -166,7 +179,7 @@ class Dispatch:
             return refusals.moved()
         if len(self._requests) >= MOST_IN_FLIGHT:
             return refusals.busy()
-        running: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        running = Running(request_id, asyncio.get_running_loop().create_future(), self._now_s())
         self._requests[request_id] = self._evs[request.ev_id] = running
         outcome: Outcome = refusals.out_of_time()
         try:
@@ -174,7 +187,7 @@ class Dispatch:
             return outcome
         finally:
             del self._requests[request_id], self._evs[request.ev_id]
-            running.set_result(outcome)
+            running.outcome.set_result(outcome)
 
     async def _start(self, request: ChargeRequest, deadline_s: float) -> Outcome:
         """Starts a session for `request`, which has an id, or lets it wait; behind those that wait already."""

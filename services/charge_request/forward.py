@@ -24,6 +24,10 @@ PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.5
 #: No try is begun with less than this left (wall seconds).
 SHORTEST_TRY_S = 0.01
+#: Where there are several balancers each may take this share of what time remains, so that a silent one costs little …
+TRY_SHARE = 0.3
+#: … and one that did not answer is asked after the others for this long (wall seconds).
+AVOIDED_S = 1.0
 _PASSED_ON = frozenset({200, 202, 404, 409, 422, 503, 504})
 
 _log = logging.getLogger(__name__)
@@ -40,11 +44,12 @@ class Reply:
 
 
 class Forward:
-    """The way to `balancers` (base URLs), which are asked in turn."""
+    """The way to `balancers` (base URLs), which are asked in turn; who did not answer lately after the others."""
 
     def __init__(self, balancers: Sequence[str], now_s: Callable[[], float] = time.monotonic) -> None:
         self._urls = [URL(base.rstrip("/")) for base in balancers]
         self._now_s = now_s
+        self._avoided_until_s: dict[URL, float] = {}
         self._turn = 0
 
     async def start(self) -> None:
@@ -68,19 +73,34 @@ class Forward:
         return await self._ask(method, f"/requests/{request_id}", None, deadline_s)
 
     async def _ask(self, method: str, path: str, body: bytes | None, deadline_s: float) -> Reply | Problem:
-        sent, pause_s = False, PAUSE_S
+        failure, pause_s = _unreachable(), PAUSE_S
+        passing: Reply | None = None
         while (remaining_s := deadline_s - self._now_s()) > SHORTEST_TRY_S:
             url = self._next()
             try:
-                return await self._try(method, url.with_path(path), body, remaining_s / min(2, len(self._urls)))
+                reply = await self._try(method, url.with_path(path), body, self._share_s(remaining_s))
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-                detail = str(error)
+                self._failed(url, error)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                sent, detail = True, str(error) or type(error).__name__
-            _log.warning("balancer did not answer", extra={"balancer": str(url), "detail": detail[:200]})
+                self._failed(url, error)
+                failure = _silent()
+            else:
+                if len(self._urls) == 1 or isinstance(reply, Problem) or not _is_passing(reply):
+                    return reply
+                passing = reply
             await asyncio.sleep(min(pause_s, max(0.0, deadline_s - self._now_s())))
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        return _silent() if sent else _unreachable()
+        return passing or failure
+
+    def _share_s(self, remaining_s: float) -> float:
+        """How long one try may take: of the last moments all."""
+        share_s = remaining_s if len(self._urls) == 1 else remaining_s * TRY_SHARE
+        return min(remaining_s, max(share_s, 20 * SHORTEST_TRY_S))
+
+    def _failed(self, url: URL, error: BaseException) -> None:
+        detail = str(error) or type(error).__name__
+        _log.warning("balancer did not answer", extra={"balancer": str(url), "detail": detail[:200]})
+        self._avoided_until_s[url] = self._now_s() + AVOIDED_S
 
     async def _try(self, method: str, url: URL, body: bytes | None, timeout_s: float) -> Reply | Problem:
         typed = {} if body is None else {"Content-Type": "application/json"}
@@ -97,7 +117,16 @@ class Forward:
 
     def _next(self) -> URL:
         self._turn = (self._turn + 1) % len(self._urls)
-        return self._urls[self._turn]
+        turns = self._urls[self._turn :] + self._urls[: self._turn]
+        if not self._avoided_until_s:
+            return turns[0]
+        now_s = self._now_s()
+        return min(turns, key=lambda url: self._avoided_until_s.get(url, 0.0) > now_s)
+
+
+def _is_passing(reply: Reply) -> bool:
+    """Whether another balancer may do what this one cannot yet."""
+    return reply.status == 503 and b'"reason":"recovering"' in reply.body
 
 
 def _silent() -> Problem:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from config.messages import SubstationCharge
 from config.policies import SHIPPED
+from config.problems import Problem
+from services.balancer.line import Answer
+from services.balancer.targets import Target
+from tests.services.balancer.world import Desk, World
 from tests.services.grid import Grid, a_grid, until
 
 
@@ -203,3 +209,41 @@ async def test_every_policy_fills_the_grid(policy: str) -> None:
         answers = await asyncio.gather(*(grid.route(f"EV{number}") for number in range(8)))
         assert Counter(answer.status for answer in answers) == {202: 6, 503: 2}
         assert [station.admission.sessions for station in stations] == [1, 2, 3]
+
+
+class _Slow(World):
+    """Two full substations; the second one that is asked decides at once, and says so only once `told` is set."""
+
+    def __init__(self) -> None:
+        super().__init__([1, 1], repeat("ok"))
+        self.full: list[str] = []
+        self.both, self.told = asyncio.Event(), asyncio.Event()
+
+    async def charge(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> Answer:
+        answer = await super().charge(target, request_id, body, timeout_s)
+        self.full.append(target.name)
+        if len(self.full) == 2:
+            self.both.set()
+            await self.told.wait()
+        return answer
+
+
+async def test_a_repeated_request_is_not_refused_by_what_was_said_before_it_came() -> None:
+    world = _Slow()
+    desk = Desk(world, "ledger", 0)
+    for name, core in world.cores.items():  # by another balancer: this one believes both to be free
+        core.admit(SubstationCharge(ev_id=name, duration_s=1e8), name, world.clock.grid_s())
+    first = asyncio.ensure_future(desk.ask("r1"))
+    await world.both.wait()
+    free = world.full[0]
+    world.cores[free].revoke(free, None, world.clock.grid_s(), "cancelled")
+    world.clock.jump(1.0)
+    again = asyncio.ensure_future(desk.ask("r1"))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    world.told.set()
+    refused, placed = await first, await again
+    assert isinstance(refused, Problem)
+    assert refused.reason == "grid-full"
+    assert isinstance(placed, dict)
+    assert placed["routed_to"] == free

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from config.problems import Problem
 from config.settings import ChargeRequestSettings
 from services.charge_request.service import ChargeRequestService
 from services.clock import SystemClock
+from services.problem import problem_response
 from tests.services.grid import Grid, Respond, a_grid
 
 NOWHERE = "http://127.0.0.1:9"
@@ -164,6 +166,49 @@ async def test_the_other_balancer_is_asked() -> None:
         await _ingress(grid, NOWHERE, grid.urls["balancer"])
         answers = [await grid.post("charge-request", "/charge", {"ev_id": f"EV{number}"}) for number in range(3)]
         assert {answer.status for answer in answers} == {202}
+
+
+async def test_a_silent_balancer_among_two_costs_no_answer_and_is_not_asked_first_again() -> None:
+    async with a_grid() as grid:
+        asked: list[str] = []
+
+        async def hangs(request: web.Request) -> web.StreamResponse:
+            asked.append(request.path)
+            await asyncio.sleep(30)  # reason: it never answers
+            return web.Response()
+
+        await grid.substation("substation1")
+        await grid.balancer("substation1")
+        await _ingress(grid, await _fake(grid, hangs), grid.urls["balancer"], timeout_s=3.0)
+        answers = [await grid.post("charge-request", "/charge", {"ev_id": f"EV{number}"}) for number in range(5)]
+        assert {answer.status for answer in answers} == {202}
+        assert len(asked) == 1
+
+
+async def test_one_that_is_still_recovering_is_not_the_last_word_where_there_is_another() -> None:
+    async with a_grid() as grid:
+
+        async def recovering(_: web.Request) -> web.StreamResponse:
+            return problem_response(Problem(503, "not yet", "recovering", retry_after_s=1.0))
+
+        fake = await _fake(grid, recovering)
+        await grid.substation("substation1")
+        await grid.balancer("substation1")
+        await _ingress(grid, fake, grid.urls["balancer"])
+        answers = [await grid.post("charge-request", "/charge", {"ev_id": f"EV{number}"}) for number in range(4)]
+        assert {answer.status for answer in answers} == {202}
+
+
+async def test_where_all_are_recovering_the_client_is_told_so_in_time() -> None:
+    async with a_grid() as grid:
+
+        async def recovering(_: web.Request) -> web.StreamResponse:
+            return problem_response(Problem(503, "not yet", "recovering", retry_after_s=1.0))
+
+        fake = await _fake(grid, recovering)
+        await _ingress(grid, fake, fake + "/", timeout_s=0.5)
+        answer = await grid.post("charge-request", "/charge", {"ev_id": "EV1"})
+        assert (answer.status, (await answer.json())["reason"]) == (503, "recovering")
 
 
 @pytest.mark.parametrize("status", [200, 404, 500])
