@@ -44,15 +44,15 @@ def frozen(grid: Grid) -> list[str]:
     return [row["name"] for row in grid.ps() if psutil.Process(row["pid"]).status() == psutil.STATUS_STOPPED]
 
 
-def test_ten_seconds_of_a_seed_end_with_all_ready_and_a_table(cluster: Cluster) -> None:
-    grid = cluster(3)
-    done = grid.run("chaos", "--duration", "10s", "--seed", "7", "--rate", "50", timeout_s=PATIENCE_S)
+def test_half_a_minute_of_a_seed_before_two_balancers_ends_with_all_ready_and_a_table(cluster: Cluster) -> None:
+    grid = cluster(3, topology={"balancer": {"replicas": 2}})
+    done = grid.run("chaos", "--duration", "30s", "--seed", "7", "--rate", "200", timeout_s=PATIENCE_S)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {row["state"] for row in grid.ps()} == {"READY"}
     heading, *rows = done.stdout.splitlines()
     assert heading.split() == ["AT", "FAULT", "LASTED", "FAILED", "LONGEST", "GAP", "NOTE"]
-    planned = grid.run("chaos", "--duration", "10s", "--seed", "7", "--dry-run").stdout.splitlines()[1:-1]
-    assert len(planned) == 4
+    planned = grid.run("chaos", "--duration", "30s", "--seed", "7", "--dry-run").stdout.splitlines()[1:-1]
+    assert len(planned) == 14
     for plan, row in zip(planned, rows, strict=False):
         assert plan.split()[2:] == row.split()[2 : len(plan.split())]
     assert "requests:" in done.stdout
