@@ -12,10 +12,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from config.errors import GridError
+from gridctl import kernel
 
 #: The first answer waits for the zygote's imports, on a busy machine.
 ANSWER_S = 30.0
@@ -61,6 +63,8 @@ class Zygote:
                 [sys.executable, "-P", "-m", "gridctl.zygote", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
+                # before its first import: until it listens, the sockets that were sent to it live as long as it does
+                preexec_fn=partial(_die_with, os.getpid()),  # noqa: PLW1509 - the supervisor has no threads
             )
         self.pid = process.pid
         process.returncode = 0  # the supervisor's reaper collects it, not Popen
@@ -140,6 +144,12 @@ class Zygote:
                 future.set_exception(GridError("the zygote died"))
         if self.pid is not None:
             self.on_death(self.pid)
+
+
+def _die_with(supervisor: int) -> None:
+    kernel.die_with_parent(signal.SIGKILL)
+    if os.getppid() != supervisor:
+        os._exit(1)
 
 
 def exits() -> list[tuple[int, int]]:

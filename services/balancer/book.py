@@ -24,7 +24,8 @@ class Entry:
     """A request that was placed: at `substation`, by `attempt`, to charge until `ends_at_s` (wall, monotonic).
 
     `epoch` is the substation's, at the time; None where it sends no report. It is `charging` unless it is known to have
-    ended before its plan, for a `reason`.
+    ended before its plan, for a `reason`. One that is not `sure` was found at its substation: the balancer that began it
+    may have given it up.
     """
 
     request_id: str
@@ -35,6 +36,7 @@ class Entry:
     epoch: int | None
     state: State = "charging"
     reason: str | None = None
+    sure: bool = True
 
     def state_at(self, now_s: float) -> State:
         """What it is at `now_s`, by its plan unless more is known."""
@@ -70,13 +72,17 @@ class Book:
     def add(self, entry: Entry) -> Entry | None:
         """Remembers `entry`. Where its request is known elsewhere, the higher attempt stays, and of equal ones the known.
 
-        Returns the entry that lost: its session is one too many and must be revoked.
+        Returns the entry that lost, or was given up before: its session is one too many and must be revoked.
         """
+        if entry.attempt <= self._attempts.get(entry.request_id, 0):
+            return entry
         known = self._by_request.get(entry.request_id)
         if known is not None and known.substation != entry.substation and known.attempt >= entry.attempt:
             return entry
         if known is not None and known.substation == entry.substation and known.state != "charging":
             return None  # what is over stays over: this was collected before
+        if known is not None and known.substation == entry.substation and known.attempt == entry.attempt:
+            entry.sure = entry.sure or known.sure
         self._by_request[entry.request_id] = entry
         self._by_ev[entry.ev_id] = entry
         self._number += 1
@@ -104,8 +110,15 @@ class Book:
             if lost and entry.state_at(now_s) == "charging":
                 self.drop(entry)
 
+    def is_doubtful(self, entry: Entry) -> bool:
+        """Whether another balancer, or a former run of this one, may have given up `entry`, and end it yet."""
+        return not entry.sure and entry.attempt <= self.first_attempt
+
     def given_up(self, request_id: str, attempt: int) -> None:
         """Remembers that attempts up to `attempt` of `request_id` are revoked, so that the next one is higher."""
+        known = self._by_request.get(request_id)
+        if known is not None and known.attempt <= attempt:
+            self.drop(known)
         self._attempts[request_id] = max(attempt, self._attempts.get(request_id, 0))
         self._attempts.move_to_end(request_id)
         if len(self._attempts) > self._most:

@@ -71,4 +71,6 @@ def entry(record: Any, substation: str, epoch: Any, offset_s: float) -> Entry | 
         return None
     state: State = record.get("state", "charging")
     ends_at_s = ends_s + offset_s
-    return Entry(request_id, ev_id, substation, attempt, ends_at_s, epoch, state, reason if reason else None)
+    return Entry(
+        request_id, ev_id, substation, attempt, ends_at_s, epoch, state, reason if reason else None, sure=False
+    )

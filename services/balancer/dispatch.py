@@ -118,7 +118,9 @@ class Dispatch:
         arrived_at_s = self._now_s()
         while True:
             known = self._known(request, request_id)
-            if known is not None:
+            if isinstance(known, Entry) and self._book.is_doubtful(known) and self._owns(request.ev_id):
+                self._doubt(known)
+            elif known is not None:
                 return known
             running = self._requests.get(request_id) or self._evs.get(request.ev_id)
             charging = self._book.charging(request.ev_id, self._now_s())
@@ -131,6 +133,14 @@ class Dispatch:
             elif not await self._is_over(charging, deadline_s):
                 ends_in_s = round(charging.ends_at_s - self._now_s(), 3)
                 return refusals.ev_is_charging(request.ev_id, charging.request_id, ends_in_s)
+
+    def _doubt(self, entry: Entry) -> None:
+        """`entry` is told to nobody before its substation was asked for it by an attempt of this balancer's own."""
+        if entry.state_at(self._now_s()) == "charging":
+            self._book.drop(entry)
+            self._placer.doubts.doubt(entry.substation, entry.request_id, entry.attempt)
+        else:
+            entry.sure = True
 
     async def _join(self, running: Running, request_id: str, deadline_s: float, arrived_at_s: float) -> Outcome | None:
         """What came of `running` for this request too, which is the same one; None: all is to be looked at anew.
@@ -192,7 +202,7 @@ class Dispatch:
     async def _start(self, request: ChargeRequest, deadline_s: float) -> Outcome:
         """Starts a session for `request`, which has an id, or lets it wait; behind those that wait already."""
         arrived_at_s, settings, attendant = self._now_s(), self._settings, self._attendant
-        if not (attendant.admits and len(self._queue)):
+        if not (attendant.admits and len(self._queue)) or self._placer.doubts.of(str(request.request_id)):
             order = Order.of(request, str(request.request_id), deadline_s, settings.power_kw, settings.session_s)
             outcome = await self._placer.place(order)
             if isinstance(outcome, Entry):

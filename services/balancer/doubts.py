@@ -30,6 +30,10 @@ class Doubts:
             if attempt.revoked_s is None:
                 self._left.setdefault(attempt.request_id, {})[attempt.substation] = attempt.attempt
 
+    def doubt(self, substation: str, request_id: str, attempt: int) -> None:
+        """A session of `attempt` was found at `substation`, and nobody here knows whether it shall live."""
+        self._left.setdefault(request_id, {})[substation] = attempt
+
     def of(self, request_id: str) -> list[tuple[str, int]]:
         """The substations, each with its attempt, where a session of `request_id` may be that was not found yet."""
         return list(self._left.get(request_id, {}).items())

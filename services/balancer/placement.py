@@ -128,7 +128,7 @@ class Placer:
         """Asks again where a former run of this balancer may have started a session for the request; else revokes that."""
         for name, attempt in self.doubts.of(search.order.request_id):
             account = self.ledger.get(name)
-            search.attempt = attempt
+            search.attempt = max(attempt, search.attempt)
             if account is not None:
                 answer = await self._ask(account, search)
                 self.doubts.settle(name, search.order.request_id, attempt)

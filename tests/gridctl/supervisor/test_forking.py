@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -114,3 +116,37 @@ async def test_a_closed_socket_cannot_be_handed_over(birth: Birth) -> None:
         await zygote.spawn(birth)
     zygote.close()
     _reap(zygote.pid)
+
+
+#: A supervisor that starts a zygote, sends it a listening socket, says their PID and port, and waits to be killed.
+_SUPERVISOR = """
+import asyncio, socket
+from gridctl.supervisor.forking import Zygote
+
+async def main():
+    zygote = Zygote(asyncio.get_running_loop())
+    listener = socket.create_server(("127.0.0.1", 0))
+    socket.send_fds(zygote.start(), [b"x"], [listener.fileno()])
+    print(zygote.pid, listener.getsockname()[1], flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def test_a_zygote_that_still_imports_dies_with_its_supervisor_and_frees_the_port(tmp_path: Path) -> None:
+    # an interpreter that never gets as far as its first line of ours
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif 'gridctl.zygote' in sys.orig_argv:\n    os.read(os.open(os.environ['FIFO'], os.O_RDONLY), 1)\n"
+    )
+    os.mkfifo(fifo := tmp_path / "fifo")
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path), "FIFO": str(fifo)}
+    kernel.become_subreaper()
+    with subprocess.Popen(
+        [sys.executable, "-c", _SUPERVISOR], env=environ, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        zygote, port = (int(word) for word in process.stdout.readline().split())
+        process.kill()
+    assert _reap(zygote) == [-signal.SIGKILL]
+    socket.create_server(("127.0.0.1", port)).close()

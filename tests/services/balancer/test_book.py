@@ -121,3 +121,28 @@ def test_sessions_are_collected_at_once_and_twice_again() -> None:
     agenda.begin()
     agenda.done(2, 11.0)
     assert agenda.is_due(2, was_silent=True, now_s=11.5), "a return"
+
+
+def test_what_was_given_up_is_not_taken_in_when_it_is_found() -> None:
+    book = Book()
+    book.given_up("r1", 2)
+    void = Entry("r1", "EV1", "s1", 2, 100.0, 1, sure=False)
+    assert book.add(void) is void
+    assert book.find("r1", 0.0) is None
+    kept = Entry("r1", "EV1", "s2", 3, 100.0, 1)
+    assert book.add(kept) is None
+    book.given_up("r1", 3)
+    assert book.find("r1", 0.0) is None, "given up after it was found"
+
+
+def test_a_session_of_an_earlier_owner_is_doubtful_until_it_is_sure() -> None:
+    book = Book()
+    found = Entry("r1", "EV1", "s1", 2_001, 100.0, 1, sure=False)
+    book.add(found)
+    assert not book.is_doubtful(found), "one balancer knows its own attempts"
+    book.first_attempt = 3_000
+    assert book.is_doubtful(found)
+    book.add(Entry("r1", "EV1", "s1", 2_001, 100.0, 1))
+    again = Entry("r1", "EV1", "s1", 2_001, 100.0, 1, sure=False)
+    book.add(again)
+    assert not book.is_doubtful(again), "its owner said that it told its client"

@@ -241,3 +241,34 @@ async def test_a_note_that_is_none_is_refused() -> None:
             grid.urls["b0"] + "/peers", data=b"{", headers={"Content-Type": "application/json"}
         )
         assert answer.status == 400
+
+
+async def test_what_a_dead_one_may_have_given_up_is_claimed_before_anybody_is_told_of_it() -> None:
+    async with AsyncExitStack() as stack:
+        grid, fellows = await _fellows(stack)
+        ev_id = next(ev_id for ev_id in EVS if fellows.owner(ev_id) == 1)
+        session = {"ev_id": ev_id, "request_id": "r1", "duration_s": 300, "attempt": 1}
+        assert (await grid.post("s2", "/charge", session)).status == 202  # nobody lived to hear this
+        await fellows.kill(1)
+        answer = await (await fellows.ask(0, ev_id, request_id="r1")).json()
+        assert answer["routed_to"] == "s2"
+        (record,) = (await grid.get("s2", "/sessions"))["sessions"]
+        assert record["attempt"] > 1
+        async with grid.client.delete(grid.urls["s2"] + "/sessions/r1?attempt=1") as late:  # the dead one's revocation
+            assert (await late.json())["state"] == "charging"
+        assert await _sessions(grid) == [("r1", ev_id)]
+
+
+async def test_what_a_dead_one_did_give_up_is_placed_anew() -> None:
+    async with AsyncExitStack() as stack:
+        grid, fellows = await _fellows(stack)
+        ev_id = next(ev_id for ev_id in EVS if fellows.owner(ev_id) == 1)
+        session = {"ev_id": ev_id, "request_id": "r1", "duration_s": 300, "attempt": 1}
+        assert (await grid.post("s2", "/charge", session)).status == 202
+        await fellows.kill(1)
+        core = fellows.services["b0"].core
+        await until(lambda: core.members.peers[fellows.urls[1]].taken)
+        async with grid.client.delete(grid.urls["s2"] + "/sessions/r1?attempt=1") as late:
+            assert (await late.json())["state"] == "revoked"
+        assert (await fellows.ask(0, ev_id, request_id="r1")).status == 202
+        assert await _sessions(grid) == [("r1", ev_id)]
