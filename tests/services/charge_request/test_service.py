@@ -174,7 +174,7 @@ async def test_a_silent_balancer_among_two_costs_no_answer_and_is_not_asked_firs
 
         async def hangs(request: web.Request) -> web.StreamResponse:
             asked.append(request.path)
-            await asyncio.sleep(30)  # reason: it never answers
+            await asyncio.sleep(30)  # sleep: it never answers
             return web.Response()
 
         await grid.substation("substation1")
