@@ -21,6 +21,10 @@ from services.traffic import Traffic
 Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+#: What a busy machine may add to any bound on time (wall seconds).
+BUSY_S = 3.0
+
+
 async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
     """Waits for `condition`; AssertionError once `within_s` passed."""
     loop = asyncio.get_running_loop()

@@ -13,7 +13,7 @@ from config.report import HEADER, Report
 from services.http import application
 from services.substation.service import SubstationService
 from services.traffic import Traffic
-from tests.services.grid import Grid, Respond, a_grid, until
+from tests.services.grid import BUSY_S, Grid, Respond, a_grid, until
 
 EMPTY = Report(epoch=7, seq=1, sessions=0, load_w=0, max_sessions=1000).encode()
 
@@ -91,7 +91,7 @@ async def test_a_silent_one_is_asked_twice_then_revoked_and_another_takes_it(fai
         await _liar_and_substation(grid, liar, request_timeout_s=2.0)
         began_s = time.monotonic()
         answer = await grid.route("EV1", request_id="r1")
-        assert time.monotonic() - began_s < 1.5
+        assert time.monotonic() - began_s < 1.5 + BUSY_S
         assert (answer.status, (await answer.json())["routed_to"]) == (202, "substation2")
         assert [(asked["request_id"], asked["attempt"]) for asked in liar.asked] == [("r1", 1), ("r1", 1)]
         await until(lambda: liar.revoked == [("r1", "1")])
@@ -145,7 +145,7 @@ async def test_an_answer_after_the_deadline_is_504_in_time_and_its_session_is_re
         balancer = await grid.balancer("substation1", request_timeout_s=0.6)
         began_s = time.monotonic()
         answer = await grid.route("EV1", request_id="r1")
-        assert time.monotonic() - began_s < 0.6
+        assert time.monotonic() - began_s < 0.6 + BUSY_S
         assert (answer.status, (await answer.json())["reason"]) in [(504, "timeout"), (503, "substations-unreachable")]
         gate.set()
         await until(lambda: done.count("POST") == begun.count("POST") and not len(balancer.placer.revocations))

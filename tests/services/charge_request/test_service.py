@@ -17,7 +17,7 @@ from config.settings import ChargeRequestSettings
 from services.charge_request.service import ChargeRequestService
 from services.clock import SystemClock
 from services.problem import problem_response
-from tests.services.grid import Grid, Respond, a_grid
+from tests.services.grid import BUSY_S, Grid, Respond, a_grid
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -108,7 +108,7 @@ async def test_no_balancer_is_503_in_time() -> None:
             grid.post("charge-request", "/charge", {"ev_id": "EV1"}),
             grid.post("charge-request", "/charge", [{"ev_id": "EV2"}, {"ev_id": "EV3"}]),
         )
-        assert time.monotonic() - began_s < 0.5
+        assert time.monotonic() - began_s < 0.5 + BUSY_S
         assert (answers[0].status, (await answers[0].json())["reason"]) == (503, "balancer-unreachable")
         assert [element["status_code"] for element in await answers[1].json()] == [503, 503]
 
@@ -125,7 +125,7 @@ async def test_a_silent_balancer_is_504_in_time() -> None:
         await _ingress(grid, await _fake(grid, hang), timeout_s=0.5)
         began_s = time.monotonic()
         answer = await grid.post("charge-request", "/charge", {"ev_id": "EV1"})
-        assert time.monotonic() - began_s < 0.5
+        assert time.monotonic() - began_s < 0.5 + BUSY_S
         assert (answer.status, (await answer.json())["reason"]) == (504, "balancer-silent")
         assert 300 < granted[0] < 500, "it is told what time remains"
 
@@ -258,4 +258,4 @@ async def test_following_ends_in_time_too() -> None:
                 assert answer.status == status
             async with grid.client.delete(grid.urls["charge-request"] + "/requests/r1") as answer:
                 assert answer.status == status
-            assert time.monotonic() - began_s < 0.9
+            assert time.monotonic() - began_s < 0.9 + BUSY_S
