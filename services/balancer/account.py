@@ -13,22 +13,16 @@ from collections import deque
 from collections.abc import Callable
 
 from config.report import Report
+from services.balancer import belief
 from services.balancer.assumption import Assumption, Release
+from services.balancer.belief import CERTAIN_S
 from services.balancer.standing import Standing
 from services.balancer.targets import Target
 from services.routing.node import STALE, Node
 
 #: One that owes an answer for this long (wall seconds) is asked after those that do not.
 SLOW_S = 0.25
-#: A report this young that says "full" is believed without asking (wall seconds).
-CERTAIN_S = 0.05
-#: A report that nobody asked for was made about so long ago (wall seconds).
-PUSHED_S = 0.05
 _MOST_PAST_EPOCHS = 16
-
-
-def _always() -> bool:
-    return True
 
 
 class Account:
@@ -36,7 +30,7 @@ class Account:
 
     `node` is what policies see and is kept up to date by every method; call `advance` at `due_s`, before reading it.
     `changed` is called after every change of the node or of `due_s`; `may_eject` says whether the fleet bears that one more
-    of it is ejected.
+    of it is ejected; `pushes`: it tells this balancer at once of what ends otherwise than planned.
     """
 
     def __init__(
@@ -46,20 +40,22 @@ class Account:
         power_w: int,
         time_scale: float = 1.0,
         changed: Callable[[Account], None] = lambda _: None,
-        may_eject: Callable[[], bool] = _always,
+        may_eject: Callable[[], bool] = lambda: True,
+        pushes: bool = False,
     ) -> None:
         self.target = target
         self.standing = Standing()
         self.report: Report | None = None
         self.gauge: int | None = None
         self.heard_at_s: float | None = None
-        self._made_s = -math.inf
+        self._asked_at_s = self._believed_s = -math.inf
         self.pending: dict[str, Assumption] = {}
         self.node = Node(
             target.name, order, target.max_sessions, target.capacity_w, rank=STALE, open=not target.draining
         )
         self._changed = changed
         self._may_eject = may_eject
+        self._pushes = pushes and not target.external
         self._power_w = power_w
         self._time_scale = time_scale
         self._sessions = 0
@@ -160,13 +156,11 @@ class Account:
             self._past_epochs.append(known.epoch)
             self._forget_all()
             self.standing.restart()
-        made_s = asked_at_s if math.isfinite(asked_at_s) else now_s - PUSHED_S
-        if known is None or restarted or report.seq > known.seq:
-            self._take(report, made_s)
-        elif report.seq < known.seq:
+        held = -1 if known is None or restarted else known.seq
+        if report.seq < held:
             return False
-        elif made_s > self._made_s:
-            self._take(report, made_s)  # the same state, seen later: what was believed to have ended may run still
+        if report.seq > held or asked_at_s > self._asked_at_s:  # what was believed to have ended may run still
+            self._take(report, asked_at_s, now_s)
         self._heard(asked_at_s, now_s)
         return known is None or restarted
 
@@ -204,12 +198,16 @@ class Account:
         return self._asked > 0 and self.standing.alone
 
     def is_certainly_full(self, power_w: int, least_w: int, now_s: float) -> bool:
-        """Whether asking is useless (it just reported that not even `least_w` fits) or, as nobody but this ledger limits
-        it and `power_w` does not fit by estimate, harmful."""
+        """Whether asking is useless (by its report, as long as that is believed, not even `least_w` fits) or, as nobody but
+        this ledger limits it and `power_w` does not fit by estimate, harmful."""
         if not self.admits:
             return not self.node.fits(power_w)
-        young = self.heard_at_s is not None and now_s - self.heard_at_s <= CERTAIN_S
-        return young and not self._fits(least_w, self._sessions, self._load_w)
+        return now_s <= self.believed_s and not self._fits(least_w, self._sessions, self._load_w)
+
+    @property
+    def believed_s(self) -> float:
+        """Until when its report is believed; of one in doubt, for a moment only."""
+        return min(self._believed_s, (self.heard_at_s or 0.0) + CERTAIN_S) if self.standing.alone else self._believed_s
 
     def can_ever_fit(self, power_w: int) -> bool:
         """Whether it would take `power_w` when empty."""
@@ -252,9 +250,11 @@ class Account:
         known = "stale" if self.standing.silent else "fresh"
         return "unheard" if self.heard_at_s is None else known
 
-    def _take(self, report: Report, made_s: float) -> None:
-        """Takes a report that was made at `made_s` or later: ends are believed early rather than late."""
-        self.report, self._made_s = report, made_s
+    def _take(self, report: Report, asked_at_s: float, now_s: float) -> None:
+        self.report, self._asked_at_s = report, asked_at_s
+        self._believed_s = belief.until_s(asked_at_s, now_s, self._pushes)
+        # it was made then or later: ends are believed early rather than late
+        made_s = asked_at_s if math.isfinite(asked_at_s) else now_s - CERTAIN_S
         self._sessions, self._load_w = report.sessions, report.load_w
         self._releases = [
             Release(made_s + end.in_s / self._time_scale, end.sessions, end.load_w) for end in report.ends

@@ -59,7 +59,7 @@ class Core:
         self._settings = settings
         self._clock = clock
         self._now_s = clock.monotonic_s
-        self.ledger = Ledger(watts(settings.power_kw), settings.time_scale)
+        self.ledger = Ledger(watts(settings.power_kw), settings.time_scale, pushes=bool(settings.url))
         self.members = Members.of(settings.url, settings.peers, self._unix_ms())
         self.journal = BalancerJournal(settings.journal, settings.durability, clock.time_s, open_journal)
         self.revocations = Revocations(line, self.ledger, self._now_s, journal=self.journal)

@@ -39,14 +39,16 @@ class Ledger:
     """The accounts by substation name. `power_w` is what a session without `power_kw` is believed to draw.
 
     A choice must not look at every account: their nodes are in a `Fleet`, which each account tells what changed, and a heap
-    knows which account changes by itself next. `on_change` is called when anything changed.
+    knows which account changes by itself next. `on_change` is called when anything changed. `pushes`: own substations push
+    to this balancer what they did not plan, see `services.balancer.belief`.
     """
 
-    def __init__(self, power_w: int, time_scale: float = 1.0) -> None:
+    def __init__(self, power_w: int, time_scale: float = 1.0, pushes: bool = False) -> None:
         self.on_change: Callable[[], None] = _nothing
         self._accounts: dict[str, Account] = {}
         self._power_w = power_w
         self._time_scale = time_scale
+        self._pushes = pushes
         self._made = 0
         self._fleet = Fleet()
         self._due: list[tuple[float, int, Account]] = []
@@ -115,6 +117,16 @@ class Ledger:
         if policy.blind:
             want = Want(power_w, tried)
         return policy.pick(self._fleet, want, rng)
+
+    def oldest(self, least_w: int, tried: Collection[str]) -> Node | None:
+        """Whose report is the oldest of all that admit for themselves and might take `least_w`; looks at every account."""
+        asked = (
+            account
+            for name, account in self._accounts.items()
+            if account.node.open and account.admits and name not in tried and account.can_ever_fit(least_w)
+        )
+        account = min(asked, key=lambda account: account.believed_s, default=None)
+        return None if account is None else account.node
 
     def candidates(self, power_w: int, least_w: int, now_s: float, tried: Collection[str] = ()) -> list[Node]:
         """All who may be asked, as in `pick`, in no order of merit; looks at every account."""
@@ -204,7 +216,9 @@ class Ledger:
         )
 
     def _open(self, target: Target) -> Account:
-        account = Account(target, self._made, self._power_w, self._time_scale, self._changed, self._may_eject)
+        account = Account(
+            target, self._made, self._power_w, self._time_scale, self._changed, self._may_eject, self._pushes
+        )
         self._made += 1
         self._accounts[target.name] = account
         self._fleet.add(account.node)

@@ -174,6 +174,8 @@ class Placer:
         now_s, barred, node = self.now_s(), search.barred, None
         if not self._is_spent(search):
             node = self.ledger.pick(self.policy, order.power_w, order.least_w, now_s, barred, self.rng)
+            if node is None and not search.asked:
+                node = self.ledger.oldest(order.least_w, barred)  # nobody is refused for what is believed only
         self.metrics.decision_s.observe(time.perf_counter() - began_s)
         weighed = [] if node is None else self.ledger.beside(order.power_w, barred)
         search.decision.weighed(weighed, node, self.ledger.open)

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from config.messages import SubstationCharge
 from config.report import Report, Step
 from config.settings import SubstationSettings
-from services.balancer.account import CERTAIN_S, SLOW_S, Account
+from services.balancer.account import SLOW_S, Account
+from services.balancer.belief import CERTAIN_S
 from services.balancer.standing import EJECTION_CAP_S
 from services.balancer.targets import Target
 from services.routing.node import FRESH, STALE, SUSPECT
@@ -21,8 +22,9 @@ from services.substation.admission import Admission, Started
 POWER_W = 7_400
 
 
-def account(external: bool = False, **limits: Any) -> Account:
-    return Account(Target("substation1", "http://127.0.0.1:9001", external=external, **limits), 0, POWER_W)
+def account(external: bool = False, pushes: bool = False, **limits: Any) -> Account:
+    target = Target("substation1", "http://127.0.0.1:9001", external=external, **limits)
+    return Account(target, 0, POWER_W, pushes=pushes)
 
 
 def report(seq: int, sessions: int = 0, epoch: int = 1, ends: tuple[float, ...] = (), **more: Any) -> Report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 from collections.abc import Coroutine, Sequence
 from itertools import repeat
@@ -14,6 +15,7 @@ from services.balancer.line import Answer, Result
 from services.balancer.targets import Target
 from services.clock import FakeClock
 from services.substation.admission import Admission
+from services.substation.session import Session
 from tests.services.balancer.world import Desk, World
 
 T = TypeVar("T")
@@ -62,6 +64,10 @@ def run(world: Yard, main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
+def _known_s(stay: Session, unplanned_s: float) -> float:
+    return stay.ends_s if stay.ended_s is None or stay.ended_s == stay.ends_s else stay.ended_s + unplanned_s
+
+
 class Yard(World):
     """Substations of `units` x 11 kW each; a message takes up to `late_s` each way.
 
@@ -73,9 +79,10 @@ class Yard(World):
     ) -> None:
         super().__init__([], repeat("ok"))
         self.clock = BusyClock(busy_s, seed)
+        self.stays: dict[str, list[Session]] = {f"s{number}": [] for number in range(len(units))}
         self.cores = {
-            f"s{number}": Admission(SubstationSettings(name=f"s{number}", capacity_kw=11.0 * many), number + 1)
-            for number, many in enumerate(units)
+            name: Admission(SubstationSettings(name=name, capacity_kw=11.0 * many), epoch, self.stays[name].append)
+            for epoch, (name, many) in enumerate(zip(self.stays, units, strict=True), start=1)
         }
         self._late_s = late_s
         self._lost = lost
@@ -111,6 +118,19 @@ class Yard(World):
         report = self.report(name)
         if await self.way():
             account.fold(report, asked_at_s, self.clock.monotonic_s(), polled=True)
+
+    async def push(self, desk: Desk, name: str) -> None:
+        """Tells `desk` of `name` unasked."""
+        account, report = desk.ledger.get(name), self.report(name)
+        if await self.way() and account is not None:
+            account.fold(report, -math.inf, self.clock.monotonic_s())
+
+    def most_used_w(self, name: str, from_s: float, to_s: float, unplanned_s: float) -> int:
+        """The highest load between two instants; an end that was not planned counts `unplanned_s` after it only."""
+        stays = [*self.stays[name], *self.cores[name].running()]
+        spans = [(stay.started_s, _known_s(stay, unplanned_s), stay.power_w) for stay in stays]
+        at_s = [from_s, *(start_s for start_s, _, _ in spans if from_s < start_s <= to_s)]
+        return max(sum(power_w for start_s, end_s, power_w in spans if start_s <= now_s < end_s) for now_s in at_s)
 
     async def poll(self, desk: Desk, name: str, interval_s: float) -> None:
         """Polls `name` for `desk` for ever."""

@@ -142,12 +142,18 @@ class Desk:
     """A balancer without HTTP before `world`."""
 
     def __init__(
-        self, world: World, policy: str, seed: int, journal: BalancerJournal | None = None, **settings: Any
+        self,
+        world: World,
+        policy: str,
+        seed: int,
+        journal: BalancerJournal | None = None,
+        pushes: bool = False,
+        **settings: Any,
     ) -> None:
         self.world = world
         self.journal = journal or BalancerJournal(None, "process", world.clock.time_s)
         now_s = world.clock.monotonic_s
-        self.ledger = Ledger(7_400)
+        self.ledger = Ledger(7_400, pushes=pushes)
         self.ledger.update(Target(name, f"http://{name}") for name in world.cores)
         for account in self.ledger:
             account.fold(world.report(account.target.name), now_s(), now_s())
