@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from random import Random
@@ -20,6 +21,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from config.messages import SubstationCharge
 from config.problems import Problem
 from config.report import HEADER, Report
 from config.settings import BalancerSettings, SubstationSettings
@@ -152,6 +154,19 @@ async def test_polls_come_as_they_like(polls: str) -> None:
     assert spread is not None
     assert perfect is not None
     assert spread <= NEAR_PERFECT * perfect
+
+
+async def test_a_late_poll_says_full() -> None:
+    """Polls 30 s late: one that says "full", of somebody who has gone since, makes nobody be refused."""
+    world = World([1], repeat("ok"))
+    desk = Desk(world, "ledger", 1)
+    elsewhere = SubstationCharge(ev_id="other", duration_s=1.0)  # another balancer sent it
+    world.cores["s0"].admit(elsewhere, "other", world.clock.grid_s())
+    (account,), said = desk.ledger, world.report("s0")
+    waited(world, 30.0)
+    account.fold(said, 0.0, world.clock.monotonic_s(), polled=True)
+    assert accepted([await desk.ask("r1")])
+    expect_kept(of_world(world), ["other", "r1"])
 
 
 async def test_no_poll_ever_comes() -> None:
@@ -602,6 +617,26 @@ async def test_an_ev_unplugs_early(unused_tcp_port: int) -> None:
         await until(lambda: not len(balancer.queue), within_s=2.0)
         assert [session.request_id for session in station.admission.running()] == ["r2"]
         expect_kept(of_services(station), ["r1", "r2"])
+
+
+async def test_every_other_ev_unplugs_early() -> None:
+    """Early unplug: where no substation can tell of it at once, the next poll or question does, and no place is wasted."""
+    arrivals, world = poisson(3, 1.5, 1_000, seed=7), World([SLOTS] * 3, repeat("ok"))
+    day = Day(Desk(world, "ledger", 1), 5.0)
+
+    def unplug(request_id: str) -> None:
+        for name, core in world.cores.items():
+            if core.find(request_id) is not None:
+                core.revoke(request_id, None, world.time_s(name), "cancelled")
+
+    for number, arrival in enumerate(arrivals[::2]):
+        day.at(arrival.at_s + arrival.length_s / 2, partial(unplug, f"r{2 * number}"))
+    told = await day.run(arrivals)
+    assert len(told.in_vain) <= 2, "that all is full is believed for 50 ms without asking"
+    expect_kept(of_world(world), told.accepted)
+    planned = blocked_pooled(arrivals, 3 * SLOTS)
+    assert planned is not None
+    assert len(told.refused) / len(arrivals) < planned - 0.1
 
 
 async def test_sessions_overrun_their_plan() -> None:
