@@ -25,6 +25,7 @@ from config.messages import SubstationCharge
 from config.problems import Problem
 from config.report import HEADER, Report
 from config.settings import BalancerSettings, SubstationSettings
+from services.balancer import line
 from services.balancer.service import BalancerService
 from services.balancer.targets import Target
 from services.clock import FakeClock, SystemClock
@@ -783,37 +784,53 @@ async def test_refusals_cost_no_places() -> None:
     expect_no_worse_than_one_pool(world, arrivals, told)
 
 
-class InFlight(World):
-    """Counts how many requests are at `watched` at a time."""
+class Newcomer(World):
+    """Twenty substations, and later `new`: `first` is how many requests asked it before it had ever answered."""
 
-    watched = ""
-    now = most = 0
+    def __init__(self) -> None:
+        super().__init__([SLOTS] * 20, repeat("ok"))
+        self.asked = self.first = 0
 
-    async def charge(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> Any:
-        if target.name != self.watched:
-            return await super().charge(target, request_id, body, timeout_s)
-        self.now += 1
-        self.most = max(self.most, self.now)
-        try:
-            return await super().charge(target, request_id, body, timeout_s)
-        finally:
-            self.now -= 1
+    def come(self, desk: Desk) -> None:
+        self.cores["new"] = Admission(SubstationSettings(name="new", max_sessions=SLOTS), 99)
+        desk.ledger.update(Target(name, f"http://{name}") for name in self.cores)
+
+    async def charge(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> line.Answer:
+        self.asked += target.name == "new"
+        answer = await super().charge(target, request_id, body, timeout_s)
+        if target.name == "new":
+            self.first = self.first or self.asked
+        return answer
 
 
 async def test_a_new_empty_substation_at_high_load() -> None:
-    """A new empty substation at 95 % load: one request tries it first, then it takes its share, and never more."""
-    world = InFlight([SLOTS] * 20, repeat("ok"))
+    """A new empty substation at 95 % load takes its share, as if it had always been there."""
+    world, arrivals = Newcomer(), poisson(20, 0.95, 1_600, seed=6)
     desk = Desk(world, "ledger", 1)
-    arrivals = poisson(20, 0.95, 3_000, seed=6)
-    before = [arrival for arrival in arrivals if arrival.at_s < 120]
-    told = await Day(desk, 5.0).run(before)
-    world.cores["new"] = Admission(SubstationSettings(name="new", max_sessions=SLOTS), 99)
-    desk.ledger.update(Target(name, f"http://{name}") for name in world.cores)
-    world.watched = "new"
+    day = Day(desk, 5.0)
+    day.at(120.0, lambda: world.come(desk))
+    told = await day.run(arrivals)
+    assert told.in_vain == []
+    records = of_world(world)
+    expect_kept(records, told.accepted)
+    perfect = jsq_spread(arrivals, [SLOTS] * 21, since_s=180.0)
+    spread = figures(records, 180.0, arrivals[-1].at_s).spread
+    assert spread is not None
+    assert perfect is not None
+    assert spread <= NEAR_PERFECT * perfect
+
+
+async def test_a_new_empty_substation_in_a_burst() -> None:
+    """A new empty substation at 95 % load: of many at once one tries it first, then they fill it, and not over."""
+    world = Newcomer()
+    desk = Desk(world, "ledger", 1)
+    told = await Day(desk, 5.0).run(poisson(20, 0.95, 600, seed=6))
+    world.come(desk)
     room = sum(core.max_sessions - world.report(name).sessions for name, core in world.cores.items())
     burst = await ask_all(desk, [f"burst{number}" for number in range(room + 10)], duration_s=30.0)
     assert len(accepted(burst)) == room, "nobody is refused while there is room"
     assert all(core.sessions == SLOTS for core in world.cores.values())
+    assert world.first == 1
     expect_kept(of_world(world), [*told.accepted, *(answer["request_id"] for answer in accepted(burst))])
 
 

@@ -63,8 +63,9 @@ class World:
 
     def vacant(self) -> set[str]:
         """Who has room for one session more, by its own count, and can be reached."""
-        up = {name: core for name, core in self.cores.items() if self.is_up(name)}
-        return {name for name, core in up.items() if self.report(name).sessions < core.max_sessions}
+        for name, core in self.cores.items():
+            core.advance(self.time_s(name))
+        return {name for name, core in self.cores.items() if core.sessions < core.max_sessions and self.is_up(name)}
 
     def fate(self, name: str) -> str:
         return next(self._fates)
