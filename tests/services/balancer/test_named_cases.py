@@ -246,11 +246,17 @@ async def reset_mid_body(request: web.Request, pass_on: PassOn) -> web.StreamRes
 
 
 async def two_of_which_the_first_is_preferred(grid: Grid, spoil: Spoil, times: int) -> list[SubstationService]:
-    """`substation1`, of which the first `times` charges are answered by `spoil`, and `substation2`."""
-    stations = [await grid.substation("behind", max_sessions=100), await grid.substation("substation2")]
-    await grid.post("substation2", "/charge", {"ev_id": "before"})
+    """`substation1`, of which the first `times` charges are answered by `spoil`, and `substation2`, half full."""
+    stations = [await grid.substation("behind", max_sessions=8), await grid.substation("substation2", max_sessions=20)]
+    for number in range(11):
+        await grid.post("substation2", "/charge", {"ev_id": f"before{number}", "request_id": f"before{number}"})
     await proxied(grid, "substation1", "behind", spoil, times)
     return stations
+
+
+async def prefer_the_second(grid: Grid) -> None:
+    for number in range(11):
+        await grid.client.delete(f"{grid.urls['substation2']}/sessions/before{number}")
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -264,7 +270,7 @@ async def test_the_reply_is_lost_after_admission(spoil: Spoil, times: int) -> No
         where = "substation1" if times == 1 else "substation2"
         assert (answer.status, (await answer.json())["routed_to"]) == (202, where)
         await until(lambda: not len(balancer.placer.revocations))
-        assert [station.admission.sessions for station in stations] == ([1, 1] if times == 1 else [0, 2])
+        assert [station.admission.sessions for station in stations] == ([1, 11] if times == 1 else [0, 12])
         record = await grid.get(where, "/sessions/r1")
         assert (record["state"], record["attempt"]) == ("charging", times)
         assert (await (await grid.route("EV1", request_id="r1")).json())["routed_to"] == where
@@ -393,6 +399,10 @@ async def accept_for_nan_seconds(_: web.Request) -> web.StreamResponse:
     return web.Response(status=202, text='{"ends_in_s": NaN, "retry_after_s": -1e308}', headers={HEADER: EMPTY})
 
 
+async def accept_until_1e308(_: web.Request) -> web.StreamResponse:
+    return web.Response(status=202, text='{"ends_in_s": 1e308}', headers={HEADER: EMPTY})
+
+
 async def refuse_until_1e308(_: web.Request) -> web.StreamResponse:
     text = '{"reason": "substation-full", "retry_after_s": 1e308}'
     return web.Response(status=503, text=text, headers={HEADER: EMPTY})
@@ -405,7 +415,9 @@ async def twelve_beside(grid: Grid, liar: Liar, **settings: Any) -> int:
     balancer = await grid.balancer("liar", "substation1", "substation2", request_timeout_s=3.0, **settings)
     answers = await asyncio.gather(*(grid.route(f"EV{number}", request_id=f"r{number}") for number in range(14)))
     assert {answer.status for answer in answers} <= {202, 503}
-    placed = [body for body in await bodies(answers) if "routed_to" in body]
+    told = await bodies(answers)
+    assert all(0 <= body.get(key, 0) <= 30 for body in told for key in ("ends_in_s", "retry_after_s"))
+    placed = [body for body in told if "routed_to" in body]
     at_honest = [body["request_id"] for body in placed if body["routed_to"] != "liar"]
     assert len(placed) == 14 or len(at_honest) == 12, "nobody is refused while an honest one has room"
     await until(lambda: not len(balancer.placer.revocations))
@@ -416,7 +428,7 @@ async def twelve_beside(grid: Grid, liar: Liar, **settings: Any) -> int:
     return len(placed)
 
 
-@pytest.mark.parametrize("charge", [full, nonsense, accept_for_nan_seconds, refuse_until_1e308])
+@pytest.mark.parametrize("charge", [full, nonsense, accept_for_nan_seconds, accept_until_1e308, refuse_until_1e308])
 @pytest.mark.parametrize("lie", LIES)
 async def test_a_liar_breaks_no_placement(lie: str, charge: Callable[[web.Request], Any]) -> None:
     """A liar (0, NaN, negative, 1e308): whatever it reports and answers, honest ones are filled, and not over."""
@@ -728,10 +740,11 @@ async def test_a_balancer_crashes_with_assumptions_open_and_another_takes_over()
         asking = [asyncio.ensure_future(fellows.ask(1, ev_id, request_id=f"r-{ev_id}")) for ev_id in evs]
         await until(lambda: stations[0].admission.sessions == 4)
         await fellows.kill(1)
+        await prefer_the_second(grid)
         await asyncio.gather(*asking, return_exceptions=True)
         again = await bodies(await asyncio.gather(*(fellows.ask(0, ev_id, request_id=f"r-{ev_id}") for ev_id in evs)))
         assert [body["routed_to"] for body in again] == ["substation1"] * 4
-        assert [station.admission.sessions for station in stations] == [4, 1]
+        assert [station.admission.sessions for station in stations] == [4, 0]
         expect_kept(of_services(*stations), [f"r-{ev_id}" for ev_id in evs])
         gate.set()
 
@@ -754,10 +767,11 @@ async def test_a_balancer_crashes_with_assumptions_open() -> None:
             await until(lambda: stations[0].admission.sessions == 4)
         for each in asking:
             each.cancel()
+        await prefer_the_second(grid)
         await grid.balancer("substation1", "substation2")
         again = await bodies([await grid.route(f"EV{number}", request_id=f"r{number}") for number in range(4)])
         assert [body["routed_to"] for body in again] == ["substation1"] * 4
-        assert [station.admission.sessions for station in stations] == [4, 1]
+        assert [station.admission.sessions for station in stations] == [4, 0]
         expect_kept(of_services(*stations), [f"r{number}" for number in range(4)])
         gate.set()
 
