@@ -146,7 +146,7 @@ DELAYS: dict[str, Callable[[Random], Sequence[float]]] = {
 @pytest.mark.parametrize("polls", DELAYS)
 async def test_polls_come_as_they_like(polls: str) -> None:
     """Polls lost, 30 s late, duplicated, older than a newer reply: replies and planned ends make up for them."""
-    arrivals = poisson(3, 0.95, 1_500, seed=2)
+    arrivals = poisson(3, 0.95, 1_000, seed=2)
     world = World([SLOTS] * 3, repeat("ok"))
     told = await Day(Desk(world, "ledger", 1), 5.0, DELAYS[polls]).run(arrivals)
     expect_no_worse_than_one_pool(world, arrivals, told)
@@ -172,7 +172,7 @@ async def test_a_late_poll_says_full() -> None:
 
 async def test_no_poll_ever_comes() -> None:
     """Polls lost: where not one is answered, replies and planned ends are enough to use every place."""
-    arrivals = poisson(3, 0.95, 1_500, seed=2)
+    arrivals = poisson(3, 0.95, 1_000, seed=2)
     world = World([SLOTS] * 3, repeat("ok"))
     told = await Day(Desk(world, "ledger", 1), 5.0, lambda _: ()).run(arrivals)
     expect_no_worse_than_one_pool(world, arrivals, told)
@@ -607,13 +607,13 @@ class Flapping(World):
 async def test_one_flaps(span_s: float, load: float, least_share: float) -> None:
     """Flapping: one that comes and goes is used where it is needed, and few ask it in vain."""
     world = Flapping([SLOTS] * 3, span_s)
-    told = await Day(Desk(world, "ledger", 1), 5.0).run(poisson(3, load, 1_000, seed=4), within_s=0.4)
+    told = await Day(Desk(world, "ledger", 1), 5.0).run(poisson(3, load, 700, seed=4), within_s=0.4)
     assert told.in_vain == []
     records = of_world(world)
     expect_kept(records, told.accepted)
     flapping, steady, _ = (len(stays) for _, stays in records.values())
     assert flapping > least_share * steady
-    assert world.missed < 250, "half of the time it is not there, and it looks the emptiest all the while"
+    assert world.missed < 175, "half of the time it is not there, and it looks the emptiest all the while"
 
 
 # -- other ends than planned ----------------------------------------------------------------------------------------------
@@ -780,7 +780,7 @@ async def test_a_balancer_crashes_with_assumptions_open() -> None:
 def test_half_as_much_again_is_offered() -> None:
     """Offered 150 % (blocked near Erlang-B, goodput does not fall): more load fills more, and nothing else."""
     goodput = []
-    for load in (0.8, 0.95, 1.2, 1.5, 3.0):
+    for load in (0.95, 1.5, 3.0):
         arrivals = poisson(3, load, 3_000, seed=1)
         outcome = simulate("ledger", 3, arrivals)
         assert outcome.blocked_share == pytest.approx(erlang_b(load * 30, 30), abs=0.015)
@@ -792,7 +792,7 @@ def test_half_as_much_again_is_offered() -> None:
 
 async def test_refusals_cost_no_places() -> None:
     """Offered 150 % (goodput does not fall): through all of a balancer, half of the arrivals refused, places stay full."""
-    arrivals = poisson(3, 1.5, 1_500, seed=5)
+    arrivals = poisson(3, 1.5, 1_000, seed=5)
     world = World([SLOTS] * 3, repeat("ok"))
     told = await Day(Desk(world, "ledger", 1), 5.0).run(arrivals)
     expect_no_worse_than_one_pool(world, arrivals, told)
