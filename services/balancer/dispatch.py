@@ -118,8 +118,9 @@ class Dispatch:
         arrived_at_s = self._now_s()
         while True:
             known = self._known(request, request_id)
-            if isinstance(known, Entry) and self._book.is_doubtful(known) and self._owns(request.ev_id):
-                self._doubt(known)
+            if isinstance(known, Entry) and self._is_doubtful(known):
+                self._book.drop(known)
+                self._placer.doubts.doubt(known.substation, request_id, known.attempt)
             elif known is not None:
                 return known
             running = self._requests.get(request_id) or self._evs.get(request.ev_id)
@@ -134,13 +135,10 @@ class Dispatch:
                 ends_in_s = round(charging.ends_at_s - self._now_s(), 3)
                 return refusals.ev_is_charging(request.ev_id, charging.request_id, ends_in_s)
 
-    def _doubt(self, entry: Entry) -> None:
-        """`entry` is told to nobody before its substation was asked for it by an attempt of this balancer's own."""
-        if entry.state_at(self._now_s()) == "charging":
-            self._book.drop(entry)
-            self._placer.doubts.doubt(entry.substation, entry.request_id, entry.attempt)
-        else:
-            entry.sure = True
+    def _is_doubtful(self, entry: Entry) -> bool:
+        """Whether nobody may be told of it before its substation was asked for it by an attempt of this balancer's own."""
+        charges = entry.state_at(self._now_s()) == "charging"
+        return charges and self._book.is_doubtful(entry) and self._owns(entry.ev_id)
 
     async def _join(self, running: Running, request_id: str, deadline_s: float, arrived_at_s: float) -> Outcome | None:
         """What came of `running` for this request too, which is the same one; None: all is to be looked at anew.

@@ -32,6 +32,9 @@ from services.service import Health
 PART = 250
 #: More HTTP requests than this are not held at a time.
 MOST_IN_FLIGHT = 10_000
+#: Where so many are held, and the oldest has waited for half of its time, new ones are refused at once: they would be
+#: answered too late, as would those after them, and nobody in the end.
+CROWD = 64
 
 
 class ChargeRequestService:
@@ -48,7 +51,8 @@ class ChargeRequestService:
         self._forward = Forward(settings.balancers, self._now_s)
         self._metrics = ChargeRequestMetrics(self.registry)
         self._statuses: Counter[str] = Counter()
-        self._in_flight = 0
+        self._held_since_s: dict[int, float] = {}
+        self._number = 0
         self._openapi = to_json(document())
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -81,10 +85,10 @@ class ChargeRequestService:
         await self._forward.stop()
 
     async def _charge(self, request: web.Request) -> web.Response:
-        began_s = time.perf_counter()
-        self._in_flight += 1
+        began_s, number = time.perf_counter(), self._number
+        self._number += 1
         try:
-            response = await self._answer(request)
+            response = await self._answer(request, number)
         except ProblemError as raised:
             response = problem_response(raised.problem)
             self._count(response.status)
@@ -92,14 +96,16 @@ class ChargeRequestService:
             self._count(error.status)
             raise
         finally:
-            self._in_flight -= 1
+            self._held_since_s.pop(number, None)
             self._metrics.request_duration_s.observe(time.perf_counter() - began_s)
         return response
 
-    async def _answer(self, request: web.Request) -> web.Response:
-        deadline_s = self._now_s() + time_left_s({}, self._timeout_s)
-        if self._in_flight > MOST_IN_FLIGHT:
+    async def _answer(self, request: web.Request, number: int) -> web.Response:
+        now_s = self._now_s()
+        deadline_s = now_s + time_left_s({}, self._timeout_s)
+        if self._is_crowded(now_s):
             raise ProblemError(Problem(503, "too many requests are waiting here", "busy", retry_after_s=1.0))
+        self._held_since_s[number] = now_s
         batch = await read_messages(request, ChargeRequest)
         if batch.is_array:
             return json_response(await self._several(batch, deadline_s))
@@ -107,6 +113,12 @@ class ChargeRequestService:
         reply = item if isinstance(item, Problem) else await self._forward.send(to_json(_fields(item)), deadline_s)
         self._count(reply.status)
         return problem_response(reply) if isinstance(reply, Problem) else _passed_on(reply)
+
+    def _is_crowded(self, now_s: float) -> bool:
+        held = self._held_since_s
+        if len(held) < CROWD:
+            return False
+        return len(held) >= MOST_IN_FLIGHT or now_s - next(iter(held.values())) > self._timeout_s / 2
 
     async def _several(self, batch: Batch[ChargeRequest], deadline_s: float) -> list[dict[str, Any]]:
         good = [item for item in batch.items if not isinstance(item, Problem)]

@@ -259,6 +259,17 @@ async def test_what_a_dead_one_may_have_given_up_is_claimed_before_anybody_is_to
         assert await _sessions(grid) == [("r1", ev_id)]
 
 
+async def test_what_a_dead_one_placed_and_is_over_is_not_placed_again() -> None:
+    async with AsyncExitStack() as stack:
+        grid, fellows = await _fellows(stack)
+        ev_id = next(ev_id for ev_id in EVS if fellows.owner(ev_id) == 1)
+        session = {"ev_id": ev_id, "request_id": "r1", "duration_s": 0.01, "attempt": 1}
+        assert (await grid.post("s2", "/charge", session)).status == 202
+        await fellows.kill(1)
+        assert (await (await fellows.ask(0, ev_id, request_id="r1")).json())["routed_to"] == "s2"
+        assert await _sessions(grid) == []
+
+
 async def test_what_a_dead_one_did_give_up_is_placed_anew() -> None:
     async with AsyncExitStack() as stack:
         grid, fellows = await _fellows(stack)

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from config.problems import Problem
 from config.settings import ChargeRequestSettings
-from services.charge_request.service import ChargeRequestService
+from services.charge_request.service import CROWD, ChargeRequestService
 from services.clock import SystemClock
 from services.problem import problem_response
 from tests.services.grid import BUSY_S, Grid, Respond, a_grid
@@ -128,6 +128,30 @@ async def test_a_silent_balancer_is_504_in_time() -> None:
         assert time.monotonic() - began_s < 0.5 + BUSY_S
         assert (answer.status, (await answer.json())["reason"]) == (504, "balancer-silent")
         assert 300 < granted[0] < 500, "it is told what time remains"
+
+
+async def test_a_crowd_that_waits_too_long_keeps_nobody_else_waiting() -> None:
+    async with a_grid() as grid:
+
+        async def hang(_: web.Request) -> web.StreamResponse:
+            await asyncio.Event().wait()
+            return web.Response()
+
+        await _ingress(grid, await _fake(grid, hang), timeout_s=4.0)
+
+        async def ask(number: int) -> str:
+            answer = await grid.post("charge-request", "/charge", {"ev_id": f"EV{number}"})
+            return str((await answer.json())["reason"])
+
+        crowd = [asyncio.ensure_future(ask(number)) for number in range(CROWD)]
+        answered: set[asyncio.Future[str]] = set()
+        while not answered:  # those who come soon wait like the others; once the first has waited long, nobody does
+            one = asyncio.ensure_future(ask(len(crowd)))
+            answered, _ = await asyncio.wait({one}, timeout=0.2)
+            crowd.append(one)
+        assert await crowd.pop() == "busy"
+        assert not any(one.done() for one in crowd)
+        assert set(await asyncio.gather(*crowd)) == {"balancer-silent"}
 
 
 async def test_a_balancer_that_comes_back_in_time_gets_the_same_request_again(unused_tcp_port: int) -> None:
