@@ -88,7 +88,7 @@ class World:
         self.statuses: dict[str, int] = {}
         self._jumped_s = 0.0
         self._calm_since_s: dict[frozenset[str], float] = {}
-        self._overlaps: dict[str, float] = {}
+        self._overlaps: dict[str, tuple[float, float]] = {}
         self._began_s: dict[tuple[str, str], float] = {}
         self._forgot_s = -math.inf
         self._clients: list[asyncio.Task[None]] = []
@@ -152,8 +152,8 @@ class World:
         self.note(f"{session.request_id} charges at {station.name} (attempt {session.attempt}){' again' * resumed}")
         self._began_s.setdefault((session.request_id, station.name), self.now_s)
         if len(self.charging(session.request_id)) > 1 and session.request_id not in self._overlaps:
-            self._overlaps[session.request_id] = self.now_s
-            self._check_covered(session.request_id)
+            allowed_s = GRACE_S if self._is_covered(session.request_id) else _COLLECTED_S
+            self._overlaps[session.request_id] = (self.now_s, allowed_s)
 
     def charging(self, request_id: str) -> list[tuple[Station, Session]]:
         """Where `request_id` charges now."""
@@ -166,23 +166,33 @@ class World:
                 found.append((station, session))
         return found
 
-    def _check_covered(self, request_id: str) -> None:
-        """I2: all sessions of it but one must be revoked by what a balancer has journaled."""
+    def _is_covered(self, request_id: str) -> bool:
+        """I2: whether all sessions of it but one are revoked by what a balancer has journaled; or nobody could know."""
         charging = self.charging(request_id)
         bare = [station.name for station, session in charging if not self._is_revoked(station.name, session)]
         if len(bare) > 1 and not any(self._was_unknowable(request_id, name) for name in bare):
             self.violated("I2", f"{request_id} charges at {' and '.join(bare)}, and no journal revokes any of them")
+        return len(bare) < 2
 
     def _was_unknowable(self, request_id: str, name: str) -> bool:
-        """Whether a balancer forgot the session at `name` when it died, and could not ask there since then.
+        """Whether the balancers lost what they knew of the session at `name`, and could not ask there since then.
 
-        What a balancer knows of sessions that it placed dies with it; while their substation is silent, nobody knows of
-        them (DESIGN §4: no protocol gives both "exactly one" and "always place at once"). Once it is heard, one ends.
+        What a balancer knows of sessions that it placed dies with it, and one that could not be reached was not told; while
+        their substation is silent too, nobody knows of them (DESIGN §4: no protocol gives both "exactly one" and "always
+        place at once"). Once it is heard, one ends.
         """
+        reached_s = self._calm_since([name], [(desk, name) for desk in self.desks])
+        forgot_s = self._forgetting_s()
         began_s = self._began_s.get((request_id, name), math.inf)
-        return began_s <= self._forgot_s and self._calm_for_s([name], 0.0) <= min(
-            self.now_s - self._forgot_s, _COLLECTED_S
-        )
+        was_silent = (reached_s >= forgot_s or forgot_s == self.now_s) and self.now_s - reached_s <= _COLLECTED_S
+        return began_s <= forgot_s and was_silent
+
+    def _forgetting_s(self) -> float:
+        """When a balancer forgot last, or was not told: when it died, and of several while not all hear each other."""
+        if len(self.desks) == 1:
+            return self._forgot_s
+        pairs = [(one, other) for one in self.desks for other in self.desks if one < other]
+        return max(self._forgot_s, self._calm_since(list(self.desks), pairs))
 
     def forgotten(self) -> None:
         """A balancer died, and what it knew."""
@@ -199,11 +209,11 @@ class World:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK_S)  # sleep: virtual time
-            for request_id, since_s in list(self._overlaps.items()):
+            for request_id, (since_s, allowed_s) in list(self._overlaps.items()):
                 charging = self.charging(request_id)
                 if len(charging) < 2:
                     del self._overlaps[request_id]
-                elif self._calm_for_s([station.name for station, _ in charging], since_s) > GRACE_S:
+                elif self._calm_for_s([station.name for station, _ in charging], since_s) > allowed_s:
                     where = " and ".join(station.name for station, _ in charging)
                     self.violated("I2", f"{request_id} charges at {where} though all of them are reachable")
                     del self._overlaps[request_id]
@@ -213,18 +223,23 @@ class World:
         self._calm_since_s[frozenset(names)] = self.now_s
 
     def _calm_for_s(self, stations: Iterable[str], since_s: float) -> float:
-        """How long by now all balancers can reach all of `stations`."""
-        for one in [*self.desks, *stations]:
-            if not self.process(one).reachable:
-                self.disturbed(one)
-            since_s = max(since_s, self._calm_since_s.get(frozenset((one,)), 0.0))
-        for desk in self.desks:
-            for other in {*self.desks, *stations} - {desk}:
-                pair = frozenset((desk, other))
-                if self.network.between(desk, other).bad:
-                    self.disturbed(*pair)
-                since_s = max(since_s, self._calm_since_s.get(pair, 0.0))
-        return self.now_s - since_s
+        """How long by now all balancers can reach all of `stations`, and each other."""
+        names = [*self.desks, *stations]
+        pairs = [(desk, other) for desk in self.desks for other in names if desk != other]
+        return self.now_s - max(since_s, self._calm_since(names, pairs))
+
+    def _calm_since(self, names: Iterable[str], pairs: Iterable[tuple[str, str]]) -> float:
+        """Since when all of `names` are up, and nothing is between any of the `pairs`; now, where something is."""
+        since_s = 0.0
+        for name in names:
+            if not self.process(name).reachable:
+                self.disturbed(name)
+            since_s = max(since_s, self._calm_since_s.get(frozenset((name,)), 0.0))
+        for pair in pairs:
+            if self.network.between(*pair).bad:
+                self.disturbed(*pair)
+            since_s = max(since_s, self._calm_since_s.get(frozenset(pair), 0.0))
+        return since_s
 
     # -- what is done -------------------------------------------------------------------------------------------------
     def _in_loop(self, what: Any) -> None:
