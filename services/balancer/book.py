@@ -74,7 +74,7 @@ class Book:
 
         Returns the entry that lost, or was given up before: its session is one too many and must be revoked.
         """
-        if entry.attempt <= self._attempts.get(entry.request_id, 0):
+        if self.is_given_up(entry.request_id, entry.attempt):
             return entry
         known = self._by_request.get(entry.request_id)
         if known is not None and known.substation != entry.substation and known.attempt >= entry.attempt:

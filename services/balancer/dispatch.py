@@ -253,11 +253,9 @@ class Dispatch:
         self._book.drop_lost(substation, epoch, found, self._now_s())
 
     def _find(self, entry: Entry) -> None:
-        if entry.state == "charging" and self._book.is_given_up(entry.request_id, entry.attempt):
-            return  # it is revoked, and has not heard of that yet
         waiting = self._queue.find(entry.request_id)
-        if waiting is None:
-            self.remember(entry)
+        if waiting is None or self._book.is_given_up(entry.request_id, entry.attempt):
+            self.remember(entry)  # of one that waits a revoked attempt is no place: it has not heard of that yet
         elif waiting.placing is None:  # it got its place before this balancer started
             self._attendant.admit(waiting, entry)
 

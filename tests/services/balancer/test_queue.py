@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.messages import ChargeRequest
+from services.balancer.book import Entry
 from services.balancer.journal import read
 from services.balancer.queue import Left, Queue, Waiting
 from services.balancer.service import BalancerService
@@ -240,3 +241,17 @@ async def test_small_ones_pass_a_large_one_where_it_does_not_wait() -> None:
             pass
         assert (await _becomes(grid, "large", *PLACED))["routed_to"] == "substation1"
         await _becomes(grid, "r2", *PLACED)
+
+
+async def test_an_attempt_that_was_given_up_is_no_place_for_who_waits() -> None:
+    """It is found at its substation before it hears that its end was ordered; who waits must not leave the queue for it."""
+    desk = Desk(World([1], repeat("ok")), "ledger", 0, admission="queue")
+    request = ChargeRequest(ev_id="EV1", request_id="r1")
+    await desk.attendant.take(request, 0.0)
+    desk.placer.book.given_up("r1", 1)
+    desk.dispatch.collected("s0", 1, [Entry("r1", "EV1", "s0", 1, 1e9, 1)])
+    assert desk.queue.find("r1") is not None
+    assert len(desk.revocations) == 1
+    await desk.revocations.stop()
+    desk.dispatch.collected("s0", 1, [Entry("r1", "EV1", "s0", 2, 1e9, 1)])
+    assert desk.queue.find("r1") is None
