@@ -187,6 +187,15 @@ class World:
         was_silent = (reached_s >= forgot_s or forgot_s == self.now_s) and self.now_s - reached_s <= _COLLECTED_S
         return began_s <= forgot_s and was_silent
 
+    def _is_split(self) -> bool:
+        """Whether lately balancers did not hear each other while some substation was silent: none could fence another there.
+
+        Two may then tell a client of a session each; the one of the lower attempt ends once its substation is heard.
+        """
+        pairs = [(desk, station) for desk in self.desks for station in self.stations]
+        silent_s = self.now_s - self._calm_since(list(self.stations), pairs)
+        return len(self.desks) > 1 and max(silent_s, self.now_s - self._forgetting_s()) <= GRACE_S
+
     def _forgetting_s(self) -> float:
         """When a balancer forgot last, or was not told: when it died, and of several while not all hear each other."""
         if len(self.desks) == 1:
@@ -374,6 +383,7 @@ class World:
         if name is None:
             promise.queued = True
         elif name not in promise.told:
+            promise.forgotten = promise.forgotten or self._is_split()
             promise.told.append(name)
             if len(promise.told) > 1 and promise.request_id not in self.lost and not promise.forgotten:
                 self.violated("I2", f"the client of {promise.request_id} was told {' and '.join(promise.told)}")
