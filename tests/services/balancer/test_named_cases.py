@@ -45,7 +45,39 @@ from tests.services.grid import Grid, a_grid, until
 #: The spread may be so much of that of perfect join-the-shortest-queue on the same arrivals.
 NEAR_PERFECT = 1.15
 
+#: What the tests below must show, each part of each case in the first line of a docstring.
+CASES = (
+    ("burst of twice the grid's slots in one go",),
+    ("all replicas poll together",),
+    ("polls lost, 30 s late, duplicated, older than a newer reply",),
+    ("reply lost after admission, connection reset mid-body",),
+    ("one id posted to two balancers at once",),
+    ("substation restart", "epoch reuse", "clock jump"),
+    (
+        "a liar (0, NaN, negative, 1e308)",
+        "one that serves `/metrics` but refuses",
+        "one that accepts but hangs `/metrics`",
+    ),
+    ("capacities 1…1000", "derated below load"),
+    ("a 150 kW request into fragments",),
+    ("a balancer crash with assumptions open",),
+    ("none, all down", "one, all full", "flapping"),
+    ("early unplug", "overrun"),
+    ("a substation that answers in 2 s",),
+    ("poll intervals 0.1…60 s",),
+    ("offered 150 % (blocked near Erlang-B, goodput does not fall)",),
+    ("a new empty substation at 95 % load",),
+    ("a queue of dead clients",),
+)
+
 Answer = dict[str, Any] | Problem
+
+
+def test_every_case_is_shown() -> None:
+    tests = [each for name, each in globals().items() if name.startswith("test_")]
+    first_lines = [(each.__doc__ or "").split("\n")[0].lower() for each in tests]
+    parts = [part for case in CASES for part in case]
+    assert [part for part in parts if not any(part.lower() in line for line in first_lines)] == []
 
 
 async def bodies(answers: Sequence[aiohttp.ClientResponse]) -> list[dict[str, Any]]:
