@@ -120,7 +120,8 @@ class Cluster:
         self.zygote.start()
         while True:
             with contextlib.suppress(TimeoutError):
-                name, event = await asyncio.wait_for(self._events.get(), self._patience())
+                async with asyncio.timeout(self._patience()):  # not wait_for: before 3.12 it may forget a cancellation
+                    name, event = await self._events.get()
                 self._take(name, event)
                 self._events.task_done()
             now = time.monotonic()

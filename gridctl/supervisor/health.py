@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -86,10 +87,9 @@ class Watcher:
         if member.state is State.STARTING:
             await asyncio.sleep(STARTING_S)
             return
-        try:
-            await asyncio.wait_for(member.stirred.wait(), wait_s)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):  # not wait_for: before 3.12 it may forget a cancellation
+                await member.stirred.wait()
 
     async def _ask(self, member: Member) -> tuple[bool, str, dict[str, Any]]:
         status, document = await self._get(member.url + "/health")

@@ -1,6 +1,5 @@
-"""Several balancers as one: each tells the others that it lives, what it placed and what substations reported, takes over
-the share of one that died, and steps back where it was counted as dead itself. Must not know requests or HTTP.
-"""
+"""Several balancers as one: each tells the others what it knows, takes over from one that died, and steps back where it was
+counted as dead itself. Must not know requests or HTTP."""
 
 from __future__ import annotations
 
@@ -115,8 +114,8 @@ class Replicas:
         """Runs `work` once at a time by `name`; again from the start where it was running."""
         if self._stopped:
             return
-        if (running := self._tasks.get(name)) is not None:
-            running.cancel()
+        if name in self._tasks:
+            self._tasks[name].cancel()
         self._tasks[name] = task = asyncio.ensure_future(work())
         task.add_done_callback(_say_why)
 
@@ -166,7 +165,8 @@ class Replicas:
         while True:
             pause_s = PROBE_S if not peer.up else 0.0 if peer.failures else HEARTBEAT_S
             with suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), pause_s)
+                async with asyncio.timeout(pause_s):  # not wait_for: before 3.12 it may forget a cancellation
+                    await news.wait()
             await asyncio.sleep(GATHER_S)
             news.clear()
             if not self.members.ready or self.members.leaving:
@@ -266,8 +266,8 @@ class Replicas:
             return
         self.members.welcome(peer, incarnation)
         self._outboxes[peer.url].clear()
-        if (taking := self._tasks.pop(_taking(peer), None)) is not None:
-            taking.cancel()
+        if _taking(peer) in self._tasks:
+            self._tasks[_taking(peer)].cancel()
         _log.info("another balancer is there", extra={"peer": peer.url, "incarnation": incarnation})
         self._change()
 
