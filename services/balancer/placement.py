@@ -154,7 +154,8 @@ class Placer:
         return not (barred or account.draining) and account.can_ever_fit(search.order.least_w)
 
     def _refuse(self, search: Search) -> Problem:
-        refused, now_s, order = search.refusal(self.ledger, self.now_s()), self.now_s(), search.order
+        now_s, order = self.now_s(), search.order
+        refused = search.refusal(self.ledger, now_s, self._is_spent(search))
         node = self.ledger.pick(_LEAST_LOADED, order.power_w, order.least_w, now_s, search.kept(), self.rng)
         if refused.reason == "grid-full" and node is not None and node.fits(order.power_w):
             self.metrics.avoidable_rejections.inc()

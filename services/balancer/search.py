@@ -48,8 +48,8 @@ class Search:
         """Who must not be asked now."""
         return self.tried.union(self.kept())
 
-    def refusal(self, ledger: Ledger, now_s: float) -> Problem:
-        """Why nobody is left to be asked."""
+    def refusal(self, ledger: Ledger, now_s: float, spent: bool = False) -> Problem:
+        """Why nobody is left to be asked; `spent`: others might be, but the policy lets no more be tried."""
         order = self.order
         if not len(ledger):
             return refusals.no_substations()
@@ -57,7 +57,7 @@ class Search:
             return refusals.all_draining()
         if self.results[Result.NEVER] == len(ledger) or not ledger.can_ever_fit(order.least_w):
             return refusals.over_capacity()
-        if not self._is_full(ledger, now_s):
+        if not self._is_full(ledger, now_s, spent):
             return refusals.unreachable(self.asked)
         fits_at_s = ledger.fits_at_s(order.power_w, now_s, self.barred)
         instants_s = self.fits_at_s + ([] if fits_at_s is None else [fits_at_s])
@@ -67,10 +67,10 @@ class Search:
             None if next_end_s is None else round(next_end_s - now_s, 3),
         )
 
-    def _is_full(self, ledger: Ledger, now_s: float) -> bool:
+    def _is_full(self, ledger: Ledger, now_s: float, spent: bool) -> bool:
         """Whether the refusal is for want of room anywhere, rather than because nobody answers."""
-        if self.results[Result.FULL]:
-            return True
+        if self.results[Result.FULL] or spent:
+            return self.results[Result.FULL] > 0
         order = self.order
         asked = (account for account in ledger if not account.draining)
         return any(account.is_certainly_full(order.power_w, order.least_w, now_s) for account in asked)

@@ -92,3 +92,14 @@ async def test_two_others_can_be_tried_within_any_deadline() -> None:
         assert isinstance(entry, Entry)
         assert entry.attempt == 3
         await desk.revocations.stop()
+
+
+async def test_a_policy_that_tries_one_only_blames_that_one_and_not_who_is_full() -> None:
+    world = World([1, 2], chain(["ok"], repeat("unreachable")))
+    desk = Desk(world, "least-loaded-stale", 0)
+    assert not isinstance(await desk.ask("r1"), Problem)
+    for account in desk.ledger:
+        account.fold(world.report(account.target.name), 0.0, 0.0, polled=True)
+    answer = await desk.ask("r2", within_s=1.0)
+    assert isinstance(answer, Problem)
+    assert (answer.status, answer.reason) == (503, "substations-unreachable")
