@@ -71,6 +71,7 @@ class Exchange:
     request: bytes
     answer: asyncio.Future[Reply]
     weather: Weather
+    direct: Callable[[], bytes] | None = None
     life: Life | None = None
     over: bool = False
 
@@ -151,18 +152,22 @@ class Network:
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
         timeout_s: float = 10.0,
+        direct: Callable[[], bytes] | None = None,
     ) -> Reply:
-        """The answer; Refused, Reset or TimeoutError where there is none."""
+        """The answer; Refused, Reset or TimeoutError where there is none.
+
+        With `direct` no HTTP is spoken: that is called in the life that is asked, and gives the body of a 200.
+        """
         name = str(urlsplit(url).hostname)
         weather = self.between(sender, name)
         if weather.cut and self._rng.random() < 0.5:  # it would have to connect
             await asyncio.sleep(timeout_s * 0.8)  # sleep: virtual time
             raise Refused("no route")
         raw = _request(name, method, path, body, headers or {})
-        exchange = Exchange(raw, self._loop.create_future(), weather)
+        exchange = Exchange(raw, self._loop.create_future(), weather, direct)
         self._send(exchange, name)
         if weather.twice and self._rng.random() < weather.twice:
-            self._send(Exchange(raw, self._loop.create_future(), weather), name)
+            self._send(Exchange(raw, self._loop.create_future(), weather, direct), name)
         self._note(f"    {sender} > {name} {method} {path} {body.decode()}")
         try:
             async with asyncio.timeout(timeout_s):
@@ -203,6 +208,9 @@ class Network:
 
     def _serve(self, exchange: Exchange, port: Port) -> None:
         """In the life that is asked."""
+        if exchange.direct is not None:
+            self._reply(exchange, port, Reply(200, {}, exchange.direct()))
+            return
         assert port.server is not None
         protocol = port.server()
         transport = _Memory(self._loop, protocol, lambda raw: self._answer(exchange, port, raw))
@@ -210,12 +218,16 @@ class Network:
         protocol.data_received(exchange.request)
 
     def _answer(self, exchange: Exchange, port: Port, raw: bytes) -> None:
+        if raw:
+            self._reply(exchange, port, _reply(raw))
+        else:
+            self._fail(exchange, Reset("closed without an answer"))
+
+    def _reply(self, exchange: Exchange, port: Port, reply: Reply) -> None:
         if exchange in port.open:
             port.open.remove(exchange)
-        if not raw:
-            self._fail(exchange, Reset("closed without an answer"))
-        elif self._rng.random() >= exchange.weather.lose_reply:
-            self._later(self._delay_s(exchange.weather.delay_reply_s), partial(_settle, exchange, _reply(raw)))
+        if self._rng.random() >= exchange.weather.lose_reply:
+            self._later(self._delay_s(exchange.weather.delay_reply_s), partial(_settle, exchange, reply))
 
     def _fail(self, exchange: Exchange, error: ConnectionError) -> None:
         self._later(self._delay_s(0.0), partial(_settle, exchange, error))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from config.gossip import Note, read_note
 from config.settings import BalancerSettings, SubstationSettings
 from services.balancer import journal as balancer_journal
 from services.balancer.service import BalancerService
@@ -216,9 +217,16 @@ class Desk(Process):
     def make(self, life: Life) -> Service:
         random = Random(self.world.rng.getrandbits(64))
         line = SimulatedLine(self.world.network, self.name, self.url)
-        peers = SimulatedPeerLine(self.world.network, self.name, self.url)
+        peers = SimulatedPeerLine(self.world.network, self.name, self.url, self.world.told)
         self.service = BalancerService(self.settings, self.clock(), random, line, peers, self.disk.opener(life))
         return self.service
+
+    def told(self, note: bytes) -> bytes:
+        """What another balancer's note is answered."""
+        found = read_note(note)
+        assert self.service is not None
+        assert isinstance(found, Note)
+        return self.service.core.told(found).model_dump_json().encode()
 
     def ready(self) -> bool:
         return self.service is not None and self.service.health().status == "ok"

@@ -322,6 +322,10 @@ class World:
         self.note(f"the clock jumps by {wall_s}")
         self._jumped_s += wall_s
 
+    def told(self, url: str, note: bytes) -> bytes:
+        """What the balancer at `url` answers to another one's note."""
+        return next(desk for desk in self.desks.values() if desk.url == url).told(note)
+
     async def push(self, sender: str, url: str, body: bytes) -> None:
         """How a substation tells a balancer."""
         base, _, path = url.rpartition("/")
