@@ -142,15 +142,18 @@ class Account:
     def fold(self, report: Report, asked_at_s: float, now_s: float, polled: bool = False) -> bool:
         """Takes `report`, the answer to something sent at `asked_at_s` (-inf: a push); whether it came from a new epoch.
 
-        It was `polled`, or came with the answer to a request. An older one by (epoch, seq) only shows that the substation
-        lives. A new epoch is a restart: what was sent to the old one is forgotten.
+        It was `polled`, or came with an answer. An older one by (epoch, seq) only shows that the substation lives. A new
+        epoch is a restart: what was sent before is forgotten. As epochs have no order, a late report of an old one that
+        was never heard passes for a restart, until something that was asked since is answered.
         """
         self.standing.answer()
         if polled:
             self.node.polled_sessions, self.node.polled_load_w = report.sessions, report.load_w
         known = self.report
         if report.epoch in self._past_epochs:
-            return False
+            if asked_at_s < (self.heard_at_s or 0.0):
+                return False
+            self._past_epochs.remove(report.epoch)  # the other one came late
         restarted = known is not None and known.epoch != report.epoch
         if known is not None and restarted:
             self._past_epochs.append(known.epoch)
@@ -265,13 +268,9 @@ class Account:
 
     def _heard(self, asked_at_s: float, now_s: float) -> None:
         self.heard_at_s = now_s
-        settled = [
-            request_id
-            for request_id, assumed in self.pending.items()
-            if assumed.unknown_since_s is not None and assumed.unknown_since_s < asked_at_s
-        ]
-        for request_id in settled:
-            self.forget(request_id)
+        for request_id, assumed in list(self.pending.items()):
+            if assumed.unknown_since_s is not None and assumed.unknown_since_s < asked_at_s:
+                self.forget(request_id)
         self._show()
 
     def _forget_all(self) -> None:

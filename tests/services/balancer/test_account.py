@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -59,6 +60,17 @@ def test_an_older_report_is_ignored_and_an_old_epoch_never_comes_back() -> None:
     assert entry.fold(report(1, 2, epoch=2), 0.0, 2.0)
     entry.fold(report(9, 9, epoch=1), 0.0, 3.0)
     assert entry.node.sessions == 2
+
+
+def test_a_late_report_of_an_epoch_that_was_never_heard_is_not_believed_for_ever() -> None:
+    entry = account()
+    entry.fold(report(1, 5, epoch=2), 0.0, 1.0)
+    assert entry.fold(report(9, 9, epoch=1), -math.inf, 2.0), "nobody can know that it is old: it is looked at again"
+    assert not entry.fold(report(2, 4, epoch=2), 1.5, 3.0), "this may have been said before"
+    assert entry.fold(report(3, 6, epoch=2), 4.0, 4.0)
+    assert entry.node.sessions == 6
+    assert not entry.fold(report(10, 9, epoch=1), -math.inf, 5.0)
+    assert entry.node.sessions == 6
 
 
 def test_a_restart_forgets_what_was_sent_to_the_old_process() -> None:
