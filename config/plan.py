@@ -110,7 +110,8 @@ def _balancer(
     topology: Topology, number: int, urls: tuple[str, ...], targets_file: str, data_dir: str | None
 ) -> ProcessSpec:
     declared = topology.balancer
-    name = BALANCER if declared.replicas == 1 else f"{BALANCER}{number + 1}"
+    # the first keeps its name, and so its journal and port, whatever number there are
+    name = BALANCER if number == 0 else f"{BALANCER}{number + 1}"
     settings = BalancerSettings(
         name=name,
         policy=declared.policy,

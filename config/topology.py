@@ -93,7 +93,7 @@ class Balancer(Part):
     )
     replicas: Annotated[int, Field(ge=1, le=MAX_BALANCERS, strict=True)] = Field(
         1,
-        description="How many balancers share the work. More than one are named balancer1, balancer2, … and take ports"
+        description="How many balancers share the work. More than one are named balancer, balancer2, … and take ports"
         " from `port` on; each EV is placed by one of them, and by another one where that dies.",
         examples=[1],
     )

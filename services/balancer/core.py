@@ -24,6 +24,7 @@ from services.balancer.dispatch import Dispatch
 from services.balancer.doubts import Doubts
 from services.balancer.following import Following
 from services.balancer.forwarding import Forwarding
+from services.balancer.handover import Handover
 from services.balancer.journal import BalancerJournal, Contents
 from services.balancer.ledger import Ledger
 from services.balancer.line import Line
@@ -77,6 +78,7 @@ class Core:
         self.replicas = Replicas(self.members, peers, share, self._now_s, self._unix_ms)
         following = Following(self.dispatch, self.attendant, self.placer, settings.time_scale)
         self.forwarding = Forwarding(self.dispatch, following, self.replicas, peers, self._now_s)
+        self.handover = Handover(self.attendant, self.forwarding, self._now_s, settings.time_scale)
         self._metrics = metrics
         self._observe()
 
@@ -113,6 +115,8 @@ class Core:
     async def leave(self) -> None:
         """Gives its share to the others; what comes from now on is passed on to them."""
         await self.replicas.leave()
+        if self.members.up:
+            await self.handover.run()
 
     async def stop(self) -> None:
         """Ends polls, notes and revocations; what is open stays in the journal."""

@@ -9,8 +9,10 @@ from urllib.request import urlopen
 import pytest
 
 from gridctl.testing import Grid
+from services.balancer import journal
 from tests.e2e.conftest import Cluster
 from tests.e2e.test_crashes import placed_more, traffic
+from tests.e2e.verbs import declare
 
 pytestmark = pytest.mark.e2e
 
@@ -18,9 +20,14 @@ pytestmark = pytest.mark.e2e
 TWO = {"time_scale": 20, "balancer": {"replicas": 2}, "defaults": {"max_sessions": 10_000, "session_s": 10}}
 
 
+def name_of(number: int) -> str:
+    """Of the first or the second."""
+    return "balancer" if number == 1 else f"balancer{number}"
+
+
 def balancers(grid: Grid, number: int) -> list[dict[str, object]]:
-    """The balancers as `balancer<number>` sees them, itself first."""
-    url = grid.process(f"balancer{number}")["url"]
+    """The balancers as the first or second sees them, itself first."""
+    url = grid.process(name_of(number))["url"]
     with urlopen(f"{url}/status", timeout=5) as answer:
         return list(json.load(answer)["balancers"])
 
@@ -45,11 +52,11 @@ def audited(grid: Grid) -> bool:
 
 def test_both_place_and_know_each_other(cluster: Cluster) -> None:
     grid = cluster(3, topology=TWO)
-    assert [row["name"] for row in grid.ps() if row["role"] == "balancer"] == ["balancer1", "balancer2"]
+    assert [row["name"] for row in grid.ps() if row["role"] == "balancer"] == ["balancer", "balancer2"]
     assert agree(grid)
     assert {grid.charge(f"EV{number}")[0] for number in range(40)} == {202}
     for number in (1, 2):
-        with urlopen(f"{grid.process(f'balancer{number}')['url']}/health", timeout=5) as answer:
+        with urlopen(f"{grid.process(name_of(number))['url']}/health", timeout=5) as answer:
             assert json.load(answer)["accepted_total"] > 5
     assert audited(grid)
 
@@ -71,8 +78,8 @@ def test_a_killed_one_costs_no_answer(cluster: Cluster) -> None:
     with traffic(grid, clients=3) as result:
         for number in (1, 2, 1):
             grid.wait_until(placed_more(result, 20))
-            again = restarted_more(grid, f"balancer{number}")
-            assert grid.run("kill", f"balancer{number}").returncode == 0
+            again = restarted_more(grid, name_of(number))
+            assert grid.run("kill", name_of(number)).returncode == 0
             grid.wait_until(again)
             grid.wait_until(placed_more(result, 20))
     assert set(result.statuses) == {202}, (result.statuses, result.refusals[:3])
@@ -94,3 +101,36 @@ def test_a_frozen_one_is_taken_over_and_comes_back_as_another(cluster: Cluster) 
     assert set(result.statuses) == {202}, (result.statuses, result.refusals[:3])
     assert balancers(grid, 1)[1]["incarnation"] > was  # type: ignore[operator]
     assert audited(grid)
+
+
+def test_who_waits_goes_on_to_wait_as_balancers_come_and_go(cluster: Cluster) -> None:
+    def topology(replicas: int) -> dict[str, object]:
+        balancer = {"replicas": replicas, "admission": "queue"}
+        return {"substations": 1, "balancer": balancer, "defaults": {"max_sessions": 1, "session_s": 100_000}}
+
+    def ask(number: int) -> str:
+        status, answer = grid.charge(f"EV{number}", request_id=f"r{number}")
+        assert status == 202, answer
+        return str(answer["response"]["status"])
+
+    grid = cluster(topology=topology(1))
+    assert [ask(number) for number in range(5)] == ["charging started"] + ["queued"] * 4
+    for replicas in (2, 1):
+        done = grid.run("up", "-d", "--file", declare(grid, topology(replicas)))
+        assert done.returncode == 0, done.stderr
+        new = range(5 * replicas, 5 * replicas + 5)
+        assert [ask(number) for number in new] == ["queued"] * 5
+    waiting = [row["balancer"] for row in queued(grid)]
+    assert len(waiting) == 14
+    assert set(waiting) == {"balancer"}
+    assert [ask(number) for number in range(1, 15)] == ["queued"] * 14, "the same answer again"
+    assert audited(grid)
+
+
+def queued(grid: Grid) -> list[dict[str, str]]:
+    """Who waits, by the balancers' journals."""
+    found = []
+    for path in (grid.state_dir / grid.name / "data").glob("balancer*.db"):
+        rows = journal.read(path).queue
+        found += [{"balancer": path.stem, "request_id": row.request_id} for row in rows if row.state == "queued"]
+    return found

@@ -283,3 +283,20 @@ async def test_what_a_dead_one_did_give_up_is_placed_anew() -> None:
             assert (await late.json())["state"] == "revoked"
         assert (await fellows.ask(0, ev_id, request_id="r1")).status == 202
         assert await _sessions(grid) == [("r1", ev_id)]
+
+
+async def test_who_waits_at_one_that_leaves_waits_at_another() -> None:
+    async with AsyncExitStack() as stack:
+        grid, fellows = await _fellows(stack, places=1, admission="queue")
+        asked = [("EV0", {}), *((f"EV{number}", {"departure_in_s": 100 + number}) for number in range(1, 12))]
+        for ev_id, fields in asked:
+            assert (await fellows.ask(0, ev_id, request_id=f"r-{ev_id}", **fields)).status == 202
+        left, stays = fellows.services["b1"], fellows.services["b0"]
+        assert len(left.queue) + len(stays.queue) == 9
+        assert len(left.queue) > 1
+        await left.depart()
+        assert (len(left.queue), len(stays.queue)) == (0, 9)
+        departures = [waiting.request.departure_in_s for waiting in stays.queue]
+        assert departures == sorted(departures), "who departs first is first here too"  # type: ignore[type-var]
+        states = [(await grid.get("b0", f"/requests/r-{ev_id}"))["state"] for ev_id, _ in asked]
+        assert sorted(states) == ["charging"] * 3 + ["queued"] * 9
