@@ -25,7 +25,7 @@ Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BUSY_S = 3.0
 
 
-async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
     """Waits for `condition`; AssertionError once `within_s` passed."""
     loop = asyncio.get_running_loop()
     end_s = loop.time() + within_s

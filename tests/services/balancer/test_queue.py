@@ -69,7 +69,7 @@ async def _state(grid: Grid, request_id: str) -> str:
     return str((await _follow(grid, request_id))["state"])
 
 
-async def _becomes(grid: Grid, request_id: str, *states: str, within_s: float = 5.0) -> dict[str, Any]:
+async def _becomes(grid: Grid, request_id: str, *states: str, within_s: float = 30.0) -> dict[str, Any]:
     """Follows a request until it is in one of `states`; of one that does not last, what comes after it must be one too."""
     end_s = asyncio.get_running_loop().time() + within_s
     while (found := await _follow(grid, request_id))["state"] not in states:
