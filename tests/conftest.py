@@ -13,9 +13,14 @@ import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests import leaks
+
+# how long one example takes says how busy the machine is
+hypothesis.settings.register_profile("gridctl", deadline=None)
+hypothesis.settings.load_profile("gridctl")
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Recorded sessions of real chargers and the like; not part of this repository.
