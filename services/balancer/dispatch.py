@@ -226,8 +226,8 @@ class Dispatch:
             yield waiting.ev_id
 
     def knows(self, request_id: str) -> bool:
-        """Whether it is placed, being placed or waiting here, or was."""
-        return request_id in self._requests or self._look_up(request_id) is not None
+        """Whether it is placed or waiting here, or was; not whether it is being placed, which may come to nothing."""
+        return self._look_up(request_id) is not None
 
     def told(self, entries: Sequence[Entry]) -> None:
         """Another balancer placed these."""

@@ -30,7 +30,7 @@ class Part(Protocol):
         """The request_ids of the queue."""
 
     def knows(self, request_ids: Sequence[str]) -> list[str]:
-        """Which of `request_ids` are placed, being placed or waiting here."""
+        """Which of `request_ids` are placed or waiting here."""
 
     def yielded(self, request_ids: Sequence[str]) -> None:
         """Another balancer has these, which wait here too: they leave the queue."""

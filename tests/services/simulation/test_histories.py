@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from services.balancer.ownership import owner
 from tests.services.simulation.network import Weather
 from tests.services.simulation.world import Violation, World
 
@@ -90,3 +91,24 @@ def test_a_session_that_could_not_be_written_is_not_found_by_who_collects() -> N
         world.run_for(5.0)
         world.check()
         assert [promise.told for promise in world.promises.values()] == [["s2"], ["s2"]]
+
+
+def test_who_waits_stays_in_the_queue_while_another_balancer_only_tries_to_place_it() -> None:
+    """The other one claimed it, and its attempts came to nothing: the request had left the one queue for no other."""
+    with a_world([1], balancers=2, admission="queue") as world:
+        evs = [f"EV{number}" for number in range(20)]
+        own = next(ev_id for ev_id in evs if owner(ev_id, ["http://b1", "http://b2"]) == "http://b1")
+        world.ask("r0", "EV-first", "b1", duration_s=300.0)
+        world.run_for(1.0)
+        world.ask("r1", own, "b1", duration_s=300.0)
+        world.run_for(1.0)
+        assert world.promises["r1"].queued
+        world.kill("b1")
+        world.run_for(3.0)
+        world.pause("s1")
+        world.ask("r1", own, "b2")
+        world.run_for(1.0)
+        world.start("b1")
+        for _ in range(20):
+            world.run_for(1.0)
+            world.check()
