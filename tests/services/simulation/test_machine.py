@@ -16,7 +16,7 @@ from tests.services.simulation.world import Promise, World
 
 EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES", "20"))
 STEPS = int(os.environ.get("SIMULATION_STEPS", "30"))
-MOST_BALANCERS = 1
+MOST_BALANCERS = 4
 
 WEATHERS = {
     "calm": CALM,
