@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from config.problems import FieldFault, Problem
+from config.problems import FieldFault, Problem, whole_seconds
 from config.settings import SubstationSettings
 from services.clock import Clock
 from services.journal import JournalError
 from services.substation.admission import Refused, Started
 from services.substation.session import Session
 
-#: When to ask a draining substation again (wall seconds): it may be undrained, and nobody knows when.
+#: When to ask a draining substation again, or a derated one (wall seconds): nobody knows for how long it is so.
 DRAINING_RETRY_S = 5.0
 #: When to ask one again whose journal cannot be used (wall seconds).
 JOURNAL_RETRY_S = 1.0
@@ -33,8 +33,10 @@ def refusal(outcome: Refused, settings: SubstationSettings, time_scale: float) -
     """The problem that `outcome` is answered with; `retry_after_s` in wall seconds."""
     name, reason = settings.name, outcome.reason
     if reason == "substation-full":
-        wait_s = DRAINING_RETRY_S if outcome.retry_after_s is None else outcome.retry_after_s / time_scale
-        return Problem(503, f"{name} has no room for this now", reason, retry_after_s=wait_s)
+        detail = f"{name} has no room for this now"
+        if outcome.retry_after_s is None:  # the body names exact instants only: balancers reckon with them
+            return Problem(503, detail, reason, headers={"Retry-After": str(whole_seconds(DRAINING_RETRY_S))})
+        return Problem(503, detail, reason, retry_after_s=outcome.retry_after_s / time_scale)
     if reason == "draining":
         detail = f"{name} takes no new sessions, it is being drained"
         return Problem(503, detail, reason, retry_after_s=DRAINING_RETRY_S)

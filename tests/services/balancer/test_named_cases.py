@@ -549,6 +549,19 @@ async def test_a_substation_is_derated_below_its_load(unused_tcp_port: int) -> N
         expect_kept(of_services(*stations), [*taken, "late"])
 
 
+async def test_one_that_is_derated_below_a_request_does_not_say_when_it_fits() -> None:
+    """Derated below what a request draws: when that fits is what the others' planned ends tell."""
+    async with a_grid() as grid:
+        stations = [await grid.substation(f"substation{n}", max_sessions=2, capacity_kw=14.8) for n in (1, 2)]
+        await grid.balancer("substation1", "substation2")
+        for number in range(4):
+            assert (await grid.route(f"EV{number}", duration_s=100)).status == 202
+        stations[0].command({"do": "derate", "capacity_kw": 5})
+        for number in range(4):
+            refused = await (await grid.route(f"late{number}")).json()
+            assert (refused["reason"], 90 < refused["retry_after_s"] <= 100) == ("grid-full", True)
+
+
 @pytest.mark.parametrize(("policy", "large"), [("ledger", 7), ("least-loaded", 5)])
 async def test_fragments_are_not_made(policy: str, large: int) -> None:
     """A 150 kW request into fragments: `ledger` lets small ones share one place for a large one, and spares the others."""

@@ -301,7 +301,9 @@ async def test_derating_limits_what_is_admitted_and_cuts_nothing(tmp_path: Path)
         report = Report.decode(refused.headers[HEADER])
         assert (report.sessions, report.max_sessions, report.capacity_w) == (6, 10, 20_000)
         never_now = await world.charge("EV9", power_kw=22)
-        assert (never_now.status, (await never_now.json())["reason"]) == (503, "substation-full")
+        assert (never_now.status, (told := await never_now.json())["reason"]) == (503, "substation-full")
+        assert "retry_after_s" not in told  # nobody knows when
+        assert never_now.headers["Retry-After"] == "5"
         assert (await world.charge("EV9", power_kw=75)).status == 422
         world.service.command({"do": "derate"})
         assert (await world.charge("EV9", power_kw=22)).status == 202
