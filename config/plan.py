@@ -110,8 +110,8 @@ def _balancer(
     topology: Topology, number: int, urls: tuple[str, ...], targets_file: str, data_dir: str | None
 ) -> ProcessSpec:
     declared = topology.balancer
-    # the first keeps its name, and so its journal and port, whatever number there are
-    name = BALANCER if number == 0 else f"{BALANCER}{number + 1}"
+    names = tuple(_balancer_name(each) for each in range(declared.replicas))
+    name = names[number]
     settings = BalancerSettings(
         name=name,
         policy=declared.policy,
@@ -127,10 +127,16 @@ def _balancer(
         queue_limit=declared.queue_limit,
         max_wait_s=declared.max_wait_s,
         peers=urls if len(urls) > 1 else (),
+        replicas=names if number == 0 and data_dir is not None else (),
     )
     fixed = declared.port is not None and number == 0
     port = int(urls[number].rpartition(":")[2])
     return ProcessSpec(name, BALANCER, LOOPBACK, port, fixed, settings)
+
+
+def _balancer_name(number: int) -> str:
+    """The first keeps its name, and so its port and its journal, however many there are."""
+    return BALANCER if number == 0 else f"{BALANCER}{number + 1}"
 
 
 def _request_service(topology: Topology, balancers: tuple[str, ...]) -> ProcessSpec:

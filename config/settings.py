@@ -43,7 +43,7 @@ class BalancerSettings:
     `poll_interval_s` and `request_timeout_s` are wall seconds; `seed` None means unseeded. With `admission` `queue` at
     most `queue_limit` requests wait where all is full, for `max_wait_s` grid seconds unless they depart earlier.
     `peers` are the URLs of all balancers of the grid, this one's `url` among them. `journal` and `durability`: as for
-    substations.
+    substations. One that knows the names of all `replicas` takes over what others left in journals beside its own.
     """
 
     name: str = "balancer"
@@ -63,6 +63,7 @@ class BalancerSettings:
     max_wait_s: float = 600.0
     peers: tuple[str, ...] = ()
     url: str = ""
+    replicas: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ class Journal:
 
     async def close(self) -> None:
         """Write what waits, if the disk lets it, and let go of the file. Nothing may be asked of it afterwards."""
-        if self._thread is None:
+        if self._thread is None and not self._units:
             return
         try:
             await asyncio.wait_for(self._flushed(), CLOSE_S)
@@ -148,8 +148,9 @@ class Journal:
             )
         if self._retry is not None:
             self._retry.cancel()
-        self._thread.end()
-        await asyncio.to_thread(self._thread.join, CLOSE_S)
+        thread = self._running()
+        thread.end()
+        await asyncio.to_thread(thread.join, CLOSE_S)
 
     async def _flushed(self) -> None:
         if self._units or self._busy:

@@ -97,6 +97,13 @@ def _urls(text: str) -> tuple[str, ...]:
     return parts
 
 
+def _names(text: str) -> tuple[str, ...]:
+    parts = tuple(_parts(text))
+    if not parts or not all(is_name(part) for part in parts):
+        raise ValueError("names, several with commas between")
+    return parts
+
+
 def _own_url(text: str) -> str:
     urls = _urls(text)
     if len(urls) > 1:
@@ -173,6 +180,7 @@ SETTINGS = (
     Setting("max_wait_s", _positive, "balancer: grid seconds that a request without a departure may wait."),
     Setting("peers", _urls, "balancer: URLs of all balancers of the grid, its own too, with commas between."),
     Setting("url", _own_url, "balancer: its own URL, as among the peers."),
+    Setting("replicas", _names, "balancer: all balancers by name; takes over what others left beside its journal."),
     Setting("balancers", _urls, "charge-request: URLs of the balancers, with commas between."),
     Setting("request_timeout_s", _positive, "balancer, charge-request: seconds that a client waits at most."),
 )

@@ -25,6 +25,7 @@ from services.balancer.doubts import Doubts
 from services.balancer.following import Following
 from services.balancer.forwarding import Forwarding
 from services.balancer.handover import Handover
+from services.balancer.inheritance import Inheritance
 from services.balancer.journal import BalancerJournal, Contents
 from services.balancer.ledger import Ledger
 from services.balancer.line import Line
@@ -69,11 +70,12 @@ class Core:
         self.queue = Queue(settings.queue_limit)
         self.attendant = Attendant(settings, self.queue, self.placer, self.journal, self._placed, clock.time_s)
         self.recovery = Recovery(
-            self.journal, self._restore, self.watch.start, self.watch.ready, self._join, self.attendant.start
+            self.journal, self._restore, self._follow, self.watch.ready, self._join, self.attendant.start
         )
         self.dispatch = Dispatch(
             settings, self.placer, self.recovery, self.attendant, clock.time_s, self._owns, self._started
         )
+        self.inheritance = self._make_inheritance(open_journal)
         share = Share(self.members, line, self.placer, self.watch, self.dispatch, self.attendant)
         self.replicas = Replicas(self.members, peers, share, self._now_s, self._unix_ms)
         following = Following(self.dispatch, self.attendant, self.placer, settings.time_scale)
@@ -88,6 +90,17 @@ class Core:
         metrics.peers.set_function(lambda: len(self.members.up))
         metrics.grid_loading_percentage.set_function(lambda: 100 * self.ledger.totals(self._now_s()).load)
         metrics.grid_health.set_function(lambda: status.HEALTH[status.health(self.ledger, self._now_s())])
+
+    def _make_inheritance(self, open_journal: OpenJournal) -> Inheritance:
+        settings, unix_s = self._settings, self._clock.time_s
+        return Inheritance(
+            settings,
+            self.journal,
+            lambda path: BalancerJournal(path, settings.durability, unix_s, open_journal),
+            self.dispatch,
+            self.queue.next_number,
+            self._inherited,
+        )
 
     def _make_placer(self, line: Line, metrics: BalancerMetrics, random: Random) -> Placer:
         return Placer(
@@ -121,6 +134,7 @@ class Core:
     async def stop(self) -> None:
         """Ends polls, notes and revocations; what is open stays in the journal."""
         await self.recovery.stop()
+        await self.inheritance.stop()
         await self.replicas.stop()
         await self.attendant.stop()
         await self.watch.stop()
@@ -153,6 +167,10 @@ class Core:
         """See `services.balancer.watch.Listener`."""
         return self.members.fences
 
+    async def _follow(self) -> None:
+        await self.watch.start()
+        await self.inheritance.start()
+
     async def _join(self) -> None:
         await self.replicas.join()
 
@@ -163,6 +181,11 @@ class Core:
         self.revocations.resume(contents.attempts)
         self.placer.doubts.resume(contents.attempts)
         self.attendant.restore(contents.queue)
+
+    def _inherited(self, contents: Contents) -> None:
+        self._restore(contents)
+        self.revocations.deliver([account.target.name for account in self.ledger])
+        self.attendant.wake()
 
     def _placed(self, entry: Entry) -> None:
         self.dispatch.started(entry)

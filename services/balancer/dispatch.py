@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -228,6 +230,22 @@ class Dispatch:
     def knows(self, request_id: str) -> bool:
         """Whether it is placed or waiting here, or was; not whether it is being placed, which may come to nothing."""
         return self._look_up(request_id) is not None
+
+    def places(self, request_id: str) -> bool:
+        """Whether it is being placed here: nobody knows yet whether it will be known."""
+        return request_id in self._requests
+
+    @contextmanager
+    def reserved(self, request_ids: Collection[str]) -> Iterator[None]:
+        """Meanwhile none of `request_ids`, of which none is being placed, is begun: who asks looks again afterwards."""
+        held = Running("", asyncio.get_running_loop().create_future(), -math.inf)
+        self._requests.update(dict.fromkeys(request_ids, held))
+        try:
+            yield
+        finally:
+            for request_id in request_ids:
+                del self._requests[request_id]
+            held.outcome.set_result(refusals.out_of_time())
 
     def told(self, entries: Sequence[Entry]) -> None:
         """Another balancer placed these."""

@@ -54,6 +54,11 @@ _FORGOTTEN = """DELETE FROM attempts WHERE acknowledged_s <=
     (SELECT acknowledged_s FROM attempts WHERE acknowledged_s IS NOT NULL ORDER BY acknowledged_s DESC LIMIT 1 OFFSET ?)"""
 _QUEUED = "INSERT OR REPLACE INTO queue VALUES (?, ?, ?, ?, ?, ?, 'queued', NULL, NULL, NULL, NULL)"
 _LEFT = "UPDATE queue SET state = ?, reason = ?, substation = ?, attempt = ?, left_s = ? WHERE request_id = ?"
+_INHERITED = """INSERT INTO queue VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, ?)
+    ON CONFLICT DO UPDATE SET number = excluded.number, request = excluded.request, queued_s = excluded.queued_s,
+    until_s = excluded.until_s, state = excluded.state, reason = excluded.reason, left_s = excluded.left_s
+    WHERE state = 'moved'"""
+_GONE = "DELETE FROM attempts WHERE request_id = ? AND substation = ?"
 _PAST = """DELETE FROM queue WHERE left_s <=
     (SELECT left_s FROM queue WHERE left_s IS NOT NULL ORDER BY left_s DESC LIMIT 1 OFFSET ?)"""
 
@@ -103,6 +108,14 @@ class Contents:
 
     attempts: tuple[Attempt, ...] = ()
     queue: tuple[Queued, ...] = ()
+
+    @property
+    def open(self) -> Contents:
+        """What still is to be done or told, and stands nowhere else."""
+        return Contents(
+            tuple(attempt for attempt in self.attempts if attempt.acknowledged_s is None),
+            tuple(row for row in self.queue if row.state in ("queued", "cancelled", "dropped")),
+        )
 
 
 def read(path: Path) -> Contents:
@@ -173,6 +186,31 @@ class BalancerJournal:
         values = (place.request_id, place.ev_id, place.number, place.request, place.queued_s, place.until_s)
         if self._journal is not None:
             await self._journal.commit((_QUEUED, values))
+
+    async def inherit(self, found: Contents) -> None:
+        """What another balancer left is kept here too once this returns; JournalError: it is not."""
+        entries: list[Entry] = []
+        for row in found.queue:
+            about = (row.request_id, row.ev_id, row.number, row.request, row.queued_s, row.until_s)
+            entries.append((_INHERITED, (*about, row.state, row.reason, row.left_s)))
+        for attempt in found.attempts:
+            which = (attempt.substation, attempt.request_id, attempt.attempt, attempt.sent_s)
+            revoked = attempt.revoked_s is not None
+            entries.append((_REVOKED, (*which, attempt.revoked_s)) if revoked else (_SENT, which))
+        await self._commit(entries)
+
+    async def pass_on(self, found: Contents) -> None:
+        """Another balancer has `found`, which stands here, once this returns; JournalError: that is not noted."""
+        now_s = self._unix_s()
+        entries: list[Entry] = [
+            (_LEFT, ("moved", row.reason, None, None, now_s, row.request_id)) for row in found.queue
+        ]
+        entries += [(_GONE, (attempt.request_id, attempt.substation)) for attempt in found.attempts]
+        await self._commit(entries)
+
+    async def _commit(self, entries: list[Entry]) -> None:
+        if self._journal is not None and entries:
+            await self._journal.commit(*entries)
 
     def left(
         self, request_id: str, state: QueueState, reason: str | None = None, at: tuple[str, int] | None = None

@@ -111,6 +111,17 @@ def test_journals_lie_in_the_data_folder() -> None:
     assert (placing.journal, placing.durability) == ("/state/grid/data/balancer.db", "process")
 
 
+def test_the_first_balancer_stays_itself_and_knows_whose_journals_are_nobodys() -> None:
+    """However many there are: its port and its journal stay, and it alone takes over what leaving ones leave."""
+    for replicas in (1, 2, 3):
+        topology = Topology.model_validate({"balancer": {"replicas": replicas, "port": 8079}})
+        first, *others = (spec for spec in expand(topology, data_dir="/data") if spec.role == BALANCER)
+        assert isinstance(first.settings, BalancerSettings)
+        assert (first.name, first.port, first.settings.journal) == ("balancer", 8079, "/data/balancer.db")
+        assert first.settings.replicas == ("balancer", "balancer2", "balancer3")[:replicas]
+        assert all(isinstance(spec.settings, BalancerSettings) and not spec.settings.replicas for spec in others)
+
+
 def test_an_external_substation_keeps_what_is_declared_of_it() -> None:
     url = {"name": "e", "url": "http://h:80/x/"}
     declared = {"load_metric": "load", "max_sessions": 4, "capacity_kw": 30}

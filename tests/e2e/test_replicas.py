@@ -134,3 +134,20 @@ def queued(grid: Grid) -> list[dict[str, str]]:
         rows = journal.read(path).queue
         found += [{"balancer": path.stem, "request_id": row.request_id} for row in rows if row.state == "queued"]
     return found
+
+
+def test_who_waits_at_balancers_that_are_gone_when_it_starts_waits_at_the_first(cluster: Cluster) -> None:
+    def topology(replicas: int) -> dict[str, object]:
+        balancer = {"replicas": replicas, "admission": "queue"}
+        return {"substations": 1, "balancer": balancer, "defaults": {"max_sessions": 1, "session_s": 100_000}}
+
+    grid = cluster(topology=topology(3))
+    for number in range(12):
+        assert grid.charge(f"EV{number}", request_id=f"r{number}")[0] == 202
+    assert len({row["balancer"] for row in queued(grid)}) > 1
+    assert grid.run("down").returncode == 0
+    done = grid.run("up", "-d", "--file", declare(grid, topology(1)))
+    assert done.returncode == 0, done.stderr
+    assert {row["balancer"] for row in queued(grid)} == {"balancer"}
+    assert sorted(row["request_id"] for row in queued(grid)) == sorted(f"r{number}" for number in range(1, 12))
+    assert audited(grid)

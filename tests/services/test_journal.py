@@ -61,6 +61,13 @@ async def test_what_was_committed_is_read_by_another_while_it_is_open(tmp_path: 
     assert read(path) == [1, 2, 3]
 
 
+async def test_what_was_written_just_before_the_end_is_kept_also_where_nothing_was_asked_before(tmp_path: Path) -> None:
+    for number in (1, 2):
+        async with opened(tmp_path / "n.db") as journal:
+            journal.write(note(number))
+    assert read(tmp_path / "n.db") == [1, 2]
+
+
 async def test_all_that_waits_shares_a_transaction_and_keeps_its_order(tmp_path: Path) -> None:
     async with opened(tmp_path / "n.db") as journal:
         commits = await journal.read(_count_commits)
