@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -25,14 +26,13 @@ def broken(evidence: Evidence) -> Iterator[Violation]:
     for wait in evidence.waits:
         waits[wait.request_id].append(wait)
     void = _void(evidence)
-    for request_id, own in stays.items():
-        stays[request_id] = [pair for pair in own if not _is_void(pair, void)] or own
+    valid = {rid: [pair for pair in own if not _is_void(pair, void)] or own for rid, own in stays.items()}
     for answer in once(evidence.answered):
         own, places = stays.get(answer.request_id, []), waits.get(answer.request_id, [])
         forgotten = not (own or places) and answer.at_s < evidence.complete_since_s
         if not forgotten and answer.substation not in evidence.external:
-            yield from _judged(answer, own, places)
-    for request_id, own in stays.items():
+            yield from _judged(answer, valid.get(answer.request_id, []), places, _served_s(answer, own))
+    for request_id, own in valid.items():
         yield from _early(request_id, _kept(own))
 
 
@@ -75,10 +75,18 @@ def once(answered: Sequence[Answered]) -> list[Answered]:
     return list(first.values())
 
 
-def _judged(answer: Answered, stays: Sequence[tuple[str, Stay]], waits: Sequence[Wait]) -> Iterator[Violation]:
+def _served_s(answer: Answered, stays: Sequence[tuple[str, Stay]]) -> float:
+    """When the session of which the client was told came to its planned end: from then on nothing is owed."""
+    named = (stay for name, stay in stays if answer.substation in {name, None})
+    return min((stay.end_s for stay in named if stay.state == "ended"), default=math.inf)
+
+
+def _judged(
+    answer: Answered, stays: Sequence[tuple[str, Stay]], waits: Sequence[Wait], served_s: float
+) -> Iterator[Violation]:
     kept = _kept(stays)
     if kept:
-        yield from _gaps(answer, kept, waits)
+        yield from _gaps(answer, kept, waits, served_s)
         return
     found = _without_session(stays, waits)
     if found:
@@ -112,13 +120,15 @@ def _early(request_id: str, kept: Sequence[tuple[str, Stay]]) -> Iterator[Violat
         yield Violation("I3", last.end_s, request_id, name, "it charges until its planned end", found)
 
 
-def _gaps(answer: Answered, kept: Sequence[tuple[str, Stay]], waits: Sequence[Wait]) -> Iterator[Violation]:
+def _gaps(
+    answer: Answered, kept: Sequence[tuple[str, Stay]], waits: Sequence[Wait], served_s: float
+) -> Iterator[Violation]:
     """A time after the answer at which the request had neither a session nor a place, though one came later."""
     spans = [(stay.start_s, stay.end_s, name) for name, stay in kept]
     spans += [(wait.since_s, wait.until_s, wait.balancer) for wait in waits]
     until_s = answer.at_s
     for start_s, end_s, name in sorted(spans):
-        if start_s - until_s > CLOCK_S:
+        if start_s - until_s > CLOCK_S and start_s < served_s:
             found = f"it had none for {start_s - until_s:.3f} s, until {name} had it"
             yield Violation(
                 "I3", until_s, answer.request_id, name, "a session or a place in a queue all the while", found

@@ -72,9 +72,10 @@ class Book:
     def add(self, entry: Entry) -> Entry | None:
         """Remembers `entry`. Where its request is known elsewhere, the higher attempt stays, and of equal ones the known.
 
-        Returns the entry that lost, or was given up before: its session is one too many and must be revoked.
+        Returns the entry that lost, or was given up: its session is one too many and must be revoked. One that came to
+        its planned end before it heard of that has served its request.
         """
-        if self.is_given_up(entry.request_id, entry.attempt):
+        if entry.state != "ended" and self.is_given_up(entry.request_id, entry.attempt):
             return entry
         known = self._by_request.get(entry.request_id)
         if known is not None and known.substation != entry.substation and known.attempt >= entry.attempt:

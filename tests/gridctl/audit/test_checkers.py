@@ -173,6 +173,14 @@ def test_a_revoked_session_whose_successor_charges_is_in_order() -> None:
     assert lost(revoked(0.2, 0.9), stay(0.95, 31, attempt=2)) == []
 
 
+def test_nothing_is_owed_after_the_planned_end_of_the_session_that_was_told() -> None:
+    given_up = [Revocation("r1", "s1", 1, 0.45, "balancer")]
+    told, other = Answered("r1", 1.0, "s1"), Answered("r1", 1.0, "s2")
+    both = (stay(0.2, 0.4), stay(2.0, 32.0, attempt=2))
+    assert lost(*both, answer=told, revocations=given_up) == []
+    assert "none for 1.000 s" in lost(*both, answer=other, revocations=given_up)[0]
+
+
 @pytest.mark.parametrize(
     ("wait", "why"),
     [

@@ -129,8 +129,11 @@ def test_what_was_given_up_is_not_taken_in_when_it_is_found() -> None:
     void = Entry("r1", "EV1", "s1", 2, 100.0, 1, sure=False)
     assert book.add(void) is void
     assert book.find("r1", 0.0) is None
+    served = Entry("r1", "EV1", "s1", 2, 0.0, 1, "ended", sure=False)
+    assert book.add(served) is None
+    assert book.find("r1", 0.0) is served, "it came to its planned end all the same"
     kept = Entry("r1", "EV1", "s2", 3, 100.0, 1)
-    assert book.add(kept) is None
+    assert book.add(kept) is served
     book.given_up("r1", 3)
     assert book.find("r1", 0.0) is None, "given up after it was found"
 
