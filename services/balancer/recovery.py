@@ -51,6 +51,11 @@ class Recovery:
         """What a request is answered that cannot wait until it is `ready`."""
         return refusals.recovering() if self.error is None else refusals.unread(self.error)
 
+    @property
+    def stuck(self) -> bool:
+        """Whether only somebody's hand mends what it cannot read: nobody need wait for it."""
+        return self.error is not None and self.error.lasting
+
     async def start(self) -> None:
         """Begins; returns once the journal is read, or after a while in which it is not. Raises what `follow` does."""
         began = asyncio.Event()

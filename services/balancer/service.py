@@ -82,11 +82,14 @@ class BalancerService:
         return {}
 
     def health(self) -> Health:
-        """`starting` until the journal is read, every substation was heard or has timed out, and other balancers joined."""
+        """`starting` until the journal is read, every substation was heard or has timed out, and other balancers joined;
+        `degraded` where the journal cannot be read until somebody mends it."""
         fields: dict[str, Any] = {f"{name}_total": self._outcomes[name] for name in ("accepted", "refused", "failed")}
         error = self.core.recovery.error or self.core.journal.error
         if error is not None:
             fields |= {"reason": error.reason, "detail": error.detail}
+        if self.core.recovery.stuck:
+            return Health("degraded", fields)
         return Health("ok" if self.core.recovery.ready.is_set() else "starting", fields)
 
     def command(self, order: Mapping[str, Any]) -> None:
@@ -119,6 +122,8 @@ class BalancerService:
     async def _answer(self, item: ChargeRequest | Problem, deadline_s: float, forwarded: bool) -> Answer:
         if isinstance(item, Problem):
             answer: Answer = item
+        elif self.core.recovery.stuck:
+            answer = self.core.recovery.problem
         else:
             answer = await self.core.forwarding.answer(item, deadline_s, forwarded)
         outcome = _outcome(answer)
@@ -128,6 +133,8 @@ class BalancerService:
 
     async def _request(self, request: web.Request) -> web.Response:
         request_id = _name(request.match_info["request_id"])
+        if self.core.recovery.stuck:
+            return problem_response(self.core.recovery.problem)
         forwarded = FORWARDED in request.headers
         answer = await self.core.forwarding.follow(request.method, request_id, self._deadline_s(request), forwarded)
         return _response(answer, 200)

@@ -28,6 +28,8 @@ SHORTEST_TRY_S = 0.01
 TRY_SHARE = 0.3
 #: … and one that did not answer is asked after the others for this long (wall seconds).
 AVOIDED_S = 1.0
+#: What another balancer may be able to do: this one takes over from another, or cannot read its journal.
+_ELSEWHERE = (b'"reason":"recovering"', b'"reason":"journal-newer"', b'"reason":"journal-corrupt"')
 _PASSED_ON = frozenset({200, 202, 404, 409, 422, 503, 504})
 
 _log = logging.getLogger(__name__)
@@ -126,7 +128,7 @@ class Forward:
 
 def _is_passing(reply: Reply) -> bool:
     """Whether another balancer may do what this one cannot yet."""
-    return reply.status == 503 and b'"reason":"recovering"' in reply.body
+    return reply.status == 503 and any(reason in reply.body for reason in _ELSEWHERE)
 
 
 def _silent() -> Problem:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.services.grid import a_grid
+import asyncio
+from pathlib import Path
+
+from tests.services.grid import a_grid, until
 
 
 async def test_a_session_is_placed_and_seen() -> None:
@@ -25,3 +28,17 @@ async def test_a_session_is_placed_and_seen() -> None:
         page = await grid.get("balancer", "/metrics")
         assert 'substation_load_percentage{substation_id="substation1"} 10.0' in page
         assert 'balancer_requests_total{outcome="accepted"} 1.0' in page
+
+
+async def test_one_that_cannot_read_its_journal_says_so_at_once(tmp_path: Path) -> None:
+    (tmp_path / "b.db").write_bytes(b"no database" * 1_000)
+    async with a_grid() as grid:
+        await grid.substation("s1")
+        balancer = await grid.balancer("s1", ready=False, journal=str(tmp_path / "b.db"), request_timeout_s=60.0)
+        await until(lambda: balancer.health().status == "degraded")
+        async with asyncio.timeout(30):
+            placed = await (await grid.route("EV1")).json(content_type=None)
+            asked = await (await grid.client.get(f"{grid.urls['balancer']}/requests/r1")).json(content_type=None)
+        for told in (placed, asked):
+            assert (told["status"], told["reason"]) == (503, "journal-corrupt")
+            assert "put a copy back or move it away, then restart" in told["detail"]
