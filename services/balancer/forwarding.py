@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from config.messages import ChargeRequest
@@ -19,6 +20,7 @@ from services.balancer import refusals
 from services.balancer.dispatch import Dispatch
 from services.balancer.following import Following
 from services.balancer.line import Silent
+from services.balancer.membership import Peer
 from services.balancer.peers import PeerLine, Reply
 from services.balancer.replicas import Replicas
 
@@ -67,14 +69,14 @@ class Forwarding:
                 answer = await self._dispatch.answer(request, deadline_s)
                 return refusals.not_owner(owner) if _is_moved(answer) else answer
             else:
-                answer = await self._there(owner, request, deadline_s, changed)
+                answer = await self._there(owner, request, deadline_s)
         return refusals.no_owner() if answer is None else answer
 
     async def _here(self, request: ChargeRequest, deadline_s: float) -> Answer | None:
         """The answer of this one, the owner; or of one that took `request` in while it was the owner; None: look anew."""
         for peer in self._members.up:
             if peer.holds:
-                reply = await self._ask(peer.url, request, deadline_s)
+                reply = await self._ask_while(partial(_is_up, peer), peer.url, request, deadline_s)
                 if reply is None:
                     await self._pause(deadline_s)
                 if reply is None or not _is_not_owner(reply):
@@ -85,24 +87,30 @@ class Forwarding:
         await self._pause(deadline_s)
         return None
 
-    async def _there(
-        self, owner: str, request: ChargeRequest, deadline_s: float, changed: asyncio.Event
-    ) -> Answer | None:
+    async def _there(self, owner: str, request: ChargeRequest, deadline_s: float) -> Answer | None:
         """The answer of `owner`, unless it is another one meanwhile, or has none: None."""
-        asking = asyncio.ensure_future(self._ask(owner, request, deadline_s))
-        while not asking.done():
-            view = asyncio.ensure_future(changed.wait())
-            await asyncio.wait({asking, view}, return_when=asyncio.FIRST_COMPLETED)
-            view.cancel()
-            changed = self._replicas.change()
-            if not asking.done() and self._members.whose(request.ev_id) != owner:
-                asking.cancel()
-                return None
-        found = asking.result()
+        members, ev_id = self._members, request.ev_id
+        found = await self._ask_while(lambda: members.whose(ev_id) == owner, owner, request, deadline_s)
         if found is not None and not _is_not_owner(found):
             return found
         await self._pause(deadline_s)
         return None
+
+    async def _ask_while(
+        self, valid: Callable[[], bool], url: str, request: ChargeRequest, deadline_s: float
+    ) -> Passed | None:
+        """The answer of the balancer at `url`; None without, or once members changed and it is not `valid`."""
+        asking = asyncio.ensure_future(self._ask(url, request, deadline_s))
+        try:
+            while not asking.done():
+                view = asyncio.ensure_future(self._replicas.change().wait())
+                await asyncio.wait({asking, view}, return_when=asyncio.FIRST_COMPLETED)
+                view.cancel()
+                if not asking.done() and not valid():
+                    return None
+            return asking.result()
+        finally:
+            asking.cancel()
 
     async def _ask(self, url: str, request: ChargeRequest, deadline_s: float) -> Passed | None:
         reply = await self._forward(url, "POST", "/route", request.model_dump(exclude_none=True), deadline_s)
@@ -143,6 +151,10 @@ class Forwarding:
     async def _within(self, deadline_s: float, awaited: Awaitable[object]) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(awaited, max(0.0, deadline_s - self._now_s()))
+
+
+def _is_up(peer: Peer) -> bool:
+    return peer.up
 
 
 def _is_moved(answer: Answer) -> bool:

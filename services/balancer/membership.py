@@ -118,6 +118,10 @@ class Members:
         self.incarnation = max(above + 1, now)
         self.ready = False
 
+    def must_renumber(self, peer: Peer) -> bool:
+        """Whether `peer`, which counted balancers otherwise, numbers attempts as this one does, which gives way then."""
+        return 0 < peer.term == self.term and self.url < peer.url
+
     def next_term(self, least: int = 0) -> int:
         """Begins a term above all that are known, and above `least`; no two balancers ever have the same."""
         known = max([self.term, least, *(peer.term for peer in self.peers.values())])

@@ -25,11 +25,9 @@ from services.balancer.peers import Gone, PeerLine
 GATHER_S = 0.02
 HEARTBEAT_S = 0.25
 #: A note is answered within this, or counts as not answered; one after a broken connection sooner (wall seconds).
-NOTE_TIMEOUT_S = 0.5
-BROKEN_TIMEOUT_S = 0.3
+NOTE_TIMEOUT_S = {False: 0.5, True: 0.3}
 #: One that leaves so many in a row unanswered is dead; fewer, where its connection broke too.
-MOST_FAILURES = 4
-MOST_FAILURES_BROKEN = 2
+MOST_FAILURES = {False: 4, True: 2}
 #: After an unanswered note the next one waits this long; to a dead one that long (wall seconds).
 PAUSE_S = 0.1
 PROBE_S = 1.0
@@ -149,7 +147,7 @@ class Replicas:
         until_s = self._now_s() + JOIN_S
         peer.answered()
         while not await self._tell(peer, queue=list(self._part.waiting())):
-            if self._now_s() >= until_s or (peer.broken and peer.failures > MOST_FAILURES_BROKEN):
+            if self._now_s() >= until_s or (peer.broken and peer.failures > MOST_FAILURES[True]):
                 self._lost(peer)
                 return
             await asyncio.sleep(PAUSE_S)
@@ -173,7 +171,7 @@ class Replicas:
                 continue
             if not await self._tell(peer):
                 await asyncio.sleep(PAUSE_S)
-            if peer.up and peer.failures >= (MOST_FAILURES_BROKEN if peer.broken else MOST_FAILURES):
+            if peer.up and peer.failures >= (MOST_FAILURES[peer.broken]):
                 self._lost(peer)
 
     async def _tell(self, peer: Peer, queue: Sequence[str] = ()) -> bool:
@@ -181,9 +179,8 @@ class Replicas:
         incarnation, outbox = self.members.incarnation, self._outboxes[peer.url]
         reports, placed = outbox.take() if peer.up else ({}, [])
         note = self._note(peer) | written(reports, placed, self._now_s()) | {"queue": list(queue)}
-        timeout_s = BROKEN_TIMEOUT_S if peer.broken else NOTE_TIMEOUT_S
         try:
-            reply = NoteReply.model_validate(await self._line.tell(peer.url, note, timeout_s))
+            reply = NoteReply.model_validate(await self._line.tell(peer.url, note, NOTE_TIMEOUT_S[peer.broken]))
         except (Silent, ValidationError) as error:
             peer.failures += 1
             peer.broken = peer.broken or isinstance(error, Gone)
@@ -228,6 +225,8 @@ class Replicas:
         if peer.url not in self._outboxes and not self._stopped:
             self._follow(peer)
         peer.term = max(peer.term, note.term)
+        if self.members.must_renumber(peer):
+            self._begin_term()
         if note.fenced:
             self.fenced(note.fenced)
         if note.incarnation <= peer.fence or note.incarnation < peer.incarnation:

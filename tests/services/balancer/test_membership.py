@@ -101,3 +101,11 @@ def test_no_more_balancers_are_listened_to_than_can_be() -> None:
     found = [members.peer(f"http://127.0.0.1:{port}") for port in range(9000, 9100)]
     assert sum(peer is not None for peer in found) + 2 == MOST
     assert members.peer(A) is None, "not itself"
+
+
+def test_of_two_that_number_attempts_alike_one_gives_way() -> None:
+    first, second = ready(A), ready(B)
+    first.term = second.term = first.peers[B].term = second.peers[A].term = 7
+    assert [first.must_renumber(first.peers[B]), second.must_renumber(second.peers[A])] == [True, False]
+    assert first.next_term() > 7
+    assert not first.must_renumber(first.peers[B])

@@ -300,3 +300,17 @@ async def test_who_waits_at_one_that_leaves_waits_at_another() -> None:
         assert departures == sorted(departures), "who departs first is first here too"  # type: ignore[type-var]
         states = [(await grid.get("b0", f"/requests/r-{ev_id}"))["state"] for ev_id, _ in asked]
         assert sorted(states) == ["charging"] * 3 + ["queued"] * 9
+
+
+async def test_a_holder_that_hangs_is_waited_for_only_until_it_counts_as_dead() -> None:
+    async with AsyncExitStack() as stack:
+        _, fellows = await _fellows(stack)
+        first = fellows.services["b0"].core
+        peer = first.members.peers[fellows.urls[1]]
+        await fellows.kill(1)  # its socket listens on: whoever asks it waits
+        peer.holds = 1
+        ev_id = next(ev_id for ev_id in EVS if fellows.owner(ev_id) == 0)
+        began_s = asyncio.get_running_loop().time()
+        assert (await fellows.ask(0, ev_id)).status == 202
+        assert not peer.up
+        assert asyncio.get_running_loop().time() - began_s < 9.0, "all the time that there was"
