@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 SUBSTATIONS ?= 3
 PYTEST_ARGS ?=
 # Tests wait for processes most of the time: more workers than one core each would only make them wait for each other.
-WORKERS ?= 3
+WORKERS ?= 2
 
 # What tests use beyond Python; each test that needs one says so (`@pytest.mark.needs`) and skips without it.
 TEST_PROGRAMS := curl tmux procps

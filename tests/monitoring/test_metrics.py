@@ -38,6 +38,7 @@ def test_a_balancers_names() -> None:
         "balancer_requests_total",
         "balancer_attempts_total",
         "balancer_decision_seconds",
+        "balancer_peers",
         "balancer_queue_length",
         "balancer_queue_wait_seconds",
         "balancer_queue_drops_total",
