@@ -46,7 +46,8 @@ _SENT = """INSERT INTO attempts VALUES (?, ?, ?, ?, NULL, NULL)
     WHERE excluded.attempt > attempt"""
 _SETTLED = "DELETE FROM attempts WHERE substation = ? AND request_id = ? AND attempt <= ? AND revoked_s IS NULL"
 _REVOKED = """INSERT INTO attempts VALUES (?, ?, ?, ?, ?, NULL)
-    ON CONFLICT DO UPDATE SET attempt = max(attempt, excluded.attempt), acknowledged_s = NULL,
+    ON CONFLICT DO UPDATE SET attempt = max(attempt, excluded.attempt),
+    acknowledged_s = CASE WHEN excluded.attempt > attempt THEN NULL ELSE acknowledged_s END,
     revoked_s = coalesce(revoked_s, excluded.revoked_s)"""
 _ACKNOWLEDGED = """UPDATE attempts SET acknowledged_s = ?
     WHERE substation = ? AND request_id = ? AND attempt <= ? AND revoked_s IS NOT NULL"""

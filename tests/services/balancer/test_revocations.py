@@ -99,3 +99,16 @@ async def test_what_was_not_acknowledged_is_told_after_a_restart(tmp_path: Path)
     assert len(revocations) == 1, "s2 is not known"
     await journal.close()
     assert read(Path(path)).attempts == (Attempt("s1", "r1", 2, 5.0, 5.0, 9.0), Attempt("s2", "r2", 1, 5.0, 5.0))
+
+
+async def test_what_was_heard_is_not_open_again_for_an_earlier_attempt(tmp_path: Path) -> None:
+    path = tmp_path / "balancer.db"
+    journal = BalancerJournal(str(path), "process", lambda: 1.0)
+    for attempt in (2, 1, 3):
+        journal.revoked("s1", "r1", attempt)
+        if attempt == 2:
+            journal.acknowledged("s1", "r1", 2)
+        await journal.survives()
+        (row,) = read(path).attempts
+        assert (row.attempt, row.acknowledged_s is None) == (max(2, attempt), attempt == 3)
+    await journal.close()

@@ -193,6 +193,7 @@ TestGrid.settings = settings(
     max_examples=EXAMPLES,
     stateful_step_count=STEPS,
     deadline=None,
+    derandomize="SIMULATION_EXAMPLES" not in os.environ,  # a merge is judged by its own change: long runs look for more
     suppress_health_check=list(HealthCheck),
     phases=[phase for phase in Phase if phase is not Phase.shrink or "SIMULATION_UNSHRUNK" not in os.environ],
 )
