@@ -12,7 +12,8 @@ import pytest
 from config.errors import GridError, InUse, Invalid
 from config.settings import BalancerSettings, ChargeRequestSettings, SubstationSettings
 from gridctl.cli import run
-from gridctl.commands.serve import SETTINGS, Given, listening_socket, settings_of
+from gridctl.serve.listening import listening_socket
+from gridctl.serve.settings import SETTINGS, Given, settings_of
 
 
 def _given(**texts: str) -> dict[str, Given]:
