@@ -794,6 +794,35 @@ async def test_a_balancer_crashes_with_assumptions_open_and_another_takes_over()
         gate.set()
 
 
+async def test_what_a_dead_balancer_sent_arrives_after_another_took_over() -> None:
+    """A balancer crash with assumptions open: its charge that comes late is refused by the fence, and starts nothing."""
+    gate, arrived, came_late = asyncio.Event(), asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    async def underway(_: web.Request, pass_on: PassOn) -> web.StreamResponse:
+        arrived.set()
+        await gate.wait()
+        answer = await pass_on()
+        came_late.set_result(answer.status)
+        return answer
+
+    async with AsyncExitStack() as stack:
+        grid = await stack.enter_async_context(a_grid())
+        stations = await two_of_which_the_first_is_preferred(grid, underway, times=1)
+        fellows = await fellows_of(stack, grid, 2)
+        ev_id = next(ev_id for ev_id in EVS if fellows.owner(ev_id) == 1)
+        asking = asyncio.ensure_future(fellows.ask(1, ev_id, request_id="r1"))
+        await arrived.wait()
+        await fellows.kill(1)
+        again = await fellows.ask(0, ev_id, request_id="r1")
+        assert again.status == 202
+        placed = [station.admission.sessions for station in stations]
+        gate.set()
+        assert await came_late == 410
+        assert [station.admission.sessions for station in stations] == placed
+        await asyncio.gather(asking, return_exceptions=True)
+        expect_kept(of_services(*stations), ["r1"])
+
+
 async def test_a_balancer_crashes_with_assumptions_open() -> None:
     """A balancer crash with assumptions open: the next one finds what its sessions became, and places none twice."""
     gate = asyncio.Event()
