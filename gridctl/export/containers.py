@@ -1,0 +1,220 @@
+"""The one list of containers, made from the plan: what Compose, Swarm and Kubernetes start. Knows none of their formats.
+
+Containers listen on all their addresses and reach each other by host name; a journal lies in a folder that is a volume.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+from urllib.parse import urlsplit
+
+from config.errors import Fault, Invalid
+from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, SUBSTATION
+from config.plan import ProcessSpec, expand
+from config.rules import loopback_port
+from config.settings import BalancerSettings, ChargeRequestSettings, Settings, SubstationSettings
+from config.topology import Topology
+from gridctl.supervisor.targets import Target
+
+#: Where a container finds its journal, on a volume.
+DATA_FOLDER = "/var/lib/gridctl"
+#: Where a balancer finds the `file_sd` file that names its substations.
+TARGETS_FILE = "/etc/gridctl/targets.json"
+#: All addresses of a container: those who reach it come through its engine's network.
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104
+#: The machine that runs the containers, as they see it, where an engine gives it a name.
+HOST_GATEWAY = "host.docker.internal"
+
+#: Host names that deployments give to what is not ours.
+TAKEN = frozenset({"alertmanager", "grafana", "host", "localhost", "prometheus", "tasks", "otel-collector"})
+#: Swarm puts the stack's name before it, and a DNS label has 63 characters.
+_HOST_LENGTH = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a container may take: `cpus` (1.0 is one core), `memory_mb` (MiB) and `pids` (processes and threads)."""
+
+    cpus: float
+    memory_mb: int
+    pids: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container, of the spec that the launcher starts too.
+
+    `name` is the process's in logs and metrics, `host` the DNS label by which others reach it, `port` where it listens.
+    `volume` names what holds its journal (None: it has none); balancers share one, to take over from each other.
+    """
+
+    name: str
+    role: str
+    host: str
+    port: int
+    settings: Settings
+    limits: Limits
+    volume: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Where others reach it."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def journal(self) -> str | None:
+        """The path of its journal inside the container, below `DATA_FOLDER`."""
+        return getattr(self.settings, "journal", None)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What `gridctl serve ROLE` must find in the environment to run with these settings."""
+        return {"HOST": ANY_ADDRESS, "PORT": str(self.port), **environment_of(self.settings)}
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A cluster outside its launcher: `containers` in the plan's order, and the services elsewhere that it uses.
+
+    URLs of `externals` are those that containers use. `rerouted` are the names of those that lie on the machine itself.
+    """
+
+    cluster: str
+    containers: tuple[Container, ...]
+    externals: tuple[ProcessSpec, ...]
+    rerouted: tuple[str, ...] = ()
+
+    def of_role(self, role: str) -> tuple[Container, ...]:
+        """The containers of one role."""
+        return tuple(each for each in self.containers if each.role == role)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """All services as Prometheus' and the balancers' `file_sd` document lists them."""
+        own = [Target(each.name, each.role, each.host, each.port) for each in self.containers]
+        return (*own, *(_external_target(spec) for spec in self.externals))
+
+
+def deployment(topology: Topology, cluster: str, host_gateway: str | None = None) -> Deployment:
+    """`topology` as containers of cluster `cluster`.
+
+    An external substation on this machine's loopback is out of a container's reach: it is looked for at `host_gateway`,
+    or, where the engine has no such name, Invalid says which they are.
+    """
+    specs = expand(topology, TARGETS_FILE, DATA_FOLDER)
+    own = [spec for spec in specs if spec.role != EXTERNAL]
+    hosts = dict(zip((spec.name for spec in own), host_names(spec.name for spec in own), strict=True))
+    found = [spec for spec in specs if spec.role == EXTERNAL]
+    loopback = [spec for spec in found if loopback_port(spec.url) is not None]
+    if loopback and host_gateway is None:
+        raise _out_of_reach(loopback)
+    externals = tuple(_reachable(spec, host_gateway) for spec in found)
+    urls = {f"http://{spec.host}:{spec.port}": f"http://{hosts[spec.name]}:{spec.port}" for spec in own}
+    containers = tuple(_container(spec, hosts[spec.name], urls) for spec in own)
+    return Deployment(cluster, containers, externals, tuple(spec.name for spec in loopback))
+
+
+def host_names(names: Iterable[str]) -> list[str]:
+    """A DNS label for each name, all different: lower case, from a letter on, and none of `TAKEN`.
+
+    Where that needs more than capitals and dots to be changed, a part of the name's digest keeps it stable.
+    """
+    hosts: list[str] = []
+    for name in names:
+        plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        plain = plain if re.match(r"[a-z]", plain) else f"s-{plain}".rstrip("-")
+        if plain in TAKEN or plain in hosts or len(plain) > _HOST_LENGTH:
+            digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+            plain = f"{plain[: _HOST_LENGTH - 9].rstrip('-')}-{digest}"
+        hosts.append(plain)
+    return hosts
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The inverse of `gridctl serve`: its settings as variables. ValueError for what no variable can say.
+
+    What is unset (None, nothing, an empty list) has no variable, and is the default.
+    """
+    environment = {}
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if value in (None, "", ()):
+            if field.default is MISSING or field.default != value:
+                raise ValueError(f"{field.name} = {value!r} cannot be told by a variable")
+            continue
+        environment[field.name.upper()] = _text(value)
+    return environment
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:.17g}" if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _container(spec: ProcessSpec, host: str, urls: Mapping[str, str]) -> Container:
+    settings = spec.settings
+    if settings is None:
+        raise TypeError(f"{spec.name} is not started here")
+    volume = {SUBSTATION: host, BALANCER: BALANCER, CHARGE_REQUEST: None}[spec.role]
+    own = urls[f"http://{spec.host}:{spec.port}"]
+    return Container(
+        spec.name, spec.role, host, spec.port, _inside(settings, own, urls), limits_of(settings), volume
+    )
+
+
+def _inside(settings: Settings, own: str, urls: Mapping[str, str]) -> Settings:
+    """The settings with host names in place of loopback."""
+    if isinstance(settings, ChargeRequestSettings):
+        return replace(settings, balancers=tuple(urls[each] for each in settings.balancers))
+    if isinstance(settings, BalancerSettings) and settings.peers:
+        return replace(settings, peers=tuple(urls[each] for each in settings.peers), url=own)
+    return settings
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What a service of these settings may take.
+
+    An idle one takes 50 to 70 MiB; 10 KiB are counted for each session or waiting request that it must be able to hold.
+    """
+    held = 0
+    if isinstance(settings, SubstationSettings):
+        held = settings.max_sessions
+    elif isinstance(settings, BalancerSettings):
+        held = settings.queue_limit
+    return Limits(cpus=1.0, memory_mb=256 + min(held // 100, 16_000))
+
+
+def _out_of_reach(loopback: Sequence[ProcessSpec]) -> Invalid:
+    faults = [
+        Fault("topology", 0, f"{spec.name}.url", str(spec.url), "an address that containers can reach")
+        for spec in loopback
+    ]
+    return Invalid("external substations on this machine's loopback cannot be reached from there", "", faults)
+
+
+def _reachable(spec: ProcessSpec, gateway: str | None) -> ProcessSpec:
+    """The same service as containers reach it: what is on loopback, at the machine that runs them."""
+    if loopback_port(spec.url) is None or spec.url is None or gateway is None:
+        return spec
+    parts = urlsplit(spec.url)
+    return replace(spec, url=parts._replace(netloc=f"{gateway}:{parts.port}").geturl())
+
+
+def _external_target(spec: ProcessSpec) -> Target:
+    return Target(
+        spec.name,
+        spec.role,
+        spec.host,
+        spec.port,
+        url=spec.url,
+        load_metric=spec.load_metric,
+        max_sessions=spec.max_sessions,
+        capacity_kw=spec.capacity_kw,
+    )
