@@ -6,7 +6,6 @@ Containers listen on all their addresses and reach each other by host name; a jo
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
@@ -107,7 +106,7 @@ def deployment(topology: Topology, cluster: str, host_gateway: str | None = None
     """
     specs = expand(topology, TARGETS_FILE, DATA_FOLDER)
     own = [spec for spec in specs if spec.role != EXTERNAL]
-    hosts = dict(zip((spec.name for spec in own), host_names(spec.name for spec in own), strict=True))
+    hosts = _hosts(own)
     found = [spec for spec in specs if spec.role == EXTERNAL]
     loopback = [spec for spec in found if loopback_port(spec.url) is not None]
     if loopback and host_gateway is None:
@@ -118,19 +117,24 @@ def deployment(topology: Topology, cluster: str, host_gateway: str | None = None
     return Deployment(cluster, containers, externals, tuple(spec.name for spec in loopback))
 
 
-def host_names(names: Iterable[str]) -> list[str]:
-    """A DNS label for each name, all different: lower case, from a letter on, and none of `TAKEN`.
+def _hosts(specs: Sequence[ProcessSpec]) -> dict[str, str]:
+    services = {spec.name: spec.name for spec in specs if spec.role != SUBSTATION}
+    return services | host_names((spec.name for spec in specs if spec.role == SUBSTATION), services.keys())
 
-    Where that needs more than capitals and dots to be changed, a part of the name's digest keeps it stable.
+
+def host_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """A DNS label for each name, all different: lower case, from a letter on, none of `taken` and `TAKEN`.
+
+    Where capitals and dots alone do not make it one, a part of the name's digest does, so that it never changes.
     """
-    hosts: list[str] = []
+    hosts: dict[str, str] = {}
     for name in names:
         plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
         plain = plain if re.match(r"[a-z]", plain) else f"s-{plain}".rstrip("-")
-        if plain in TAKEN or plain in hosts or len(plain) > _HOST_LENGTH:
+        if len(plain) > _HOST_LENGTH or plain in {*TAKEN, *taken, *hosts.values()}:
             digest = hashlib.sha256(name.encode()).hexdigest()[:8]
             plain = f"{plain[: _HOST_LENGTH - 9].rstrip('-')}-{digest}"
-        hosts.append(plain)
+        hosts[name] = plain
     return hosts
 
 
@@ -164,9 +168,7 @@ def _container(spec: ProcessSpec, host: str, urls: Mapping[str, str]) -> Contain
         raise TypeError(f"{spec.name} is not started here")
     volume = {SUBSTATION: host, BALANCER: BALANCER, CHARGE_REQUEST: None}[spec.role]
     own = urls[f"http://{spec.host}:{spec.port}"]
-    return Container(
-        spec.name, spec.role, host, spec.port, _inside(settings, own, urls), limits_of(settings), volume
-    )
+    return Container(spec.name, spec.role, host, spec.port, _inside(settings, own, urls), limits_of(settings), volume)
 
 
 def _inside(settings: Settings, own: str, urls: Mapping[str, str]) -> Settings:
