@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 WORKERS ?= 2
 
 # What tests use beyond Python; each test that needs one says so (`@pytest.mark.needs`) and skips without it.
-TEST_PROGRAMS := curl tmux procps
+TEST_PROGRAMS := curl tmux procps prometheus prometheus-alertmanager
 
 .DEFAULT_GOAL := help
 .PHONY: help up install test coverage test-deps check format bench docs picture herd clean

@@ -108,6 +108,10 @@ class Switch:
                 self._timer.cancel()
             self._server = None
 
+    def value(self, kind: str) -> float:
+        """How much of `kind` (a key of MOST) there is now; 0 where it is off."""
+        return self._faults.value(kind, self._now_s())
+
     def ahead_of(self, command: Callable[[Mapping[str, Any]], None]) -> Callable[[Mapping[str, Any]], None]:
         """What obeys the lifeline: orders of this module here, all others by `command`."""
 
@@ -162,14 +166,14 @@ class Switch:
                 return response
             if self._strikes("duplicate_pct"):
                 response = await handle(request)
-            if delay_s := self._faults.value("delay_s", self._now_s()):
+            if delay_s := self.value("delay_s"):
                 await asyncio.sleep(delay_s)
             if self._strikes("drop_pct"):
                 _reset(request)
             return response
 
     def _strikes(self, kind: str) -> bool:
-        return self._rng.random() * 100 < self._faults.value(kind, self._now_s())
+        return self._rng.random() * 100 < self.value(kind)
 
 
 def _reset(request: BaseRequest) -> None:

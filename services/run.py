@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import os
 import random
@@ -15,9 +16,10 @@ from typing import Any
 
 from config.names import BALANCER, CHARGE_REQUEST, SUBSTATION
 from config.settings import Settings
+from monitoring.metrics import ServiceMetrics
 from services.clock import SystemClock
 from services.logs import LogFile, set_up
-from services.service import Service
+from services.service import READY, Service
 
 #: Where each role's `create(settings, clock, random) -> Service` lives; imported only when it is run.
 MODULES = {
@@ -33,6 +35,7 @@ def preload() -> None:
     """Imports all that any service needs, so that a process forked from this one starts in milliseconds."""
     for module in (*MODULES.values(), "services.serving", "uvloop"):
         importlib.import_module(module)
+    _version()
 
 
 def create(role: str, settings: Settings) -> Service:
@@ -52,9 +55,20 @@ def run(role: str, settings: Settings, sock: socket.socket, lifeline: socket.soc
     path = os.environ.get(LOG_FILE_VARIABLE)
     set_up(settings.name, role, LogFile(Path(path)) if path else None)
     service = create(role, settings)
+    ServiceMetrics(service.registry, _version(), settings.time_scale, lambda: service.health().status in READY)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         received = runner.run(_serve(service, sock, lifeline))
     return 130 if received is signal.SIGINT else 0
+
+
+@functools.cache
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  20 ms that only a run costs
+
+    try:
+        return version("gridctl")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 async def _serve(service: Service, sock: socket.socket, lifeline: socket.socket | None) -> signal.Signals:

@@ -12,6 +12,9 @@ from prometheus_client import CollectorRegistry
 #: What a service says of itself; `stopping` is said for it by whoever runs it.
 Status = Literal["ok", "starting", "draining", "degraded"]
 
+#: The statuses of one that does its work; the others are answered 503.
+READY: frozenset[Status] = frozenset({"ok", "draining"})
+
 
 @dataclass(frozen=True, slots=True)
 class Health:

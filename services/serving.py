@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from monitoring.metrics import FaultMetrics
 from services.connection import Connection
 from services.faults import Switch
 from services.http import application
@@ -35,6 +36,7 @@ async def serve(service: Service, sock: socket.socket, lifeline: socket.socket |
     """
     signals = _signals()
     traffic, faults = Traffic(), Switch()
+    FaultMetrics(service.registry, faults.value)
     async with (
         _following(lifeline, faults.ahead_of(service.command)),
         _running(service),

@@ -156,7 +156,8 @@ class Placer:
     def _refuse(self, search: Search) -> Problem:
         now_s, order = self.now_s(), search.order
         refused = search.refusal(self.ledger, now_s, self._is_spent(search))
-        node = self.ledger.pick(_LEAST_LOADED, order.power_w, order.least_w, now_s, search.kept(), self.rng)
+        # who was asked and said no had no room then, though a session may have ended since
+        node = self.ledger.pick(_LEAST_LOADED, order.power_w, order.least_w, now_s, search.barred, self.rng)
         if refused.reason == "grid-full" and node is not None and node.fits(order.power_w):
             self.metrics.avoidable_rejections.inc()
         return refused

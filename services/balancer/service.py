@@ -17,7 +17,7 @@ from config.messages import ChargeRequest
 from config.names import BALANCER, NAME_RULE, is_name
 from config.problems import CONTENT_TYPE, FieldFault, Problem, bad_fields, whole_seconds
 from config.settings import BalancerSettings
-from monitoring.metrics import BalancerMetrics
+from monitoring.metrics import REFUSED, BalancerMetrics
 from services.balancer import refusals, status
 from services.balancer.core import Core
 from services.balancer.forwarding import Answer, Passed
@@ -34,7 +34,6 @@ from services.service import Health
 #: What `balancer_requests_total{outcome}` and /health count an answer as; any other status is `failed`.
 _OUTCOMES = {202: "accepted", 409: "conflict", 422: "invalid"}
 
-_REFUSED = frozenset({"grid-full", "queue-full"})
 #: Another balancer counts these.
 _ELSEWHERE = frozenset({refusals.NOT_OWNER, refusals.MOVED})
 
@@ -112,6 +111,10 @@ class BalancerService:
             await line.stop()
 
     async def _route(self, request: web.Request) -> web.Response:
+        with self._metrics.request_duration_s.time():
+            return await self._routed(request)
+
+    async def _routed(self, request: web.Request) -> web.Response:
         deadline_s = self._deadline_s(request)
         batch, forwarded = await read_messages(request, ChargeRequest), FORWARDED in request.headers
         if batch.is_array:
@@ -194,7 +197,7 @@ def _outcome(answer: Answer) -> str:
         return "queued" if answer["response"]["status"] == "queued" else "accepted"
     if answer.reason in _ELSEWHERE:
         return "forwarded"
-    return "refused" if answer.reason in _REFUSED else _OUTCOMES.get(answer.status, "failed")
+    return "refused" if answer.reason in REFUSED else _OUTCOMES.get(answer.status, "failed")
 
 
 def _element(answer: Answer) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from config.messages import Batch, ChargeRequest
 from config.names import CHARGE_REQUEST, NAME_RULE, is_name
 from config.problems import FieldFault, Problem, bad_fields
 from config.settings import ChargeRequestSettings
-from monitoring.metrics import ChargeRequestMetrics
+from monitoring.metrics import REFUSED, ChargeRequestMetrics
 from services.charge_request.forward import Forward, Reply
 from services.clock import Clock
 from services.deadline import time_left_s
@@ -35,6 +35,15 @@ MOST_IN_FLIGHT = 10_000
 #: Where so many are held, and the oldest has waited for half of its time, new ones are refused at once: they would be
 #: answered too late, as would those after them, and nobody in the end.
 CROWD = 64
+#: What `charge_request_failures_total{reason}` tells apart; all else is `other`.
+FAILURES = frozenset(
+    {
+        *("busy", "balancer-silent", "balancer-unreachable", "balancer-failed", "internal-error"),
+        *("no-substations", "substations-unreachable", "draining", "recovering", "timeout"),
+        *("journal-unavailable", "journal-full", "journal-read-only", "journal-busy", "journal-failed"),
+        *("journal-corrupt", "journal-newer"),
+    }
+)
 
 
 class ChargeRequestService:
@@ -91,9 +100,12 @@ class ChargeRequestService:
             response = await self._answer(request, number)
         except ProblemError as raised:
             response = problem_response(raised.problem)
-            self._count(response.status)
+            self._count(response.status, raised.problem.reason)
         except web.HTTPException as error:
             self._count(error.status)
+            raise
+        except Exception:
+            self._count(500, "internal-error")
             raise
         finally:
             self._held_since_s.pop(number, None)
@@ -111,7 +123,7 @@ class ChargeRequestService:
             return json_response(await self._several(batch, deadline_s))
         item = batch.items[0]
         reply = item if isinstance(item, Problem) else await self._forward.send(to_json(_fields(item)), deadline_s)
-        self._count(reply.status)
+        self._count(reply.status, _reason(reply))
         return problem_response(reply) if isinstance(reply, Problem) else _passed_on(reply)
 
     def _is_crowded(self, now_s: float) -> bool:
@@ -125,7 +137,7 @@ class ChargeRequestService:
         answers = iter(await self._place(good, deadline_s))
         elements = [_element(item) if isinstance(item, Problem) else next(answers) for item in batch.items]
         for element in elements:
-            self._count(element["status_code"])
+            self._count(element["status_code"], element.get("reason", ""))
         return elements
 
     async def _place(self, items: Sequence[ChargeRequest], deadline_s: float) -> list[dict[str, Any]]:
@@ -152,9 +164,11 @@ class ChargeRequestService:
         reply = await self._forward.follow(request.method, request_id, deadline_s)
         return problem_response(reply) if isinstance(reply, Problem) else _passed_on(reply)
 
-    def _count(self, status: int) -> None:
+    def _count(self, status: int, reason: str = "") -> None:
         self._statuses[str(status)] += 1
         self._metrics.requests.labels(str(status)).inc()
+        if status >= 500 and reason not in REFUSED:
+            self._metrics.failures.labels(reason if reason in FAILURES else "other").inc()
 
     async def _describe(self, _: web.Request) -> web.Response:
         return web.Response(body=self._openapi, content_type="application/json")
@@ -164,6 +178,13 @@ def _fields(item: ChargeRequest) -> dict[str, Any]:
     fields = item.model_dump(exclude_none=True)
     fields.setdefault("request_id", uuid.uuid4().hex)
     return fields
+
+
+def _reason(reply: Reply | Problem) -> str:
+    """Why it was not done; "" where it was, or where that is the client's fault."""
+    if isinstance(reply, Problem):
+        return reply.reason
+    return "" if reply.status < 500 else str(json.loads(reply.body).get("reason", ""))
 
 
 def _element(problem: Problem) -> dict[str, Any]:

@@ -167,6 +167,10 @@ class SubstationService:
         await self._keeper.close()
 
     async def _charge(self, request: web.Request) -> web.Response:
+        with self._metrics.request_duration_s.time():
+            return await self._charged(request)
+
+    async def _charged(self, request: web.Request) -> web.Response:
         try:
             batch = await read_messages(request, SubstationCharge)
         except (ProblemError, web.HTTPException):

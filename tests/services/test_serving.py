@@ -59,6 +59,27 @@ async def test_a_life_from_start_to_stop(held: socket.socket) -> None:
     assert echo.life == ["started", "stopped"]
 
 
+async def test_faults_that_chaos_switches_on_are_seen(held: socket.socket) -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        serving = asyncio.ensure_future(serve(Echo(), held.dup(), theirs))
+        loop = asyncio.get_running_loop()
+        async with aiohttp.ClientSession() as client:
+
+            async def page() -> str:
+                async with client.get(_url(held, "/metrics")) as answer:
+                    return await answer.text()
+
+            assert "chaos_reply_duplicate_ratio 0.0" in await page()
+            await loop.sock_sendall(ours, b'{"do": "faults", "duplicate_pct": 50}\n')
+            async with asyncio.timeout(10):
+                while "chaos_reply_duplicate_ratio 0.5" not in await page():
+                    pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        await serving
+
+
 async def test_what_is_in_flight_is_answered_with_connection_close(held: socket.socket) -> None:
     echo = Echo()
     serving = asyncio.ensure_future(serve(echo, held.dup()))

@@ -10,8 +10,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from config.messages import SubstationCharge
 from config.problems import Problem
 from services.balancer.book import Entry
+from services.balancer.line import Answer
 from services.routing.policies import POLICIES
 from tests.services.balancer.world import Desk, World
 from tests.services.grid import until
@@ -103,3 +105,33 @@ async def test_a_policy_that_tries_one_only_blames_that_one_and_not_who_is_full(
     answer = await desk.ask("r2", within_s=1.0)
     assert isinstance(answer, Problem)
     assert (answer.status, answer.reason) == (503, "substations-unreachable")
+
+
+class Sluggish(World):
+    """Its answers take so long that sessions end meanwhile."""
+
+    async def charge(self, *asked: Any) -> Answer:
+        answer = await super().charge(*asked)
+        self.clock.jump(20.0)
+        return answer
+
+
+def _avoidable(desk: Desk) -> float:
+    return float(desk.placer.metrics.avoidable_rejections._value.get())
+
+
+async def test_that_a_session_ended_after_its_substation_said_no_makes_no_refusal_avoidable() -> None:
+    desk = Desk(Sluggish([1], repeat("ok")), "ledger", 0)
+    assert not isinstance(await desk.ask("r1", duration_s=30.0), Problem)
+    refused = await desk.ask("r2", duration_s=30.0)
+    assert isinstance(refused, Problem)
+    assert (refused.reason, _avoidable(desk)) == ("grid-full", 0)
+
+
+async def test_a_refusal_is_avoidable_where_one_that_has_room_was_not_asked() -> None:
+    world = World([1, 1], repeat("ok"))
+    desk = Desk(world, "least-loaded-stale", 0)  # it tries one only
+    world.cores["s0"].admit(SubstationCharge(ev_id="EV1", duration_s=1e8), "somebody-else", 0.0)
+    refused = await desk.ask("r1")
+    assert isinstance(refused, Problem)
+    assert (refused.reason, _avoidable(desk)) == ("grid-full", 1)
