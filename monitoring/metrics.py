@@ -145,6 +145,20 @@ class BalancerMetrics:
             ["substation_id"],
             registry=registry,
         )
+        self._count_requests(registry)
+        self._count_queue(registry)
+        self.peers = Gauge("balancer_peers", "Other balancers that place their share of EVs.", registry=registry)
+        self.avoidable_rejections = Counter(
+            "balancer_avoidable_rejections",
+            "Requests refused though a substation that was not asked was believed to have room.",
+            registry=registry,
+        )
+        self.grid_loading_percentage = Gauge(
+            "grid_loading_percentage", "Load of all substations together, 100 is full.", registry=registry
+        )
+        self.grid_health = Gauge("grid_health", "2 ok, 1 strained, 0 overloaded.", registry=registry)
+
+    def _count_requests(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
             "balancer_requests", "Requests by how they were answered.", ["outcome"], registry=registry
         )
@@ -165,17 +179,6 @@ class BalancerMetrics:
             buckets=DECISION_BUCKETS_S,
             registry=registry,
         )
-        self._count_queue(registry)
-        self.peers = Gauge("balancer_peers", "Other balancers that place their share of EVs.", registry=registry)
-        self.avoidable_rejections = Counter(
-            "balancer_avoidable_rejections",
-            "Requests refused though a substation that was not asked was believed to have room.",
-            registry=registry,
-        )
-        self.grid_loading_percentage = Gauge(
-            "grid_loading_percentage", "Load of all substations together, 100 is full.", registry=registry
-        )
-        self.grid_health = Gauge("grid_health", "2 ok, 1 strained, 0 overloaded.", registry=registry)
 
     def _count_queue(self, registry: CollectorRegistry) -> None:
         self.queue_length = Gauge("balancer_queue_length", "Requests that wait for a place.", registry=registry)
