@@ -1,0 +1,253 @@
+"""The dashboard *Services*: how the processes fare that the grid is made of. Must not know what they decide."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders import dashboard as builders
+from grafana_foundation_sdk.builders import heatmap, stat, statetimeline, timeseries
+from grafana_foundation_sdk.models import common, dashboard
+
+from monitoring.grafana import parts
+from monitoring.grafana.parts import BLUE, GREEN, ORANGE, PURPLE, RED, asking, described, latest, lines, query
+from monitoring.grafana.provisioning import GRID_UID, SERVICES_UID
+from monitoring.grafana.queries import ANYBODY, CLUSTER, FAULTS, PROCESS, SUBSTATION, buckets, quantile, rate
+from monitoring.grafana.variables import with_variables
+
+LATENCY = "charge_request_duration_seconds"
+DECISION = "balancer_decision_seconds"
+#: The hops of a request, from the client's side on.
+HOPS = {
+    "charge-request": (LATENCY, CLUSTER),
+    "balancer": ("balancer_request_duration_seconds", CLUSTER),
+    "substation": ("substation_request_duration_seconds", SUBSTATION),
+}
+ANSWERS = {"0": ("no answer", PURPLE), "1": ("not ready", ORANGE), "2": ("ready", GREEN)}
+#: 0 no answer, 1 answers and is not ready, 2 ready.
+ANSWERING = f"(up{{{ANYBODY}}} == 0) or (1 + service_ready{{{ANYBODY}}})"
+#: Of all that were asked for; a refusal for want of room is no failure.
+FAILED = f"sum({rate('charge_request_failures_total')}) / sum({rate('charge_requests_total')})"
+
+
+def services() -> builders.Dashboard:
+    """The whole dashboard."""
+    text = "The processes of an EV-charging grid: how fast they answer, what fails, what they use."
+    made = with_variables(parts.board(SERVICES_UID, "Services", text))
+    made.link(parts.beside("Grid", GRID_UID, "Load, arrivals, queue and states of the substations"))
+    for row in (now, latency, errors, processes):
+        row(made)
+    return made
+
+
+def now(made: builders.Dashboard) -> None:
+    """The services at a glance."""
+    made.with_row(builders.Row("Now").id(1))
+    for panel in (ready(), slowest(), failed(), restarted(), cpu_now(), memory_now()):
+        made.with_panel(panel)
+
+
+def ready() -> stat.Panel:
+    """How many do their work."""
+    panel = parts.number("percent", (None, RED), (50, ORANGE), (100, GREEN))
+    text = "Share of the processes that answer Prometheus and say that they do their work."
+    asked = query(f"100 * sum(service_ready{{{ANYBODY}}}) / count(up{{{ANYBODY}}})", "ready")
+    return asking(described(panel, 2, "Ready", text, (4, 4)), asked)
+
+
+def slowest() -> stat.Panel:
+    """How long a client waits at worst."""
+    panel = parts.number("s", (None, GREEN), (0.1, ORANGE), (1, RED))
+    text = "99 % of the charge requests were answered within this wall time."
+    return asking(described(panel, 3, "Latency, 99 %", text, (4, 4)), query(quantile(0.99, LATENCY), "99 %"))
+
+
+def failed() -> stat.Panel:
+    """How many fail."""
+    panel = parts.number("percentunit", (None, GREEN), (0.001, ORANGE), (0.01, RED))
+    text = "Share of the charge requests that were answered 500 and above, other than for want of room."
+    return asking(described(panel, 4, "Failed", text, (4, 4)), query(FAILED, "failed"))
+
+
+def restarted() -> stat.Panel:
+    """How often a process came anew."""
+    panel = parts.number("suffix:restarts", (None, GREEN), (1, ORANGE), (5, RED), sparkline=False)
+    text = "How often processes started anew within the time shown."
+    asked = latest(f"sum(changes(process_start_time_seconds{{{ANYBODY}}}[$__range]))", "restarts")
+    return asking(described(panel, 5, "Restarts", text, (4, 4)), asked)
+
+
+def cpu_now() -> stat.Panel:
+    """What all use of the processor."""
+    text = "Processor time that all processes use together; 100 % is one core."
+    asked = query(f"sum({rate('process_cpu_seconds_total', ANYBODY)})", "CPU")
+    return asking(described(parts.number("percentunit"), 6, "CPU, all", text, (4, 4)), asked)
+
+
+def memory_now() -> stat.Panel:
+    """What all use of the memory."""
+    text = "Resident memory of all processes; what forked processes share is counted in each."
+    asked = query(f"sum(process_resident_memory_bytes{{{ANYBODY}}})", "memory")
+    return asking(described(parts.number("bytes"), 7, "Memory, all", text, (4, 4)), asked)
+
+
+def latency(made: builders.Dashboard) -> None:
+    """How fast they answer."""
+    made.with_row(builders.Row("Latency").id(10))
+    for panel in (answered_within(), answer_times(), hops(), decisions()):
+        made.with_panel(panel)
+
+
+def answered_within() -> timeseries.Panel:
+    """What a client waits."""
+    text = "Wall time until a charge request was answered: half, 95 % and 99 % of them took less. Dots are single requests."
+    panel = lines("s", limits=((None, GREEN), (1, RED)))
+    return asking(
+        described(panel, 11, "Latency of charge requests", text, (12, 8)),
+        query(quantile(0.5, LATENCY), "half"),
+        query(quantile(0.95, LATENCY), "95 %"),
+        query(quantile(0.99, LATENCY), "99 %").exemplar(True),
+    )
+
+
+def answer_times() -> heatmap.Panel:
+    """The same, as many as there were."""
+    text = "How many charge requests were answered after so long; darker is more."
+    panel = described(parts.density("s"), 12, "Answer times", text, (12, 8))
+    return asking(panel, parts.bucketed(buckets(LATENCY)))
+
+
+def hops() -> timeseries.Panel:
+    """Where the time goes."""
+    text = "99 % of what each hop was asked took less; a hop's time holds that of the hops behind it."
+    asked = [query(quantile(0.99, histogram, where), role) for role, (histogram, where) in HOPS.items()]
+    return asking(described(lines("s"), 13, "Latency by hop, 99 %", text, (12, 8)), *asked)
+
+
+def decisions() -> timeseries.Panel:
+    """What a pick costs, and how old what it knows is."""
+    text = "Wall time that the balancer took to pick a substation."
+    return asking(
+        described(lines("s"), 14, "Time of a decision", text, (12, 8)),
+        query(quantile(0.5, DECISION), "half"),
+        query(quantile(0.99, DECISION), "99 %"),
+    )
+
+
+def errors(made: builders.Dashboard) -> None:
+    """What goes wrong."""
+    made.with_row(builders.Row("Errors").id(20))
+    for panel in (answers(), failures(), attempts(), report_age(), faults()):
+        made.with_panel(panel)
+
+
+def answers() -> timeseries.Panel:
+    """Every answer, by its status."""
+    text = "Answers a second by HTTP status. 503 is a refusal where the grid is full, and a failure otherwise."
+    panel = lines("reqps", fill=40, stacked=True)
+    asked = query(f"sum by (status) ({rate('charge_requests_total')})", "{{status}}")
+    return asking(described(panel, 21, "Answers by status", text, (8, 8)), asked)
+
+
+def failures() -> timeseries.Panel:
+    """Those that nobody wants."""
+    text = "Charge requests that failed: the share of all, and on the right how many a second, by reason."
+    panel = lines("percentunit").override_by_query(
+        "B",
+        [
+            dashboard.DynamicConfigValue("unit", "reqps"),
+            dashboard.DynamicConfigValue("custom.axisPlacement", "right"),
+        ],
+    )
+    return asking(
+        described(panel, 22, "Failures", text, (8, 8)),
+        query(FAILED, "share of all"),
+        query(f"sum by (reason) ({rate('charge_request_failures_total')})", "{{reason}}"),
+    )
+
+
+def attempts() -> timeseries.Panel:
+    """What became of the balancer's attempts."""
+    text = "Attempts a second to place a request at a substation, by result. Unknown: no answer came, and it is asked again."
+    panel = lines("reqps", fill=40, stacked=True)
+    asked = query(f"sum by (result) ({rate('balancer_attempts_total')})", "{{result}}")
+    return asking(described(panel, 23, "Attempts by result", text, (8, 8)), asked)
+
+
+def report_age() -> timeseries.Panel:
+    """How old what the balancer knows is."""
+    text = "Wall time since the balancer heard from each substation; it asks those that say nothing every few seconds."
+    panel = lines("s", fill=0, limits=((None, GREEN), (15, ORANGE)))
+    asked = query(f"max by (substation_id) (balancer_report_age_seconds{{{SUBSTATION}}})", "{{substation_id}}")
+    return asking(described(panel, 24, "Age of reports", text, (12, 8)), asked)
+
+
+def faults() -> timeseries.Panel:
+    """What is broken on purpose."""
+    panel = lines("percentunit", fill=20).override_by_query("B", [dashboard.DynamicConfigValue("unit", "s")])
+    text = "Faults of replies that `gridctl chaos` switched on: shares lost or handled twice, and how late they are."
+    return asking(
+        described(panel, 25, "Faults", text, (12, 8)),
+        query(f"max(chaos_reply_drop_ratio{{{ANYBODY}}})", "lost"),
+        query(f"max(chaos_reply_delay_seconds{{{ANYBODY}}})", "late"),
+        query(f"max(chaos_reply_duplicate_ratio{{{ANYBODY}}})", "handled twice"),
+        query(f"count({FAULTS})", "services with faults"),
+    )
+
+
+def processes(made: builders.Dashboard) -> None:
+    """What they use."""
+    made.with_row(builders.Row("Processes").id(30))
+    for panel in (answering(), cpu(), memory(), restarts(), open_files(), uptime(), scrapes()):
+        made.with_panel(panel)
+
+
+def answering() -> statetimeline.Panel:
+    """When each was ready."""
+    text = "Whether each process answers Prometheus, and says that it does its work."
+    return asking(
+        described(parts.states(ANSWERS), 31, "States of the processes", text, (24, 9)), query(ANSWERING, PROCESS)
+    )
+
+
+def cpu() -> timeseries.Panel:
+    """Processor time of each."""
+    text = "Processor time of each process; 100 % is one core, and all that a process of Python can use."
+    panel = lines("percentunit", fill=0, limits=((None, GREEN), (0.9, ORANGE)))
+    asked = query(rate("process_cpu_seconds_total", ANYBODY), PROCESS)
+    return asking(described(panel, 32, "CPU", text, (12, 8)), asked)
+
+
+def memory() -> timeseries.Panel:
+    """Memory of each."""
+    text = "Resident memory of each process; what forked processes share is counted in each."
+    asked = query(f"process_resident_memory_bytes{{{ANYBODY}}}", PROCESS)
+    return asking(described(lines("bytes", fill=0), 33, "Memory", text, (12, 8)), asked)
+
+
+def restarts() -> timeseries.Panel:
+    """When each came anew."""
+    text = "How often each process started anew, where it did."
+    panel = lines("suffix:restarts", fill=80).draw_style(common.GraphDrawStyle.BARS)
+    asked = query(f"changes(process_start_time_seconds{{{ANYBODY}}}[$__rate_interval]) > 0", PROCESS)
+    return asking(described(panel.no_value("none"), 34, "Restarts over time", text, (12, 8)), asked)
+
+
+def open_files() -> timeseries.Panel:
+    """Connections and files of each."""
+    text = "Open files and connections of each process, as a share of what it may have."
+    panel = lines("percentunit", fill=0, limits=((None, GREEN), (0.8, ORANGE)))
+    asked = query(f"process_open_fds{{{ANYBODY}}} / process_max_fds{{{ANYBODY}}}", PROCESS)
+    return asking(described(panel, 35, "Open files", text, (12, 8)), asked)
+
+
+def uptime() -> timeseries.Panel:
+    """How long each runs."""
+    text = "How long ago each process started."
+    asked = query(f"time() - process_start_time_seconds{{{ANYBODY}}}", PROCESS)
+    return asking(described(lines("s", fill=0), 36, "Uptime", text, (12, 8)), asked)
+
+
+def scrapes() -> timeseries.Panel:
+    """What watching costs."""
+    text = "How long Prometheus took to read each process's metrics: it grows where a process is too busy to answer."
+    asked = query(f"scrape_duration_seconds{{{ANYBODY}}}", PROCESS)
+    panel = lines("s", fill=0, limits=((None, BLUE), (1, ORANGE)))
+    return asking(described(panel, 37, "Time of a scrape", text, (12, 8)), asked)

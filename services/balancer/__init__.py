@@ -1,1 +1,0 @@
-"""The load balancer: which substation an EV is sent to, and what becomes of it there."""

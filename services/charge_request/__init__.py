@@ -1,1 +1,0 @@
-"""The charge-request service: where EVs ask. Knows no substation."""
