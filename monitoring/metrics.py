@@ -6,7 +6,7 @@ Each service has its own registry, so that several fit into one process. Names a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -36,6 +36,19 @@ WAITING_BUCKETS_S = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 36
 #: The gauge of a substation's running sessions, ours and (by default) an external one's.
 SUBSTATION_CURRENT_LOAD = "substation_current_load"
 
+#: What `status`, `outcome`, `result` and `reason` say; each is there from the start, at 0, so that its first one counts too.
+STATUSES = ("202", "400", "409", "413", "415", "422", "500", "503", "504")
+FAILURES = (
+    *("busy", "balancer-silent", "balancer-unreachable", "balancer-failed", "internal-error", "no-substations"),
+    *("substations-unreachable", "draining", "recovering", "timeout", "journal", "other"),
+)
+BALANCER_OUTCOMES = ("accepted", "queued", "refused", "failed", "conflict", "invalid", "forwarded")
+ATTEMPT_RESULTS = ("accepted", "full", "closed", "never", "taken", "revoked", "fenced", "unreachable", "unknown")
+DROP_REASONS = ("max-wait", "departed", "request-id-taken")
+SUBSTATION_OUTCOMES = (
+    *("accepted", "repeated", "invalid", "substation-full", "draining", "over-capacity", "revoked"),
+    *("request-id-taken", "journal-unavailable"),
+)
 #: Why a request is refused though all works: there is no room. Any other answer of 500 and above is a failure.
 REFUSED = frozenset({"grid-full", "queue-full"})
 
@@ -76,6 +89,13 @@ class FaultMetrics:
         twice.set_function(lambda: value("duplicate_pct") / 100)
 
 
+def _counted(name: str, about: str, label: str, values: Sequence[str], registry: CollectorRegistry) -> Counter:
+    counter = Counter(name, about, [label], registry=registry)
+    for value in values:
+        counter.labels(value)
+    return counter
+
+
 def _duration(name: str, about: str, registry: CollectorRegistry) -> Histogram:
     return Histogram(name, about, buckets=REQUEST_BUCKETS_S, registry=registry)
 
@@ -97,8 +117,12 @@ class SubstationMetrics:
         self._count(registry)
 
     def _count(self, registry: CollectorRegistry) -> None:
-        self.requests = Counter(
-            "substation_requests", "Charge requests by how they were answered.", ["outcome"], registry=registry
+        self.requests = _counted(
+            "substation_requests",
+            "Charge requests by how they were answered.",
+            "outcome",
+            SUBSTATION_OUTCOMES,
+            registry,
         )
         self.request_duration_s = _duration(
             "substation_request_duration_seconds",
@@ -159,14 +183,15 @@ class BalancerMetrics:
         self.grid_health = Gauge("grid_health", "2 ok, 1 strained, 0 overloaded.", registry=registry)
 
     def _count_requests(self, registry: CollectorRegistry) -> None:
-        self.requests = Counter(
-            "balancer_requests", "Requests by how they were answered.", ["outcome"], registry=registry
+        self.requests = _counted(
+            "balancer_requests", "Requests by how they were answered.", "outcome", BALANCER_OUTCOMES, registry
         )
-        self.attempts = Counter(
+        self.attempts = _counted(
             "balancer_attempts",
             "Attempts to place a request at a substation, by result.",
-            ["result"],
-            registry=registry,
+            "result",
+            ATTEMPT_RESULTS,
+            registry,
         )
         self.request_duration_s = _duration(
             "balancer_request_duration_seconds",
@@ -188,8 +213,8 @@ class BalancerMetrics:
             buckets=WAITING_BUCKETS_S,
             registry=registry,
         )
-        self.queue_drops = Counter(
-            "balancer_queue_drops", "Queued requests that were dropped, by reason.", ["reason"], registry=registry
+        self.queue_drops = _counted(
+            "balancer_queue_drops", "Queued requests that were dropped, by reason.", "reason", DROP_REASONS, registry
         )
 
     def watch(self, substation_id: str, load_pct: Callable[[], float], age_s: Callable[[], float]) -> None:
@@ -208,14 +233,15 @@ class ChargeRequestMetrics:
     """What the charge-request service counts."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.requests = Counter(
-            "charge_requests", "Charge requests by the HTTP status of their answer.", ["status"], registry=registry
+        self.requests = _counted(
+            "charge_requests", "Charge requests by the HTTP status of their answer.", "status", STATUSES, registry
         )
-        self.failures = Counter(
+        self.failures = _counted(
             "charge_request_failures",
             "Charge requests answered 500 and above, other than for want of room, by reason.",
-            ["reason"],
-            registry=registry,
+            "reason",
+            FAILURES,
+            registry,
         )
         self.request_duration_s = _duration(
             "charge_request_duration_seconds",

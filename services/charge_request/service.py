@@ -19,7 +19,7 @@ from config.messages import Batch, ChargeRequest
 from config.names import CHARGE_REQUEST, NAME_RULE, is_name
 from config.problems import FieldFault, Problem, bad_fields
 from config.settings import ChargeRequestSettings
-from monitoring.metrics import REFUSED, ChargeRequestMetrics
+from monitoring.metrics import FAILURES, REFUSED, ChargeRequestMetrics
 from services.charge_request.forward import Forward, Reply
 from services.clock import Clock
 from services.deadline import time_left_s
@@ -35,15 +35,6 @@ MOST_IN_FLIGHT = 10_000
 #: Where so many are held, and the oldest has waited for half of its time, new ones are refused at once: they would be
 #: answered too late, as would those after them, and nobody in the end.
 CROWD = 64
-#: What `charge_request_failures_total{reason}` tells apart; all else is `other`.
-FAILURES = frozenset(
-    {
-        *("busy", "balancer-silent", "balancer-unreachable", "balancer-failed", "internal-error"),
-        *("no-substations", "substations-unreachable", "draining", "recovering", "timeout"),
-        *("journal-unavailable", "journal-full", "journal-read-only", "journal-busy", "journal-failed"),
-        *("journal-corrupt", "journal-newer"),
-    }
-)
 
 
 class ChargeRequestService:
@@ -168,7 +159,7 @@ class ChargeRequestService:
         self._statuses[str(status)] += 1
         self._metrics.requests.labels(str(status)).inc()
         if status >= 500 and reason not in REFUSED:
-            self._metrics.failures.labels(reason if reason in FAILURES else "other").inc()
+            self._metrics.failures.labels(_failure(reason)).inc()
 
     async def _describe(self, _: web.Request) -> web.Response:
         return web.Response(body=self._openapi, content_type="application/json")
@@ -185,6 +176,11 @@ def _reason(reply: Reply | Problem) -> str:
     if isinstance(reply, Problem):
         return reply.reason
     return "" if reply.status < 500 else str(json.loads(reply.body).get("reason", ""))
+
+
+def _failure(reason: str) -> str:
+    """What `charge_request_failures_total` counts it as."""
+    return next((word for word in FAILURES if reason == word or reason.startswith(f"{word}-")), "other")
 
 
 def _element(problem: Problem) -> dict[str, Any]:
