@@ -15,7 +15,7 @@ WORKERS ?= 2
 TEST_PROGRAMS := curl tmux procps prometheus prometheus-alertmanager
 
 .DEFAULT_GOAL := help
-.PHONY: help up install test coverage test-deps check format bench docs dashboards picture herd clean
+.PHONY: help up install test coverage test-deps check format bench docs dashboards picture herd lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -76,6 +76,11 @@ docs: install ## Make the reference anew: docs/cli.md, docs/topology.md and the 
 
 dashboards: install ## Make Grafana's dashboards anew from monitoring/grafana: grid.json and services.json
 	@$(BIN)/python -P docs/dashboards.py
+
+lock: install ## Pin what the images install anew, with hashes: gridctl/export/requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lock]'
+	@$(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --generate-hashes --upgrade --no-config --quiet \
+	  --custom-compile-command 'make lock' --output-file gridctl/export/requirements.txt
 
 clean: ## Remove what was built, installed and cached (not the state of clusters)
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov

@@ -136,6 +136,12 @@ def test_every_folder_of_tests_is_a_package() -> None:
     assert not bare, f"without __init__.py they would hide the packages they are named after: {bare}"
 
 
+def test_every_folder_of_sources_is_a_package() -> None:
+    folders = {path.parent for path in sources(*FLOORS)}
+    bare = [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").exists()]
+    assert not bare, f"without __init__.py an ordinary installation leaves them out: {bare}"
+
+
 def test_no_file_names_a_folder_of_somebodys_machine() -> None:
     folders = [*FLOORS, "tests", "docs", "benchmarks", ".ci"]
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]

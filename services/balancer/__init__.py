@@ -1,0 +1,1 @@
+"""The load balancer: which substation an EV is sent to, and what becomes of it there."""

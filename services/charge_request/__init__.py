@@ -1,0 +1,1 @@
+"""The charge-request service: where EVs ask. Knows no substation."""
