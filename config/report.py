@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 #: The HTTP header.
+#: A request may name the substation that it means; another one at that address answers with this status (RFC 9110, 15.5.20).
+MEANT = "Grid-Substation"
+MISDIRECTED = 421
 HEADER = "Grid-Report"
 #: Planned ends are gathered into at most this many steps.
 MAX_STEPS = 16

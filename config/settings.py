@@ -21,7 +21,9 @@ class SubstationSettings:
     `max_sessions` sessions at once and, unless None, `capacity_kw` at once are its hard limits; a session that says
     nothing of itself lasts `session_s` grid seconds at `power_kw`. `journal` is the path of its SQLite file (None: in
     memory only); `durability` says what it must survive: `fsync` a power cut, `process` the end of the process.
-    Without `hard_limit` it takes every session, over its limits too: for teaching only.
+    Without `hard_limit` it takes every session, over its limits too: for teaching only. With `journal_dir` it adopts one
+    of the journals there instead, and is called after that (`<name>-<k>`). On SIGTERM it goes on for at most `drain_s`
+    wall seconds until its sessions ended, and takes no new ones.
     """
 
     name: str = "substation1"
@@ -33,12 +35,15 @@ class SubstationSettings:
     journal: str | None = None
     durability: str = "fsync"
     hard_limit: bool = True
+    journal_dir: str | None = None
+    drain_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class BalancerSettings:
-    """A balancer's policy and where it finds substations: a Prometheus `file_sd` file, or a static list.
+    """A balancer's policy and where it finds substations: a Prometheus `file_sd` file, a static list, or DNS.
 
+    `substations_dns` is a `host:port`: every address behind that name is a substation, which says itself what it is called.
     Each of `substations` is `host:port`, `name=host:port`, or `name=URL[#gauge]` (a gauge makes it external).
     `poll_interval_s` and `request_timeout_s` are wall seconds; `seed` None means unseeded. With `admission` `queue` at
     most `queue_limit` requests wait where all is full, for `max_wait_s` grid seconds unless they depart earlier.
@@ -52,6 +57,7 @@ class BalancerSettings:
     request_timeout_s: float = 10.0
     targets_file: str | None = None
     substations: tuple[str, ...] = ()
+    substations_dns: str | None = None
     session_s: float = 30.0
     power_kw: float = 7.4
     time_scale: float = 1.0

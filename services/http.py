@@ -80,7 +80,7 @@ def _bad_key(rule: str, key: str) -> ProblemError:
 
 def application(service: Service, traffic: Traffic) -> web.Application:
     """The web application of `service`: its routes, /health, /metrics, errors as problem+json, its headers."""
-    app = web.Application(middlewares=[_counted(service, traffic), _problems], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[_problems, _counted(service, traffic)], client_max_size=MAX_BODY_BYTES)
     app.add_routes(service.routes())
     app.router.add_get("/health", _health(service, traffic))
     app.router.add_get("/metrics", _metrics(service))

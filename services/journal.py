@@ -73,6 +73,7 @@ class Journal:
 
     `on_change` is told when writing fails (the JournalError) and when it works again (None); meanwhile `commit` fails at
     once, `write` keeps its entries, and writing is tried again every `retry_s` wall seconds unless the failure lasts.
+    `lock` is the descriptor of the file's lock where this process has it already.
     """
 
     def __init__(
@@ -83,10 +84,11 @@ class Journal:
         on_change: Callable[[JournalError | None], None] = _ignore,
         retry_s: float = RETRY_S,
         worker: Callable[[JournalFile, asyncio.AbstractEventLoop], Worker] | None = None,
+        lock: int | None = None,
     ) -> None:
         self.path = path
         self.error: JournalError | None = None
-        self._file = JournalFile(path, schema, durability)
+        self._file = JournalFile(path, schema, durability, lock)
         self._on_change = on_change
         self._retry_s = retry_s
         self._units: list[_Unit] = []

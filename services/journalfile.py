@@ -48,6 +48,13 @@ class JournalError(Exception):
         return self.reason in ("journal-corrupt", "journal-newer")
 
 
+class EmptyJournal(JournalError):
+    """A process ended before it wrote anything to this journal: there is nothing to read, and nothing was lost."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("journal-corrupt", f"{path} is empty: its process ended before it wrote anything")
+
+
 @dataclass(frozen=True, slots=True)
 class Schema:
     """What a journal holds: `kind` in words, `application_id` in the file's header, `version`, the SQL of its tables."""
@@ -62,12 +69,13 @@ class Schema:
 class JournalFile:
     """One journal for one writer, opened when first used; not for two threads at once.
 
-    Every method but `close` may raise JournalError.
+    `held` is the descriptor of its lock where this process has it already. Every method but `close` may raise JournalError.
     """
 
     path: Path
     schema: Schema
     durability: str = "fsync"
+    held: int | None = None
     _connection: sqlite3.Connection | None = None
     _lock: int | None = None
     _folders: list[Path] = field(default_factory=list)
@@ -155,7 +163,10 @@ class JournalFile:
 
     def _take_lock(self) -> None:
         """One writer at a time: a killed one may still be ending, and its sessions are this one's."""
-        lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if self.held is not None:  # a duplicate shares the lock, and closing it does not end it
+            self._lock = os.dup(self.held)
+            return
+        lock = os.open(lock_path(self.path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -165,6 +176,11 @@ class JournalFile:
             detail = f"{self.path}: another process writes this journal; stop it, or name another file"
             raise JournalError("journal-busy", detail) from error
         self._lock = lock
+
+
+def lock_path(path: Path) -> Path:
+    """The file whose lock says that a process owns the journal `path`."""
+    return path.with_name(f"{path.name}.lock")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -250,7 +266,7 @@ def _open_to_read(path: Path, schema: Schema, option: str) -> sqlite3.Connection
         raise explained(error, path) from error
     if empty:
         connection.close()
-        raise JournalError("journal-corrupt", f"{path} is empty: its process ended before it wrote anything")
+        raise EmptyJournal(path)
     return connection
 
 

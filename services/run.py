@@ -53,8 +53,10 @@ def run(role: str, settings: Settings, sock: socket.socket, lifeline: socket.soc
     process: logging, signals and the event loop are set up here.
     """
     path = os.environ.get(LOG_FILE_VARIABLE)
-    set_up(settings.name, role, LogFile(Path(path)) if path else None)
+    log_file = LogFile(Path(path)) if path else None
+    set_up(settings.name, role, log_file)
     service = create(role, settings)
+    set_up(service.name, role, log_file)  # it may have taken another name, with a journal
     ServiceMetrics(service.registry, _version(), settings.time_scale, lambda: service.health().status in READY)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         received = runner.run(_serve(service, sock, lifeline))

@@ -34,7 +34,7 @@ class Listener(Protocol):
     """A service that wants to know who asks it."""
 
     def heard(self, request: web.Request) -> None:
-        """Called for each request before it is answered; must not block."""
+        """Called for each request before it is answered; must not block. ProblemError: it is answered that."""
 
 
 @runtime_checkable
@@ -43,6 +43,14 @@ class Departing(Protocol):
 
     async def depart(self) -> None:
         """Called once it is to stop; requests may come until all is answered. Must end within about a second."""
+
+
+@runtime_checkable
+class Draining(Protocol):
+    """A service that takes nothing new for a while before it stops, and goes on with what it has."""
+
+    async def drain(self) -> None:
+        """Called on SIGTERM while all is still served; returns once nothing is left to go on with, or its time is over."""
 
 
 class Service(Protocol):

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -17,7 +17,7 @@ from services.connection import Connection
 from services.faults import Switch
 from services.http import application
 from services.lifeline import follow, obey_waiting
-from services.service import Departing, Service
+from services.service import Departing, Draining, Service
 from services.traffic import Traffic
 
 #: A stopping service closes its connections once nothing came for this long (wall seconds).
@@ -32,7 +32,7 @@ async def serve(service: Service, sock: socket.socket, lifeline: socket.socket |
     """Serves `service` on the listening `sock` until SIGTERM or SIGINT, which it returns once all is answered.
 
     The socket is closed here, never shut down: the launcher may hold it too, and new connections then wait for the
-    next process. A second signal ends the waiting.
+    next process. On SIGTERM a service that drains goes on until it has. A second signal ends any waiting.
     """
     signals = _signals()
     traffic, faults = Traffic(), Switch()
@@ -44,6 +44,8 @@ async def serve(service: Service, sock: socket.socket, lifeline: socket.socket |
     ):
         _log.info("listening", extra={"port": _port(sock)})
         received = await signals.get()
+        if received is signal.SIGTERM and isinstance(service, Draining):
+            await _before_signal(service.drain(), signals)
         _log.info("stopping", extra={"signal": received.name, "in_flight": traffic.in_flight})
         traffic.stop()
         listener.close()
@@ -96,13 +98,19 @@ async def _listen(server: web.Server, sock: socket.socket) -> asyncio.Server:
 
 
 async def _last_answers(traffic: Traffic, signals: asyncio.Queue[signal.Signals], limit_s: float) -> None:
-    quiet = asyncio.ensure_future(traffic.quiet(SILENCE_S, limit_s))
-    impatient = asyncio.ensure_future(signals.get())
-    await asyncio.wait({quiet, impatient}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (quiet, impatient):
-        task.cancel()
+    await _before_signal(traffic.quiet(SILENCE_S, limit_s), signals)
     if traffic.in_flight:
         _log.warning("stopped with requests unanswered", extra={"in_flight": traffic.in_flight})
+
+
+async def _before_signal(waiting: Coroutine[Any, Any, object], signals: asyncio.Queue[signal.Signals]) -> None:
+    """Until `waiting` ended, or another signal came."""
+    patient, impatient = asyncio.ensure_future(waiting), asyncio.ensure_future(signals.get())
+    await asyncio.wait({patient, impatient}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (patient, impatient):
+        task.cancel()
+    if patient.done():
+        patient.result()
 
 
 @contextlib.asynccontextmanager

@@ -16,6 +16,8 @@ from config.names import BALANCER, CHARGE_REQUEST, NAME_RULE, SUBSTATION, is_nam
 from config.settings import BalancerSettings, ChargeRequestSettings, Settings, SubstationSettings, settings_from_json
 from config.topology import Admission, Durability
 
+#: With --journal-dir a dash and up to nine digits follow a name.
+LONGEST_BASE = 54
 PORTS = {CHARGE_REQUEST: 8080, BALANCER: 8081, SUBSTATION: 9001}
 _SETTINGS = {CHARGE_REQUEST: ChargeRequestSettings, BALANCER: BalancerSettings, SUBSTATION: SubstationSettings}
 
@@ -40,6 +42,18 @@ def _positive(text: str) -> float:
     if not 0 < number <= 1e9:
         raise ValueError("a number above 0, at most 1e9")
     return number
+
+
+def _seconds(text: str) -> float:
+    return 0.0 if text.strip() == "0" else _positive(text)
+
+
+def _host_port(text: str) -> str:
+    host, _, port = text.strip().rpartition(":")
+    number = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else 0
+    if not host or "/" in host or not 0 < number < 65536:
+        raise ValueError("host:port")
+    return text.strip()
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
@@ -158,11 +172,22 @@ SETTINGS = (
     Setting(
         "targets_file", str, "balancer: a Prometheus file_sd file that names the substations, read when it changes."
     ),
+    Setting(
+        "substations_dns",
+        _host_port,
+        "balancer: host:port; each address of that host is a substation that names itself.",
+    ),
     Setting("policy", _policy, f"balancer: {', '.join(policies.SHIPPED)}, or that of a plug-in (`gridctl policies`)."),
     Setting("poll_interval_s", _positive, "balancer: seconds between two looks at each substation."),
     Setting("seed", _whole(0, 2**63), "balancer: makes its random choices repeatable."),
     Setting(
         "journal", str, "substation, balancer: path of its journal, which a restart resumes from; none unless set."
+    ),
+    Setting(
+        "journal_dir", str, "substation: adopts a journal in this folder that no other owns, and is called NAME-<k>."
+    ),
+    Setting(
+        "drain_s", _seconds, "substation: on SIGTERM takes nothing new for so long, in which its sessions may end."
     ),
     Setting(
         "durability",
@@ -213,9 +238,21 @@ def settings_of(role: str, given: Mapping[str, Given]) -> tuple[Settings, str, i
             values[setting.key] = setting.parse(found.text)
         except ValueError as error:
             faults.append(Fault(found.where, 0, setting.key, repr(found.text), str(error)))
-    if role == BALANCER and not faults and not values.keys() & {"substations", "targets_file"}:
-        faults.append(Fault("--substations", 0, "substations", "nothing", "a list here, or --targets-file"))
+    faults = faults or _missing(role, values)
     if faults:
         raise Invalid(f"{len(faults)} of {role}'s settings cannot be used", f"gridctl serve {role} --help", faults)
     host, port = values.pop("host", "127.0.0.1"), values.pop("port", PORTS[role])
     return settings_from_json(role, values), host, port
+
+
+def _missing(role: str, values: Mapping[str, Any]) -> list[Fault]:
+    """What only the values together show to be wrong."""
+    if role == BALANCER and not values.keys() & {"substations", "targets_file", "substations_dns"}:
+        allowed = "a list here, --targets-file or --substations-dns"
+        return [Fault("--substations", 0, "substations", "nothing", allowed)]
+    if values.keys() >= {"journal", "journal_dir"}:
+        return [Fault("--journal-dir", 0, "journal_dir", "--journal too", "one of the two")]
+    if "journal_dir" in values and len(values.get("name", "")) > LONGEST_BASE:
+        allowed = f"at most {LONGEST_BASE} characters: a number follows"
+        return [Fault("--name", 0, "name", repr(values["name"]), allowed)]
+    return []

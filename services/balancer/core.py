@@ -29,6 +29,7 @@ from services.balancer.inheritance import Inheritance
 from services.balancer.journal import BalancerJournal, Contents
 from services.balancer.ledger import Ledger
 from services.balancer.line import Line
+from services.balancer.lookout import SYSTEM, Dns
 from services.balancer.membership import Members
 from services.balancer.peers import PeerLine
 from services.balancer.placement import Placer
@@ -57,6 +58,7 @@ class Core:
         line: Line,
         peers: PeerLine,
         open_journal: OpenJournal,
+        dns: Dns = SYSTEM,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -66,7 +68,7 @@ class Core:
         self.journal = BalancerJournal(settings.journal, settings.durability, clock.time_s, open_journal)
         self.revocations = Revocations(line, self.ledger, self._now_s, journal=self.journal)
         self.placer = self._make_placer(line, metrics, random)
-        self.watch = Watch(settings, self.ledger, line, self, random, self._now_s, clock.time_s)
+        self.watch = Watch(settings, self.ledger, line, self, random, self._now_s, clock.time_s, dns)
         self.queue = Queue(settings.queue_limit)
         self.attendant = Attendant(settings, self.queue, self.placer, self.journal, self._placed, clock.time_s)
         self.recovery = Recovery(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import enum
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import aiohttp
 from yarl import URL
 
-from config.report import HEADER, Report
+from config.report import MEANT, MISDIRECTED, Report
 from services.balancer import connections
 from services.balancer.connections import Silent
+from services.balancer.directory import Introduction
+from services.balancer.reading import Answer, Page, Result, answer_of, object_of, report_of
 from services.balancer.targets import Target
 from services.problem import to_json
 
@@ -28,46 +27,6 @@ BALANCER = "Grid-Balancer"
 #: … and which of its incarnations: substations take no charge from one that is older than another they heard, or fenced.
 INCARNATION = "Grid-Incarnation"
 _JSON = {"Content-Type": "application/json"}
-
-
-class Result(enum.Enum):
-    """What became of one attempt; the values are the `result` labels of `balancer_attempts_total`."""
-
-    ACCEPTED = "accepted"
-    #: It has no room now.
-    FULL = "full"
-    #: It answered that it takes nothing now (draining, starting), or something that nobody can use.
-    CLOSED = "closed"
-    #: It will never have room for this.
-    NEVER = "never"
-    #: Its id belongs to another EV.
-    TAKEN = "taken"
-    #: This attempt was revoked before.
-    REVOKED = "revoked"
-    #: This balancer counts as dead there, or is not the one any more that began the request.
-    FENCED = "fenced"
-    #: No byte of the request was sent.
-    UNREACHABLE = "unreachable"
-    #: It was sent and not answered: nobody knows.
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The end of one attempt: `result`, the report and the JSON object that came with it."""
-
-    result: Result
-    report: Report | None = None
-    body: Mapping[str, Any] = field(default_factory=dict)
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A substation's metrics page: its report where it sends one, else the page's text."""
-
-    report: Report | None
-    text: str
 
 
 #: What a substation says of a session that it was told to end (None: it knows none), and its report.
@@ -87,6 +46,10 @@ class Line(Protocol):
 
     async def charge(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> Answer:
         """Asks for one session; never raises for what a substation does."""
+        ...
+
+    async def introduce(self, url: str, timeout_s: float) -> Introduction:
+        """Who is at `url`; Silent where nobody says."""
         ...
 
     def identify(self, incarnation: int) -> None:
@@ -138,6 +101,21 @@ class HttpLine:
         await self._own.close()
         await self._external.close()
 
+    async def introduce(self, url: str, timeout_s: float) -> Introduction:
+        """See `Line.introduce`: its `/health`, which has the name while it starts too."""
+        try:
+            async with self._own.get(
+                URL(f"{url}/health"), timeout=connections.within(timeout_s), allow_redirects=False
+            ) as response:
+                said = object_of(await connections.read(response))
+                report = report_of(response.headers)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Silent(connections.said(error)) from error
+        name, role = said.get("name"), said.get("role")
+        if not (isinstance(name, str) and isinstance(role, str)):
+            raise Silent(f"{url}/health answered {response.status} without name and role")
+        return Introduction(name, role, None if report is None else report.epoch)
+
     def identify(self, incarnation: int) -> None:
         """See `Line.identify`."""
         if BALANCER in self._headers:
@@ -150,7 +128,7 @@ class HttpLine:
             async with self._own.post(
                 URL(f"{target.url}/fences"),
                 data=body,
-                headers={**_JSON, **self._headers},
+                headers={**_JSON, **self._named(target)},
                 timeout=connections.within(timeout_s),
             ) as response:
                 if response.status >= 300:
@@ -160,7 +138,7 @@ class HttpLine:
 
     async def charge(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> Answer:
         """See `Line.charge`."""
-        headers = {**_JSON, "Idempotency-Key": request_id} if target.external else {**_JSON, **self._headers}
+        headers = {**_JSON, "Idempotency-Key": request_id} if target.external else {**_JSON, **self._named(target)}
         try:
             async with self._pool(target).post(
                 URL(f"{target.url}/charge"),
@@ -170,7 +148,7 @@ class HttpLine:
                 allow_redirects=False,
             ) as response:
                 said = b"" if target.external else await connections.read(response)
-                return _answer(target, response.status, report_of(response.headers), said)
+                return answer_of(target, response.status, report_of(response.headers), said)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return Answer(Result.UNREACHABLE, detail=connections.said(error))
         except (aiohttp.ClientError, TimeoutError, OSError, Silent) as error:
@@ -185,6 +163,7 @@ class HttpLine:
                 timeout=connections.within(timeout_s),
                 allow_redirects=False,
             ) as response:
+                _demand_the_meant(response.status)
                 report = report_of(response.headers)
                 text = (await connections.read(response)).decode("utf-8", "replace")
                 if report is None and response.status != 200:
@@ -212,11 +191,13 @@ class HttpLine:
     async def _delete(self, target: Target, which: str, timeout_s: float) -> Ended:
         url = URL(f"{target.url}/sessions/{which}")
         try:
-            async with self._own.delete(url, headers=self._headers, timeout=connections.within(timeout_s)) as response:
+            headers = self._named(target)
+            async with self._own.delete(url, headers=headers, timeout=connections.within(timeout_s)) as response:
                 body = await connections.read(response)
+                _demand_the_meant(response.status)
                 if response.status >= 500:
                     raise Silent(f"{target.url} answered {response.status}")
-                return _object(body) if response.status < 400 else None, report_of(response.headers)
+                return object_of(body) if response.status < 400 else None, report_of(response.headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Silent(connections.said(error)) from error
 
@@ -230,51 +211,19 @@ class HttpLine:
                     return None
                 if response.status != 200:
                     raise Silent(f"{url} answered {response.status}")
-                return _object(body)
+                return object_of(body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Silent(connections.said(error)) from error
 
     def _named(self, target: Target) -> Mapping[str, str]:
-        return {} if target.external else self._headers
+        if target.external:
+            return {}
+        return {**self._headers, MEANT: target.name} if target.learned else self._headers
 
     def _pool(self, target: Target) -> aiohttp.ClientSession:
         return self._external if target.external else self._own
 
 
-def report_of(headers: Mapping[str, str]) -> Report | None:
-    """The report in an answer's headers; None where there is none, or none that can be true."""
-    text = headers.get(HEADER)
-    if text is None:
-        return None
-    try:
-        return Report.decode(text)
-    except ValueError:
-        return None
-
-
-def _answer(target: Target, status: int, report: Report | None, body: bytes) -> Answer:
-    said = _object(body)
-    if target.external:
-        return Answer(_foreign(status), report, said, f"answered {status}")
-    reason = said.get("reason")
-    if status == 410 and reason == "fenced":
-        return Answer(Result.FENCED, report, said, "answered 410 fenced")
-    known = {202: Result.ACCEPTED, 409: Result.TAKEN, 410: Result.REVOKED, 422: Result.NEVER}
-    if status == 503 and reason == "substation-full":
-        return Answer(Result.FULL, report, said)
-    return Answer(known.get(status, Result.CLOSED), report, said, f"answered {status} {reason or ''}".rstrip())
-
-
-def _foreign(status: int) -> Result:
-    if 200 <= status < 300:
-        return Result.ACCEPTED
-    return Result.FULL if status in {429, 503} else Result.CLOSED
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`; empty where it holds something else."""
-    try:
-        found = json.loads(body) if body else {}
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def _demand_the_meant(status: int) -> None:
+    if status == MISDIRECTED:
+        raise Silent("another substation is there now")

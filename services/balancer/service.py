@@ -22,8 +22,10 @@ from services.balancer import refusals, status
 from services.balancer.core import Core
 from services.balancer.forwarding import Answer, Passed
 from services.balancer.line import HttpLine, Line
+from services.balancer.lookout import SYSTEM, Dns
 from services.balancer.peers import FORWARDED, HttpPeerLine, PeerLine
 from services.balancer.push import read_push
+from services.balancer.targets import to_http_sd
 from services.clock import Clock
 from services.deadline import time_left_s
 from services.http import read_body, read_messages
@@ -40,7 +42,7 @@ _ELSEWHERE = frozenset({refusals.NOT_OWNER, refusals.MOVED})
 
 class BalancerService:
     """One balancer; see services.service.Service. Tests may put fakes for its ways to substations and other balancers,
-    and for its journal."""
+    for its journal and for DNS."""
 
     role = BALANCER
 
@@ -52,6 +54,7 @@ class BalancerService:
         line: Line | None = None,
         peers: PeerLine | None = None,
         open_journal: OpenJournal = Journal,
+        dns: Dns = SYSTEM,
     ) -> None:
         self.name = settings.name
         self.registry = CollectorRegistry()
@@ -61,11 +64,11 @@ class BalancerService:
         self._lines = (line or HttpLine(settings.url), peers or HttpPeerLine(settings.url))
         self._metrics = BalancerMetrics(self.registry)
         self._outcomes: Counter[str] = Counter()
-        self.core = Core(settings, clock, random, self._metrics, *self._lines, open_journal)
+        self.core = Core(settings, clock, random, self._metrics, *self._lines, open_journal, dns)
         self.ledger, self.placer, self.queue = self.core.ledger, self.core.placer, self.core.queue
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """`/route`, `/requests/…`, `/status`, `/decisions`, `/reports` for substations, `/peers` for other balancers."""
+        """`/route`, `/requests/…`, `/status`, `/decisions`, `/targets` for Prometheus, `/reports` and `/peers`."""
         return [
             web.post("/route", self._route),
             web.get("/requests/{request_id}", self._request),
@@ -74,6 +77,7 @@ class BalancerService:
             web.post("/peers", self._peers),
             web.get("/status", self._status),
             web.get("/decisions", self._decisions),
+            web.get("/targets", self._targets),
         ]
 
     def headers(self) -> Mapping[str, str]:
@@ -162,6 +166,9 @@ class BalancerService:
 
     async def _status(self, _: web.Request) -> web.Response:
         return json_response(status.document(self.ledger, self._now_s(), self.core.members))
+
+    async def _targets(self, _: web.Request) -> web.Response:
+        return json_response(to_http_sd(account.target for account in self.ledger))
 
     async def _decisions(self, request: web.Request) -> web.Response:
         request_id = _name(request.query.get("request_id", ""))

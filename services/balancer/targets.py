@@ -25,7 +25,7 @@ class Target:
 
     `max_sessions` and `capacity_w` are only what is believed until a report says otherwise. `load_metric` is the gauge
     that counts where reports are missing; its page is at `metrics_path` of the same host, else at `url` + `/metrics`.
-    A `draining` one gets no new session.
+    A `draining` one gets no new session. A `learned` name is one that the substation gave itself: then it is asked by it.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Target:
     max_sessions: int = DEFAULT_MAX_SESSIONS
     capacity_w: int | None = None
     draining: bool = False
+    learned: bool = False
 
     @property
     def metrics_url(self) -> str:
@@ -70,6 +71,23 @@ def from_list(texts: Iterable[str], where: str = "SUBSTATIONS") -> tuple[Target,
     if faults:
         raise Invalid(f"{len(faults)} of {where} are not substations", faults=faults)
     return _distinct(targets)
+
+
+def to_http_sd(targets: Iterable[Target]) -> list[dict[str, Any]]:
+    """The same for Prometheus' `http_sd`: one group a substation, by name, under the labels that `file_sd` gives it."""
+    return [_to_group(target) for target in sorted(targets, key=lambda target: target.name)]
+
+
+def _to_group(target: Target) -> dict[str, Any]:
+    labels = {"job": SUBSTATION, "substation_id": target.name}
+    where = urlsplit(target.metrics_url)
+    if target.external:
+        labels |= {"external": "true", "url": target.url, "load_metric": target.load_metric}
+    if where.scheme != "http":
+        labels["__scheme__"] = where.scheme
+    if where.path != "/metrics":
+        labels["__metrics_path__"] = where.path
+    return {"targets": [where.netloc], "labels": labels}
 
 
 def _from_text(text: str, number: int) -> Target:

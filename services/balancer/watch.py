@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,9 +16,11 @@ from config.settings import BalancerSettings
 from services.balancer.account import Account
 from services.balancer.book import Entry
 from services.balancer.collection import AGAIN_S, RECENT_S, Agenda, entries
+from services.balancer.directory import Directory
 from services.balancer.gauge import Unreadable, read_gauge
 from services.balancer.ledger import Ledger
 from services.balancer.line import Line, Silent
+from services.balancer.lookout import SYSTEM, Dns, Lookout
 from services.balancer.targets import Target, from_file, from_list
 
 #: The targets file is looked at this often, and a substation that missed a poll is polled again after this at most
@@ -62,6 +65,7 @@ class Watch:
         rng: Random,
         now_s: Callable[[], float],
         unix_s: Callable[[], float] = time.time,
+        dns: Dns = SYSTEM,
     ) -> None:
         self.ready = asyncio.Event()
         self._settings = settings
@@ -73,25 +77,32 @@ class Watch:
         self._unix_s = unix_s
         self._file = None if settings.targets_file is None else Path(settings.targets_file)
         self._looked = self._file is None
+        self._listed: tuple[Target, ...] = ()
+        self._behind: tuple[Target, ...] = ()
+        self._lookout = self._make_lookout(dns)
         self._mark: tuple[int, int, int] | None = None
         self._tasks: dict[Account, asyncio.Task[None]] = {}
         self._due: dict[Account, asyncio.Event] = {}
         self._agendas: dict[Account, Agenda] = {}
         self._awaited: dict[Account, list[asyncio.Future[None]]] = {}
         self._unheard: set[Account] = set()
-        self._looking: asyncio.Task[None] | None = None
+        self._looking: list[asyncio.Task[None]] = []
         interval_s = settings.poll_interval_s
         self._timeout_s = min(LONGEST_POLL_S, max(SHORTEST_POLL_S, interval_s))
 
     async def start(self) -> None:
         """Begins to look for substations and to poll them; Invalid where the static list is wrong."""
-        self._set(from_list(self._settings.substations))
+        self._list(from_list(self._settings.substations))
         self._settle()
-        self._looking = asyncio.ensure_future(self._look())
+        self._looking = [asyncio.ensure_future(self._look())]
+        if self._lookout is not None:
+            self._looking.append(asyncio.ensure_future(self._lookout.run()))
+        for looking in self._looking:
+            looking.add_done_callback(_say_why)
 
     async def stop(self) -> None:
         """Ends all polls."""
-        tasks = [*self._tasks.values(), *([self._looking] if self._looking else [])]
+        tasks = [*self._tasks.values(), *self._looking]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -117,8 +128,33 @@ class Watch:
         except (OSError, ValueError) as error:
             _log.warning("targets file is not usable", extra={"file": str(file), "detail": str(error)[:200]})
         else:
-            self._set((*from_list(self._settings.substations), *targets))
+            self._list((*from_list(self._settings.substations), *targets))
         self._mark = mark
+
+    def _make_lookout(self, dns: Dns) -> Lookout | None:
+        where = self._settings.substations_dns
+        if where is None:
+            return None
+        directory = Directory(self._is_doubtful, self._is_draining)
+        return Lookout(where, directory, self._line.introduce, self._take, self._now_s, dns)
+
+    def _is_doubtful(self, substation: str) -> bool:
+        account = self._ledger.get(substation)
+        return account is None or account.standing.missed_polls > 0 or math.isfinite(account.standing.due_s)
+
+    def _is_draining(self, substation: str) -> bool:
+        account = self._ledger.get(substation)
+        return account is not None and account.draining
+
+    def _list(self, targets: tuple[Target, ...]) -> None:
+        self._listed = targets
+        self._set((*self._behind, *targets))
+
+    def _take(self, behind: tuple[Target, ...]) -> None:
+        if behind != self._behind:
+            self._behind = behind
+            self._set((*behind, *self._listed))
+        self._settle()
 
     def _set(self, targets: tuple[Target, ...]) -> None:
         drained = [account for account in self._ledger if account.target.draining]
@@ -143,7 +179,8 @@ class Watch:
             _log.info("substations changed", extra=names)
 
     def _settle(self) -> None:
-        if self._looked and not self._unheard:
+        looked = self._looked and (self._lookout is None or self._lookout.looked)
+        if looked and not self._unheard:
             self.ready.set()
 
     def look(self, substation: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from services.clock import Anchor, Clock
 from services.journal import Entry, Schema
-from services.journalfile import explained, open_to_read
+from services.journalfile import EmptyJournal, explained, open_to_read
 from services.substation.session import Session, State
 
 SCHEMA = Schema(
@@ -144,6 +144,23 @@ def read(path: Path) -> Contents:
     try:
         connection.execute("BEGIN")
         return contents(connection)
+    except sqlite3.Error as error:
+        raise explained(error, path) from error
+    finally:
+        connection.close()
+
+
+def is_charging(path: Path) -> bool:
+    """Whether sessions in the journal at `path` have no end written; False too where nothing was ever written to it.
+
+    JournalError where it cannot be read.
+    """
+    try:
+        connection = open_to_read(path, SCHEMA)
+    except EmptyJournal:
+        return False
+    try:
+        return connection.execute("SELECT 1 FROM sessions WHERE state = 'charging' LIMIT 1").fetchone() is not None
     except sqlite3.Error as error:
         raise explained(error, path) from error
     finally:

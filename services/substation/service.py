@@ -6,9 +6,12 @@ Must not know how anything is decided or written down, nor who launched it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -18,7 +21,7 @@ from prometheus_client import CollectorRegistry
 from config.messages import SubstationCharge
 from config.names import SUBSTATION
 from config.problems import Problem
-from config.report import HEADER
+from config.report import HEADER, MEANT, MISDIRECTED
 from config.settings import SubstationSettings
 from monitoring.metrics import SubstationMetrics
 from services.clock import Clock
@@ -27,6 +30,7 @@ from services.journal import Journal, JournalError, OpenJournal
 from services.problem import ProblemError, json_response, problem_response
 from services.service import Health
 from services.substation.admission import Admission, Limits
+from services.substation.adoption import adopt
 from services.substation.charging import Answer, Charging
 from services.substation.fences import Fences
 from services.substation.keeping import Keeper
@@ -62,6 +66,8 @@ class SubstationService:
     ) -> None:
         self.name = settings.name
         self.registry = CollectorRegistry()
+        self._drain_s = settings.drain_s
+        self._empty = asyncio.Event()
         self._metrics = SubstationMetrics(self.registry)
         self._keeper = Keeper(settings, clock, self._journal_changed, open_journal)
         self.admission = Admission(settings, random.getrandbits(62) + 1, self._ended, on_forget=self._keeper.forgotten)
@@ -93,7 +99,12 @@ class SubstationService:
         return [*routes, *self._sessions.routes()]
 
     def heard(self, request: web.Request) -> None:
-        """A balancer that names itself is told of what its polls would show too late; its former incarnations are fenced."""
+        """A balancer that names itself is told of what its polls would show too late; its former incarnations are fenced.
+
+        One that means another substation gets a 421: addresses change hands, sessions do not.
+        """
+        if request.headers.get(MEANT, self.name) != self.name:
+            raise ProblemError(Problem(MISDIRECTED, f"this is {self.name}", "misdirected"))
         self._pushes.heard(request.headers)
         self._fences.heard(request.headers)
 
@@ -156,6 +167,17 @@ class SubstationService:
         await self._recovery.start()
         self._set_timer()
 
+    async def drain(self) -> None:
+        """See `services.service.Draining`: until the last session ended, or its settings' `drain_s` passed."""
+        if not self._drain_s:
+            return
+        self.command({"do": "drain"})
+        self._set_timer()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._drain_s):
+                await self._empty.wait()
+        _log.info("drained", extra={"charging": self.admission.sessions})
+
     async def stop(self) -> None:
         """Ends the timer and the journal; sessions are not waited for, the next start resumes them."""
         if self._timer is not None:
@@ -193,6 +215,8 @@ class SubstationService:
 
     def _set_timer(self) -> None:
         end_s = self.admission.next_end_s()
+        if end_s is None and self.admission.draining:
+            self._empty.set()
         if end_s == self._timer_end_s:
             return
         if self._timer is not None:
@@ -234,5 +258,12 @@ def _limits(nominal: Limits, order: Mapping[str, Any]) -> Limits:
 
 
 def create(settings: SubstationSettings, clock: Clock, random: Random) -> SubstationService:
-    """The service of role `substation`; its `name`, limits and session lengths are those of `settings`."""
-    return SubstationService(settings, clock, random)
+    """The service of role `substation`; its `name`, limits and session lengths are those of `settings`.
+
+    With a `journal_dir` it is called after the journal that it adopts there; GridError where it cannot.
+    """
+    if settings.journal_dir is None:
+        return SubstationService(settings, clock, random)
+    claim = adopt(Path(settings.journal_dir), settings.name)
+    adopted = replace(settings, name=claim.name, journal=str(claim.path))
+    return SubstationService(adopted, clock, random, claim.open_journal)

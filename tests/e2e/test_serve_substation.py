@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
-import selectors
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,62 +16,9 @@ from typing import Any
 import pytest
 
 from config.report import HEADER, Report
+from tests.e2e.served import JSON, Served, served, until
 
 pytestmark = pytest.mark.e2e
-
-JSON = {"Content-Type": "application/json"}
-
-
-class Served:
-    """A substation that runs, and its port."""
-
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
-        self.process = process
-        self.port = port
-
-    def ask(
-        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> tuple[int, dict[str, str], Any]:
-        """Status, headers and the decoded body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request(method, path, body, headers or {})
-            answer = connection.getresponse()
-            text = answer.read()
-            found = dict(answer.getheaders())
-            return answer.status, found, json.loads(text) if "json" in found["Content-Type"] else text.decode()
-        finally:
-            connection.close()
-
-    def charge(self, ev_id: str = "EV1", **more: Any) -> tuple[int, dict[str, str], Any]:
-        """A charge request."""
-        return self.ask("POST", "/charge", json.dumps({"ev_id": ev_id, **more}).encode(), JSON)
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
-        """The exit code after a signal, and all it logged."""
-        self.process.send_signal(number)
-        _, log = self.process.communicate(timeout=20)
-        return self.process.returncode, log
-
-
-@contextmanager
-def _served(environment: dict[str, str], *flags: str) -> Iterator[Served]:
-    command = [sys.executable, "-P", "-m", "gridctl", "serve", "substation", "--port", "0", *flags]
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    try:
-        line = process.stdout.readline()
-        assert line.startswith("substation1 (substation) listens on http://127.0.0.1:"), line or process.stderr.read()
-        yield Served(process, int(line.rsplit(":", 1)[1]))
-    finally:
-        process.send_signal(signal.SIGCONT)
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
 
 
 def test_bad_input_of_every_kind_is_answered_and_survived(environment: dict[str, str]) -> None:
@@ -98,29 +43,27 @@ def test_bad_input_of_every_kind_is_answered_and_survived(environment: dict[str,
         ("PATCH", b'{"ev_id": "EV1"}', JSON, 405, None),
         ("GET", None, {}, 405, None),
     ]
-    with _served(environment) as served:
+    with served(environment) as it:
         for method, body, headers, status, field in bad:
-            found, answered, problem = _tolerant(served, method, body, headers)
+            found, answered, problem = _tolerant(it, method, body, headers)
             assert found == status, (body or b"")[:80]
             assert answered["Content-Type"] == "application/problem+json"
             assert Report.decode(answered[HEADER]).sessions == 0
             if field is not None:
                 assert [fault["field"] for fault in problem["errors"]] == [field]
-            assert served.ask("GET", "/health")[2]["sessions"] == 0
-        assert served.charge()[0] == 202
-        code, log = served.end()
+            assert it.ask("GET", "/health")[2]["sessions"] == 0
+        assert it.charge()[0] == 202
+        code, log = it.end()
     assert code == 0
     assert "Traceback" not in log
     assert all(json.loads(line)["level"] == "info" for line in log.splitlines())
 
 
-def _tolerant(
-    served: Served, method: str, body: bytes | None, headers: dict[str, str]
-) -> tuple[int, dict[str, str], Any]:
+def _tolerant(it: Served, method: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, dict[str, str], Any]:
     """Like `ask`, reading the answer even where it came, and the connection closed, before all was sent."""
     if body is None or len(body) < 100_000:
-        return served.ask(method, "/charge", body, headers)
-    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as sock:
+        return it.ask(method, "/charge", body, headers)
+    with socket.create_connection(("127.0.0.1", it.port), timeout=10) as sock:
         lines = (
             f"{method} /charge HTTP/1.1",
             "Host: x",
@@ -146,50 +89,50 @@ def _send(sock: socket.socket, data: bytes) -> None:
 
 
 def test_garbage_is_survived(environment: dict[str, str]) -> None:
-    with _served(environment) as served:
+    with served(environment) as it:
         for garbage in (b"\x16\x03\x01\x02garbage\r\n\r\n", b"\x00" * 5000, b"GET / HTTP/9.9\r\n\r\n", b""):
-            with socket.create_connection(("127.0.0.1", served.port), timeout=10) as sock:
+            with socket.create_connection(("127.0.0.1", it.port), timeout=10) as sock:
                 sock.sendall(garbage)
                 sock.shutdown(socket.SHUT_WR)
                 answer = b"".join(iter(lambda sock=sock: sock.recv(4096), b""))  # type: ignore[misc]
             assert not answer or b" 400 " in answer.splitlines()[0]
-            assert served.ask("GET", "/health")[0] == 200
-        assert served.end()[0] == 0
+            assert it.ask("GET", "/health")[0] == 200
+        assert it.end()[0] == 0
 
 
 def test_ctrl_c_is_130(environment: dict[str, str]) -> None:
-    with _served(environment) as served:
-        assert served.end(signal.SIGINT)[0] == 130
+    with served(environment) as it:
+        assert it.end(signal.SIGINT)[0] == 130
 
 
 def test_the_environment_sets_it_and_a_flag_wins(environment: dict[str, str]) -> None:
-    with _served({**environment, "MAX_SESSIONS": "3", "CAPACITY_KW": "20"}, "--max-sessions", "4") as served:
-        health = served.ask("GET", "/health")[2]
+    with served({**environment, "MAX_SESSIONS": "3", "CAPACITY_KW": "20"}, "--max-sessions", "4") as it:
+        health = it.ask("GET", "/health")[2]
         assert (health["max_sessions"], health["capacity_kw"]) == (4, 20)
 
 
 def test_the_hard_limit_under_many_at_once(environment: dict[str, str]) -> None:
-    with _served(environment) as served:
+    with served(environment) as it:
         codes: list[int] = []
-        threads = [threading.Thread(target=lambda: codes.append(served.charge()[0])) for _ in range(40)]
+        threads = [threading.Thread(target=lambda: codes.append(it.charge()[0])) for _ in range(40)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         assert sorted(codes) == [202] * 10 + [503] * 30
-        assert "substation_current_load 10.0" in served.ask("GET", "/metrics")[2]
+        assert "substation_current_load 10.0" in it.ask("GET", "/metrics")[2]
 
 
 def test_a_paused_process_finds_the_right_time(environment: dict[str, str]) -> None:
-    with _served(environment, "--time-scale", "100", "--max-sessions", "1") as served:
-        status, _, first = served.charge(request_id="r1", duration_s=50)
+    with served(environment, "--time-scale", "100", "--max-sessions", "1") as it:
+        status, _, first = it.charge(request_id="r1", duration_s=50)
         assert status == 202
         assert first["ends_in_s"] == pytest.approx(50, abs=1)
-        served.process.send_signal(signal.SIGSTOP)
+        it.process.send_signal(signal.SIGSTOP)
         threading.Event().wait(0.6)  # the real time that the session takes: half a second
-        served.process.send_signal(signal.SIGCONT)
-        assert served.charge("EV2")[0] == 202
-        ended = served.ask("GET", "/sessions/r1")[2]
+        it.process.send_signal(signal.SIGCONT)
+        assert it.charge("EV2")[0] == 202
+        ended = it.ask("GET", "/sessions/r1")[2]
         assert ended["state"] == "ended"
         assert ended["ended_s"] == ended["ends_s"] == pytest.approx(ended["started_s"] + 0.5)
 
@@ -228,14 +171,14 @@ def held() -> Iterator[socket.socket]:
 
 
 def test_orders_and_the_launchers_end(environment: dict[str, str], held: socket.socket) -> None:
-    with _launched(environment, held) as (served, lifeline):
-        assert served.charge("EV1")[0] == 202
+    with _launched(environment, held) as (it, lifeline):
+        assert it.charge("EV1")[0] == 202
         lifeline.sendall(b'{"do": "drain"}\n')
-        _until(lambda: served.ask("GET", "/health")[2]["status"] == "draining")
-        status, headers, problem = served.charge("EV2")
+        until(lambda: it.ask("GET", "/health")[2]["status"] == "draining")
+        status, headers, problem = it.charge("EV2")
         assert (status, problem["reason"], headers["Retry-After"]) == (503, "draining", "5")
         lifeline.close()
-        assert served.process.wait(timeout=10) == 1
+        assert it.process.wait(timeout=10) == 1
 
 
 def test_restarts_on_the_held_socket_fail_nobody(environment: dict[str, str], held: socket.socket) -> None:
@@ -247,10 +190,10 @@ def test_restarts_on_the_held_socket_fail_nobody(environment: dict[str, str], he
         client.start()
     try:
         for _ in range(2):
-            with _launched(environment, held) as (served, _lifeline):
+            with _launched(environment, held) as (it, _lifeline):
                 seen = list(answered)
-                _until(lambda seen=seen: all(now > then + 20 for now, then in zip(answered, seen, strict=True)))
-                assert served.end()[0] == 0
+                until(lambda seen=seen: all(now > then + 20 for now, then in zip(answered, seen, strict=True)))
+                assert it.end()[0] == 0
         with _launched(environment, held):
             over.set()
             for client in clients:
@@ -275,11 +218,3 @@ def _keep_asking(
             failures.append(repr(error))
             connection.close()
     connection.close()
-
-
-def _until(condition: Any, limit_s: float = 20.0) -> None:
-    end_s = time.monotonic() + limit_s
-    with selectors.DefaultSelector() as idle:
-        while not condition():
-            assert time.monotonic() < end_s, "this took too long"
-            idle.select(0.02)

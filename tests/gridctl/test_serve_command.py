@@ -100,6 +100,10 @@ def test_all_faults_are_told_at_once_and_name_the_flag_or_the_variable() -> None
         ("balancer", "url", "a:1,b:2"),
         ("substation", "hard_limit", "no"),
         ("substation", "durability", "none"),
+        ("substation", "drain_s", "-1"),
+        ("balancer", "substations_dns", "substation"),
+        ("balancer", "substations_dns", "http://substation:9001"),
+        ("balancer", "substations_dns", "substation:0"),
         ("balancer", "substations", "http://"),
         ("balancer", "seed", "-1"),
         ("charge-request", "balancers", ","),
@@ -124,6 +128,19 @@ def test_a_balancer_wants_substations() -> None:
     with pytest.raises(Invalid, match="balancer"):
         settings_of("balancer", {})
     assert settings_of("balancer", _given(targets_file="/x.json"))[0] == BalancerSettings(targets_file="/x.json")
+    found = settings_of("balancer", _given(substations_dns="tasks.substation:9001"))[0]
+    assert found == BalancerSettings(substations_dns="tasks.substation:9001")
+
+
+def test_one_that_shares_a_folder() -> None:
+    settings, _, _ = settings_of("substation", _given(name="substation", journal_dir="/data", drain_s="0"))
+    assert settings == SubstationSettings(name="substation", journal_dir="/data", drain_s=0.0)
+    with pytest.raises(Invalid) as caught:
+        settings_of("substation", _given(journal_dir="/data", journal="/data/x.db"))
+    assert [fault.key for fault in caught.value.faults] == ["journal_dir"]
+    with pytest.raises(Invalid) as caught:
+        settings_of("substation", _given(journal_dir="/data", name="x" * 55))
+    assert [fault.key for fault in caught.value.faults] == ["name"]
 
 
 def test_a_busy_port_names_its_holder() -> None:

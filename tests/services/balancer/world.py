@@ -17,6 +17,7 @@ from config.settings import BalancerSettings, SubstationSettings
 from monitoring.metrics import BalancerMetrics
 from services.balancer.attendant import Attendant
 from services.balancer.book import Book, Entry
+from services.balancer.directory import Introduction
 from services.balancer.dispatch import Dispatch
 from services.balancer.doubts import Doubts
 from services.balancer.journal import BalancerJournal
@@ -100,6 +101,9 @@ class World:
         if next(self._revocations) in {"lost", "unreachable"}:
             raise Silent("lost")
         self.cores[target.name].revoke(request_id, attempt, self.time_s(target.name))
+
+    async def introduce(self, url: str, timeout_s: float) -> Introduction:
+        raise Silent("nobody asks")
 
     def identify(self, incarnation: int) -> None: ...
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from config.report import Report
 from services.balancer import peers
+from services.balancer.directory import Introduction
 from services.balancer.line import (
     BALANCER,
     INCARNATION,
@@ -15,10 +16,9 @@ from services.balancer.line import (
     Page,
     Result,
     Silent,
-    _answer,
-    _object,
     report_of,
 )
+from services.balancer.reading import answer_of, object_of
 from services.balancer.targets import Target
 from services.problem import to_json
 from tests.services.simulation.network import Network, Refused, Reply
@@ -36,6 +36,9 @@ class SimulatedLine:
 
     async def stop(self) -> None: ...
 
+    async def introduce(self, url: str, timeout_s: float) -> Introduction:
+        raise Silent("nobody asks")
+
     def identify(self, incarnation: int) -> None:
         self._headers = {**self._headers, INCARNATION: str(incarnation)}
 
@@ -52,7 +55,7 @@ class SimulatedLine:
             return Answer(Result.UNREACHABLE, detail=repr(error))
         except (ConnectionError, TimeoutError) as error:
             return Answer(Result.UNKNOWN, detail=repr(error))
-        return _answer(target, reply.status, report_of(reply.headers), reply.body)
+        return answer_of(target, reply.status, report_of(reply.headers), reply.body)
 
     async def page(self, target: Target, timeout_s: float) -> Page:
         # the report stands in the headers of every answer; a page of metrics would only cost time
@@ -78,7 +81,7 @@ class SimulatedLine:
         reply = await self._heard(target, "DELETE", path, timeout_s)
         if reply.status >= 500:
             raise Silent(f"answered {reply.status}")
-        return _object(reply.body) if reply.status < 400 else None, report_of(reply.headers)
+        return object_of(reply.body) if reply.status < 400 else None, report_of(reply.headers)
 
     async def _get(self, target: Target, path: str, timeout_s: float) -> dict[str, Any] | None:
         reply = await self._heard(target, "GET", path, timeout_s)
@@ -86,7 +89,7 @@ class SimulatedLine:
             return None
         if reply.status != 200:
             raise Silent(f"answered {reply.status}")
-        return _object(reply.body)
+        return object_of(reply.body)
 
     async def _heard(self, target: Target, method: str, path: str, timeout_s: float, body: bytes = b"") -> Reply:
         try:

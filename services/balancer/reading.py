@@ -1,0 +1,94 @@
+"""What a substation's answer to an attempt means. Pure: must not know how it was asked, nor the ledger."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from config.report import HEADER, MISDIRECTED, Report
+from services.balancer.targets import Target
+
+
+class Result(enum.Enum):
+    """What became of one attempt; the values are the `result` labels of `balancer_attempts_total`."""
+
+    ACCEPTED = "accepted"
+    #: It has no room now.
+    FULL = "full"
+    #: It answered that it takes nothing now (draining, starting), or something that nobody can use.
+    CLOSED = "closed"
+    #: It will never have room for this.
+    NEVER = "never"
+    #: Its id belongs to another EV.
+    TAKEN = "taken"
+    #: This attempt was revoked before.
+    REVOKED = "revoked"
+    #: This balancer counts as dead there, or is not the one any more that began the request.
+    FENCED = "fenced"
+    #: No byte of the request was sent.
+    UNREACHABLE = "unreachable"
+    #: It was sent and not answered: nobody knows.
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The end of one attempt: `result`, the report and the JSON object that came with it."""
+
+    result: Result
+    report: Report | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A substation's metrics page: its report where it sends one, else the page's text."""
+
+    report: Report | None
+    text: str
+
+
+def report_of(headers: Mapping[str, str]) -> Report | None:
+    """The report in an answer's headers; None where there is none, or none that can be true."""
+    text = headers.get(HEADER)
+    if text is None:
+        return None
+    try:
+        return Report.decode(text)
+    except ValueError:
+        return None
+
+
+def answer_of(target: Target, status: int, report: Report | None, body: bytes) -> Answer:
+    """What became of an attempt at `target` that was answered so."""
+    said = object_of(body)
+    if status == MISDIRECTED and target.learned:  # the report is another substation's
+        return Answer(Result.CLOSED, detail="another substation is there now")
+    if target.external:
+        return Answer(_foreign(status), report, said, f"answered {status}")
+    reason = said.get("reason")
+    if status == 410 and reason == "fenced":
+        return Answer(Result.FENCED, report, said, "answered 410 fenced")
+    known = {202: Result.ACCEPTED, 409: Result.TAKEN, 410: Result.REVOKED, 422: Result.NEVER}
+    if status == 503 and reason == "substation-full":
+        return Answer(Result.FULL, report, said)
+    return Answer(known.get(status, Result.CLOSED), report, said, f"answered {status} {reason or ''}".rstrip())
+
+
+def _foreign(status: int) -> Result:
+    if 200 <= status < 300:
+        return Result.ACCEPTED
+    return Result.FULL if status in {429, 503} else Result.CLOSED
+
+
+def object_of(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`; empty where it holds something else."""
+    try:
+        found = json.loads(body) if body else {}
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
