@@ -73,116 +73,113 @@ _WHO = "{{ $labels.job }}{{ with $labels.substation_id }} {{ . }}{{ end }} at {{
 _WHERE = "cluster {{ $labels.cluster }}"
 
 
+_SUBSTATIONS = (
+    Alert(
+        "SubstationNearlyFull",
+        "substation:substation_load_percentage:max > 90",
+        30,
+        "warning",
+        "{{ $labels.substation_id }} has been over 90 % for half a minute",
+        f'It is at {{{{ $value | printf "%.0f" }}}} % of its limit in {_WHERE}. Where all are, more capacity is needed'
+        " (gridctl scale); where only some are, look at how they are chosen (gridctl policies).",
+    ),
+    Alert(
+        "SubstationDown",
+        'up{job="substation"} == 0',
+        15,
+        "critical",
+        "{{ $labels.substation_id }} does not answer",
+        f"{_WHO} in {_WHERE} has not been scraped for 15 s. What charges there goes on, and is resumed when it comes"
+        " back; nothing new is placed there. See gridctl ps, gridctl logs.",
+    ),
+)
+_REQUESTS = (
+    Alert(
+        "RejectionsWhileCapacityFree",
+        "sum by (cluster) (increase(balancer_avoidable_rejections_total[1m])) > 0",
+        0,
+        "critical",
+        "EVs are sent away though there is room",
+        f"In {_WHERE} requests were refused while a substation that was not asked was believed to have room: does the"
+        " policy try one only? gridctl explain REQUEST_ID says why a request went where it went.",
+    ),
+    Alert(
+        "QueueGrowing",
+        "cluster:balancer_queue_length:sum > 10 and deriv(cluster:balancer_queue_length:sum[1m]) > 0.05",
+        30,
+        "warning",
+        'The queue grows: {{ $value | printf "%.0f" }} requests wait',
+        f"In {_WHERE} more EVs come than leave. Those at the end will wait until they give up.",
+    ),
+    Alert(
+        "ErrorRateHigh",
+        "cluster:charge_request_failures:ratio_rate1m > 0.01",
+        30,
+        "critical",
+        "{{ $value | humanizePercentage }} of charge requests fail",
+        f"Of {_WHERE}: answers of 500 and above that are no refusal for want of room."
+        " charge_request_failures_total tells the reasons.",
+    ),
+    Alert(
+        "LatencyHigh",
+        "cluster:charge_request_duration_seconds:p99_rate1m > 0.25",
+        60,
+        "warning",
+        "One in a hundred charge requests takes longer than {{ $value | humanizeDuration }}",
+        f"In {_WHERE}. balancer_request_duration_seconds and substation_request_duration_seconds say on which hop.",
+    ),
+    Alert(
+        "GridOverloaded",
+        "min by (cluster) (grid_health) == 0",
+        0,
+        "critical",
+        "A substation is above its limit",
+        f"In {_WHERE}. Substations of ours never take too much unless hard_limit is off; an external one may.",
+    ),
+)
+_SERVICES = (
+    Alert(
+        "ServiceDown",
+        'up{job=~"balancer|charge-request"} == 0',
+        15,
+        "critical",
+        "{{ $labels.job }} does not answer",
+        f"{_WHO} in {_WHERE} has not been scraped for 15 s. See gridctl ps, gridctl logs.",
+    ),
+    Alert(
+        "ServiceNotReady",
+        "service_ready == 0",
+        30,
+        "warning",
+        "{{ $labels.job }} runs and cannot do its work",
+        f"{_WHO} in {_WHERE} says so of itself; its /health says why.",
+    ),
+    Alert(
+        "ServiceRestarting",
+        "instance:process_restarts:changes10m > 1",
+        0,
+        "warning",
+        "{{ $labels.job }} was restarted {{ $value }} times in ten minutes",
+        f"{_WHO} in {_WHERE}. Its log holds the reason: gridctl logs.",
+    ),
+)
+
+
 def alerts(poll_interval_s: float = 5.0) -> tuple[Alert, ...]:
     """Every alarm, for balancers that poll each `poll_interval_s` (wall seconds)."""
-    return (*_substations(max(OLD_S, OLD_AFTER_POLLS * poll_interval_s)), *_requests(), *_services())
+    old = _old_report(max(OLD_S, OLD_AFTER_POLLS * poll_interval_s))
+    return (*_SUBSTATIONS, old, *_REQUESTS, *_SERVICES)
 
 
-def _substations(old_s: float) -> tuple[Alert, ...]:
-    return (
-        Alert(
-            "SubstationNearlyFull",
-            "substation:substation_load_percentage:max > 90",
-            30,
-            "warning",
-            "{{ $labels.substation_id }} has been over 90 % for half a minute",
-            f'It is at {{{{ $value | printf "%.0f" }}}} % of its limit in {_WHERE}. Where all are, more capacity is needed'
-            " (gridctl scale); where only some are, look at how they are chosen (gridctl policies).",
-        ),
-        Alert(
-            "SubstationDown",
-            'up{job="substation"} == 0',
-            15,
-            "critical",
-            "{{ $labels.substation_id }} does not answer",
-            f"{_WHO} in {_WHERE} has not been scraped for 15 s. What charges there goes on, and is resumed when it comes"
-            " back; nothing new is placed there. See gridctl ps, gridctl logs.",
-        ),
-        Alert(
-            "SubstationReportOld",
-            f"substation:balancer_report_age_seconds:max > {old_s:g}",
-            10,
-            "warning",
-            "Nothing has been heard of {{ $labels.substation_id }} for {{ $value | humanizeDuration }}",
-            f"A balancer of {_WHERE} reckons with old figures: three polls brought no answer. Is it frozen, cut off, or very"
-            " busy?",
-        ),
-    )
-
-
-def _requests() -> tuple[Alert, ...]:
-    return (
-        Alert(
-            "RejectionsWhileCapacityFree",
-            "sum by (cluster) (increase(balancer_avoidable_rejections_total[1m])) > 0",
-            0,
-            "critical",
-            "EVs are sent away though there is room",
-            f"In {_WHERE} requests were refused while a substation that was not asked was believed to have room: does the"
-            " policy try one only? gridctl explain REQUEST_ID says why a request went where it went.",
-        ),
-        Alert(
-            "QueueGrowing",
-            "cluster:balancer_queue_length:sum > 10 and deriv(cluster:balancer_queue_length:sum[1m]) > 0.05",
-            30,
-            "warning",
-            'The queue grows: {{ $value | printf "%.0f" }} requests wait',
-            f"In {_WHERE} more EVs come than leave. Those at the end will wait until they give up.",
-        ),
-        Alert(
-            "ErrorRateHigh",
-            "cluster:charge_request_failures:ratio_rate1m > 0.01",
-            30,
-            "critical",
-            "{{ $value | humanizePercentage }} of charge requests fail",
-            f"Of {_WHERE}: answers of 500 and above that are no refusal for want of room."
-            " charge_request_failures_total tells the reasons.",
-        ),
-        Alert(
-            "LatencyHigh",
-            "cluster:charge_request_duration_seconds:p99_rate1m > 0.25",
-            60,
-            "warning",
-            "One in a hundred charge requests takes longer than {{ $value | humanizeDuration }}",
-            f"In {_WHERE}. balancer_request_duration_seconds and substation_request_duration_seconds say on which hop.",
-        ),
-        Alert(
-            "GridOverloaded",
-            "min by (cluster) (grid_health) == 0",
-            0,
-            "critical",
-            "A substation is above its limit",
-            f"In {_WHERE}. Substations of ours never take too much unless hard_limit is off; an external one may.",
-        ),
-    )
-
-
-def _services() -> tuple[Alert, ...]:
-    return (
-        Alert(
-            "ServiceDown",
-            'up{job=~"balancer|charge-request"} == 0',
-            15,
-            "critical",
-            "{{ $labels.job }} does not answer",
-            f"{_WHO} in {_WHERE} has not been scraped for 15 s. See gridctl ps, gridctl logs.",
-        ),
-        Alert(
-            "ServiceNotReady",
-            "service_ready == 0",
-            30,
-            "warning",
-            "{{ $labels.job }} runs and cannot do its work",
-            f"{_WHO} in {_WHERE} says so of itself; its /health says why.",
-        ),
-        Alert(
-            "ServiceRestarting",
-            "instance:process_restarts:changes10m > 1",
-            0,
-            "warning",
-            "{{ $labels.job }} was restarted {{ $value }} times in ten minutes",
-            f"{_WHO} in {_WHERE}. Its log holds the reason: gridctl logs.",
-        ),
+def _old_report(old_s: float) -> Alert:
+    return Alert(
+        "SubstationReportOld",
+        f"substation:balancer_report_age_seconds:max > {old_s:g}",
+        10,
+        "warning",
+        "Nothing has been heard of {{ $labels.substation_id }} for {{ $value | humanizeDuration }}",
+        f"A balancer of {_WHERE} reckons with old figures: three polls brought no answer. Is it frozen, cut off, or very"
+        " busy?",
     )
 
 
