@@ -48,7 +48,8 @@ class BalancerSettings:
     `poll_interval_s` and `request_timeout_s` are wall seconds; `seed` None means unseeded. With `admission` `queue` at
     most `queue_limit` requests wait where all is full, for `max_wait_s` grid seconds unless they depart earlier.
     `peers` are the URLs of all balancers of the grid, this one's `url` among them. `journal` and `durability`: as for
-    substations. One that knows the names of all `replicas` takes over what others left in journals beside its own.
+    substations. One that knows the names of all `replicas` takes over what others left in journals beside its own. `cluster` is a
+    label in `GET /targets`.
     """
 
     name: str = "balancer"
@@ -58,6 +59,7 @@ class BalancerSettings:
     targets_file: str | None = None
     substations: tuple[str, ...] = ()
     substations_dns: str | None = None
+    cluster: str | None = None
     session_s: float = 30.0
     power_kw: float = 7.4
     time_scale: float = 1.0

@@ -177,6 +177,7 @@ SETTINGS = (
         _host_port,
         "balancer: host:port; each address of that host is a substation that names itself.",
     ),
+    Setting("cluster", _name, "balancer: the grid's name, which is a label of its GET /targets."),
     Setting("policy", _policy, f"balancer: {', '.join(policies.SHIPPED)}, or that of a plug-in (`gridctl policies`)."),
     Setting("poll_interval_s", _positive, "balancer: seconds between two looks at each substation."),
     Setting("seed", _whole(0, 2**63), "balancer: makes its random choices repeatable."),

@@ -226,4 +226,4 @@ class HttpLine:
 
 def _demand_the_meant(status: int) -> None:
     if status == MISDIRECTED:
-        raise Silent("another substation is there now")
+        raise Silent("whoever is there is not meant (421)")

@@ -67,7 +67,7 @@ def answer_of(target: Target, status: int, report: Report | None, body: bytes) -
     """What became of an attempt at `target` that was answered so."""
     said = object_of(body)
     if status == MISDIRECTED and target.learned:  # the report is another substation's
-        return Answer(Result.CLOSED, detail="another substation is there now")
+        return Answer(Result.CLOSED, detail="whoever is there is not meant (421)")
     if target.external:
         return Answer(_foreign(status), report, said, f"answered {status}")
     reason = said.get("reason")

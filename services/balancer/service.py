@@ -168,7 +168,7 @@ class BalancerService:
         return json_response(status.document(self.ledger, self._now_s(), self.core.members))
 
     async def _targets(self, _: web.Request) -> web.Response:
-        return json_response(to_http_sd(account.target for account in self.ledger))
+        return json_response(to_http_sd((account.target for account in self.ledger), self._settings.cluster))
 
     async def _decisions(self, request: web.Request) -> web.Response:
         request_id = _name(request.query.get("request_id", ""))

@@ -73,13 +73,14 @@ def from_list(texts: Iterable[str], where: str = "SUBSTATIONS") -> tuple[Target,
     return _distinct(targets)
 
 
-def to_http_sd(targets: Iterable[Target]) -> list[dict[str, Any]]:
+def to_http_sd(targets: Iterable[Target], cluster: str | None) -> list[dict[str, Any]]:
     """The same for Prometheus' `http_sd`: one group a substation, by name, under the labels that `file_sd` gives it."""
-    return [_to_group(target) for target in sorted(targets, key=lambda target: target.name)]
+    common = {"job": SUBSTATION} if cluster is None else {"job": SUBSTATION, "cluster": cluster}
+    return [_to_group(target, common) for target in sorted(targets, key=lambda target: target.name)]
 
 
-def _to_group(target: Target) -> dict[str, Any]:
-    labels = {"job": SUBSTATION, "substation_id": target.name}
+def _to_group(target: Target, common: Mapping[str, str]) -> dict[str, Any]:
+    labels = {**common, "substation_id": target.name}
     where = urlsplit(target.metrics_url)
     if target.external:
         labels |= {"external": "true", "url": target.url, "load_metric": target.load_metric}

@@ -182,13 +182,14 @@ async def test_prometheus_finds_what_the_balancer_balances_over() -> None:
     async with a_grid() as grid:
         fake = FakeDns(await grid.serve_substation("substation-2"), await grid.serve_substation("substation-1"))
         other = ("other=http://127.0.0.1:1/api#load",)
-        await _balancer(grid, fake, substations=other)
+        await _balancer(grid, fake, substations=other, cluster="city")
         found = await grid.get("balancer", "/targets")
         assert found == [
             {
                 "targets": ["127.0.0.1:1"],
                 "labels": {
                     "job": "substation",
+                    "cluster": "city",
                     "substation_id": "other",
                     "external": "true",
                     "url": "http://127.0.0.1:1/api",
@@ -199,7 +200,7 @@ async def test_prometheus_finds_what_the_balancer_balances_over() -> None:
             *(
                 {
                     "targets": [grid.urls[name].removeprefix("http://")],
-                    "labels": {"job": "substation", "substation_id": name},
+                    "labels": {"job": "substation", "cluster": "city", "substation_id": name},
                 }
                 for name in ("substation-1", "substation-2")
             ),
