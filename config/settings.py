@@ -48,8 +48,8 @@ class BalancerSettings:
     `poll_interval_s` and `request_timeout_s` are wall seconds; `seed` None means unseeded. With `admission` `queue` at
     most `queue_limit` requests wait where all is full, for `max_wait_s` grid seconds unless they depart earlier.
     `peers` are the URLs of all balancers of the grid, this one's `url` among them. `journal` and `durability`: as for
-    substations. One that knows the names of all `replicas` takes over what others left in journals beside its own. `cluster` is a
-    label in `GET /targets`.
+    substations. One that knows the names of all `replicas` takes over what others left in journals beside its own.
+    `cluster` is a label in `GET /targets`.
     """
 
     name: str = "balancer"

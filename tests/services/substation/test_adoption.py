@@ -119,6 +119,7 @@ def test_one_that_is_paused_while_it_chooses_holds_nobody_up(tmp_path: Path, cap
 
 
 async def test_the_journal_is_opened_under_the_lock_that_is_held(tmp_path: Path) -> None:
+    journal(tmp_path, 1)
     wanted = SubstationSettings(name="substation", journal_dir=str(tmp_path))
     service = create(wanted, SystemClock(), Random(1))
     assert service.name == "substation-1"
