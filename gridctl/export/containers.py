@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from urllib.parse import urlsplit
 
+from config import policies
 from config.errors import Fault, Invalid
 from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, SUBSTATION
 from config.plan import ProcessSpec, expand
@@ -102,8 +103,9 @@ def deployment(topology: Topology, cluster: str, host_gateway: str | None = None
     """`topology` as containers of cluster `cluster`.
 
     An external substation on this machine's loopback is out of a container's reach: it is looked for at `host_gateway`,
-    or, where the engine has no such name, Invalid says which they are.
+    or, where the engine has no such name, Invalid says which they are. Invalid for a policy of a plug-in too.
     """
+    _require_shipped(topology.balancer.policy)
     specs = expand(topology, TARGETS_FILE, DATA_FOLDER)
     own = [spec for spec in specs if spec.role != EXTERNAL]
     hosts = _hosts(own)
@@ -191,6 +193,12 @@ def limits_of(settings: Settings) -> Limits:
     elif isinstance(settings, BalancerSettings):
         held = settings.queue_limit
     return Limits(cpus=1.0, memory_mb=256 + min(held // 100, 16_000))
+
+
+def _require_shipped(policy: str) -> None:
+    if policy not in policies.SHIPPED:
+        fault = Fault("topology", 0, "balancer.policy", repr(policy), f"one of {', '.join(policies.SHIPPED)}")
+        raise Invalid("images hold gridctl and no plug-ins of it", faults=[fault])
 
 
 def _out_of_reach(loopback: Sequence[ProcessSpec]) -> Invalid:

@@ -1,0 +1,84 @@
+"""`gridctl compose export`: the cluster as files for Compose or Swarm; must not know how they are rendered."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gridctl.commands.options import declaration_options, file_option, name_option
+
+if TYPE_CHECKING:
+    from gridctl.export.containers import Deployment
+    from gridctl.export.folder import File, Outcome
+
+_FOLDER = Path("gridctl-compose")
+
+
+@click.group()
+def command() -> None:
+    """Write the cluster as files for Docker Compose."""
+
+
+@command.command("export")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=_FOLDER,
+    show_default=True,
+    metavar="DIR",
+    help="Where to.",
+)
+@file_option
+@declaration_options
+@click.option("--force", is_flag=True, help="Overwrite files that no export wrote, or that were edited since.")
+@click.option("--check", is_flag=True, help="Write nothing; exit 4 unless the files there are current.")
+@name_option
+def export_command(output: Path, file: Path | None, name: str | None, force: bool, check: bool, **declared: Any) -> int:
+    """Write compose.yaml and all that it needs: images are built from there, by Docker alone.
+
+    Services are those that `up` would start, each substation by its name, and Prometheus and Grafana.
+    """
+    from gridctl.declared import declare  # noqa: PLC0415 - pydantic, only when needed
+    from gridctl.export.compose.render import render  # noqa: PLC0415
+    from gridctl.export.containers import HOST_GATEWAY, deployment  # noqa: PLC0415
+    from gridctl.export.image.context import context  # noqa: PLC0415
+
+    found = declare(name, file, declared, os.environ)
+    wanted = deployment(found.topology, found.paths.name, HOST_GATEWAY)
+    _tell_rerouted(wanted)
+    return _finish(output, list(render(wanted, context())), force, check)
+
+
+def _finish(output: Path, files: list[File], force: bool, check: bool) -> int:
+    from gridctl.export.folder import require_current, write  # noqa: PLC0415
+
+    if check:
+        require_current(output, files)
+        click.echo(f"{output} is current")
+        return 0
+    _tell(output, write(output, files, force))
+    return 0
+
+
+def _tell(output: Path, outcome: Outcome) -> None:
+    done = {"written": outcome.written, "unchanged": outcome.unchanged, "removed": outcome.removed}
+    click.echo(f"{output}: {', '.join(f'{len(paths)} {word}' for word, paths in done.items() if paths)}")
+    if outcome.kept:
+        click.echo(f"kept, because they were edited: {', '.join(outcome.kept)}")
+    if not (output / "gridctl-token").exists():
+        click.echo(f"next: (cd {output} && openssl rand -hex 32 > gridctl-token && chmod 444 gridctl-token)")
+    click.echo(f"{output / 'README.md'} says how to run it")
+
+
+def _tell_rerouted(wanted: Deployment) -> None:
+    """On stderr: a container cannot reach this machine's loopback."""
+    for spec in wanted.externals:
+        if spec.name in wanted.rerouted:
+            told = (
+                f"{spec.name} runs on this machine: containers will look for it at {spec.url}, so it must listen there"
+            )
+            click.echo(f"{told} (on Linux: not on 127.0.0.1 only)", err=True)

@@ -1,0 +1,102 @@
+"""Prometheus and Grafana beside a grid, as Compose's services, and the files that they read. Must not know our services."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gridctl.export.compose.document import Block, merged
+from gridctl.export.compose.services import TARGETS_FOLDER, hardened, healthy, published
+from gridctl.export.containers import TARGETS_FILE, Deployment
+from gridctl.export.folder import File
+from gridctl.supervisor.targets import render
+from monitoring.grafana import provisioning
+
+PROMETHEUS_IMAGE = "prom/prometheus:v2.53.5"
+GRAFANA_IMAGE = f"grafana/grafana:{provisioning.GRAFANA_VERSION}"
+PROMETHEUS, GRAFANA = "prometheus", "grafana"
+_PROMETHEUS_PORT, _GRAFANA_PORT = 9090, 3000
+
+#: Nobody signs in: whoever reaches the port looks, and changes nothing. So there is no password to be made.
+_GRAFANA_SETTINGS = {
+    "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+    "GF_ANALYTICS_REPORTING_ENABLED": "false",
+    "GF_AUTH_ANONYMOUS_ENABLED": "true",
+    "GF_AUTH_ANONYMOUS_ORG_ROLE": "Viewer",
+    "GF_AUTH_BASIC_ENABLED": "false",
+    "GF_AUTH_DISABLE_LOGIN_FORM": "true",
+    "GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION": "true",
+}
+
+
+def observers(gateway: Mapping[str, Any]) -> tuple[dict[str, Block], dict[str, Any], list[str]]:
+    """The shared blocks, the services and the volumes that they need. `gateway`: how Prometheus finds this machine."""
+    block = hardened("observer", stop_grace_period="30s")
+    services = {PROMETHEUS: merged(block, {**_prometheus(), **gateway}), GRAFANA: merged(block, _grafana())}
+    return {"x-observer": block}, services, [PROMETHEUS, GRAFANA]
+
+
+def observer_files(deployment: Deployment) -> Iterator[File]:
+    """What they read: the targets (balancers read them too), Prometheus' configuration, Grafana's provisioning."""
+    yield "targets/targets.json", json.dumps(render(deployment.cluster, deployment.targets), indent=1) + "\n"
+    yield from _prometheus_files()
+    for path, text in provisioning.files(f"http://{PROMETHEUS}:{_PROMETHEUS_PORT}"):
+        yield f"grafana/{path}", text
+
+
+def _prometheus_files() -> Iterator[File]:
+    yield "prometheus/prometheus.yml", _CONFIG
+
+
+_CONFIG = f"""\
+global: {{scrape_interval: 5s}}
+scrape_configs:
+  - job_name: gridctl
+    file_sd_configs: [{{files: [{TARGETS_FILE}]}}]
+"""
+
+
+def _prometheus() -> dict[str, Any]:
+    return {
+        "image": f"${{PROMETHEUS_IMAGE:-{PROMETHEUS_IMAGE}}}",
+        "command": [
+            "--config.file=/etc/prometheus/prometheus.yml",
+            "--storage.tsdb.path=/prometheus",
+            "--storage.tsdb.retention.time=15d",
+            "--enable-feature=exemplar-storage",
+        ],
+        "healthcheck": _check("promtool", "check", "ready", f"--url=http://127.0.0.1:{_PROMETHEUS_PORT}"),
+        "ports": [published("PROMETHEUS_PORT", _PROMETHEUS_PORT)],
+        "volumes": [
+            f"{PROMETHEUS}:/prometheus",
+            "./prometheus:/etc/prometheus:ro",
+            f"{TARGETS_FOLDER}:{TARGETS_FILE.rpartition('/')[0]}:ro",
+        ],
+        "cpus": 1.0,
+        "mem_limit": "1024m",
+        "pids_limit": 128,
+    }
+
+
+def _grafana() -> dict[str, Any]:
+    return {
+        "image": f"${{GRAFANA_IMAGE:-{GRAFANA_IMAGE}}}",
+        "environment": _GRAFANA_SETTINGS,
+        "healthcheck": _check("wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{_GRAFANA_PORT}/api/health"),
+        "tmpfs": ["/tmp:size=64m"],  # noqa: S108  in the container
+        "ports": [published("GRAFANA_PORT", _GRAFANA_PORT)],
+        "volumes": [
+            f"{GRAFANA}:/var/lib/grafana",
+            "./grafana/provisioning:/etc/grafana/provisioning:ro",
+            f"./grafana/dashboards:{provisioning.DASHBOARDS_PATH}:ro",
+        ],
+        **healthy([PROMETHEUS]),
+        "cpus": 1.0,
+        "mem_limit": "512m",
+        "pids_limit": 256,
+    }
+
+
+def _check(*command: str) -> dict[str, Any]:
+    return {"test": ["CMD", *command], "interval": "10s", "timeout": "5s", "start_period": "30s", "retries": 3}
