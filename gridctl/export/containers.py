@@ -185,7 +185,7 @@ def _inside(settings: Settings, own: str, urls: Mapping[str, str]) -> Settings:
 def limits_of(settings: Settings) -> Limits:
     """What a service of these settings may take.
 
-    An idle one takes 50 to 70 MiB; 10 KiB are counted for each session or waiting request that it must be able to hold.
+    An idle one takes 40 MiB; 10 KiB are counted for each session or waiting request that it must be able to hold.
     """
     held = 0
     if isinstance(settings, SubstationSettings):

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from config.names import BALANCER
+from config.settings import BalancerSettings
 from gridctl.export.compose.document import Block, merged
 from gridctl.export.compose.services import TARGETS_FOLDER, hardened, healthy, published
 from gridctl.export.containers import TARGETS_FILE, Deployment
 from gridctl.export.folder import File
 from gridctl.supervisor.targets import render
+from monitoring import alertmanager
 from monitoring.grafana import provisioning
+from monitoring.prometheus import Setup, files, targets_file
+
+#: Prometheus' own service discovery sections, by their kind.
+Discovery = Mapping[str, Sequence[Mapping[str, Any]]]
 
 PROMETHEUS_IMAGE = "prom/prometheus:v2.53.5"
 GRAFANA_IMAGE = f"grafana/grafana:{provisioning.GRAFANA_VERSION}"
@@ -37,24 +44,23 @@ def observers(gateway: Mapping[str, Any]) -> tuple[dict[str, Block], dict[str, A
     return {"x-observer": block}, services, [PROMETHEUS, GRAFANA]
 
 
-def observer_files(deployment: Deployment) -> Iterator[File]:
-    """What they read: the targets (balancers read them too), Prometheus' configuration, Grafana's provisioning."""
+def observer_files(deployment: Deployment, discovery: Discovery | None = None) -> Iterator[File]:
+    """What they read: Prometheus' configuration and rules, Grafana's provisioning, and the targets.
+
+    Balancers read those too. `discovery`: how Prometheus finds services, if it is not by that list alone.
+    """
     yield "targets/targets.json", json.dumps(render(deployment.cluster, deployment.targets), indent=1) + "\n"
-    yield from _prometheus_files()
+    setup = Setup(discovery or targets_file(TARGETS_FILE), poll_interval_s=_poll_interval_s(deployment))
+    for path, text in files(setup):
+        yield f"prometheus/{path}", text
+    yield "prometheus/alertmanager.example.yml", alertmanager.EXAMPLE
     for path, text in provisioning.files(f"http://{PROMETHEUS}:{_PROMETHEUS_PORT}"):
         yield f"grafana/{path}", text
 
 
-def _prometheus_files() -> Iterator[File]:
-    yield "prometheus/prometheus.yml", _CONFIG
-
-
-_CONFIG = f"""\
-global: {{scrape_interval: 5s}}
-scrape_configs:
-  - job_name: gridctl
-    file_sd_configs: [{{files: [{TARGETS_FILE}]}}]
-"""
+def _poll_interval_s(deployment: Deployment) -> float:
+    polled = (each.settings for each in deployment.of_role(BALANCER))
+    return min(each.poll_interval_s for each in polled if isinstance(each, BalancerSettings))
 
 
 def _prometheus() -> dict[str, Any]:
@@ -66,7 +72,7 @@ def _prometheus() -> dict[str, Any]:
             "--storage.tsdb.retention.time=15d",
             "--enable-feature=exemplar-storage",
         ],
-        "healthcheck": _check("promtool", "check", "ready", f"--url=http://127.0.0.1:{_PROMETHEUS_PORT}"),
+        "healthcheck": _check("promtool", "query", "instant", f"http://127.0.0.1:{_PROMETHEUS_PORT}", "1"),
         "ports": [published("PROMETHEUS_PORT", _PROMETHEUS_PORT)],
         "volumes": [
             f"{PROMETHEUS}:/prometheus",
