@@ -17,9 +17,18 @@ STRAINED_LOAD = 0.8
 def health(ledger: Ledger, now_s: float) -> str:
     """`ok`, `strained` or `overloaded`."""
     load = ledger.totals(now_s).load
-    if any(account.node.load > 1 for account in ledger):
+    if any(_is_overloaded(account) for account in ledger):
         return "overloaded"
     return "strained" if load >= STRAINED_LOAD else "ok"
+
+
+def _is_overloaded(account: Account) -> bool:
+    """Whether what is known to charge there exceeds a limit. What was sent and is not answered yet does not count: one that
+    limits itself is asked though it may be full, and refuses."""
+    node = account.node
+    known_w = node.load_w - sum(sent.power_w for sent in account.pending.values())
+    above = node.capacity_w is not None and known_w > node.capacity_w
+    return above or node.sessions - len(account.pending) > node.max_sessions
 
 
 def load_pct(account: Account, now_s: Callable[[], float]) -> float:
