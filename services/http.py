@@ -25,6 +25,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: Sets a single request's `request_id`; refused with an array.
 IDEMPOTENCY_KEY = "Idempotency-Key"
+#: `/health?live` asks whether anybody answers at all; only that is a reason to kill a service.
+LIVE = "live"
 
 _log = logging.getLogger(__name__)
 
@@ -126,12 +128,13 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
 def _health(service: Service, traffic: Traffic) -> Handler:
     began_s = time.monotonic()
 
-    async def health(_: web.Request) -> web.Response:
+    async def health(request: web.Request) -> web.Response:
         found = service.health()
         status = "stopping" if traffic.stopping else found.status
         answer = {"status": status, "name": service.name, "role": service.role}
         uptime = {"uptime_s": round(time.monotonic() - began_s, 3)}
-        code = 503 if status in ("starting", "stopping", "degraded") else 200
+        well = status not in ("starting", "stopping", "degraded")
+        code = 200 if well or LIVE in request.query else 503
         return json_response({**answer, **uptime, **found.fields}, code)
 
     return health

@@ -133,7 +133,9 @@ def _retry_after() -> dict[str, Any]:
 def _health() -> dict[str, Any]:
     schema = {"$ref": f"{_SCHEMAS}/Health"}
     responses = {"200": _json("It answers requests.", schema), "503": _json("It is stopping.", schema)}
-    return {"operationId": "health", "summary": "How the service is.", "responses": responses}
+    text = "With it (`/health?live`) the answer is 200 as long as there is one, whatever the status in it."
+    live = {"name": "live", "in": "query", "required": False, "description": text, "schema": {"type": "string"}}
+    return {"operationId": "health", "summary": "How the service is.", "parameters": [live], "responses": responses}
 
 
 def _metrics() -> dict[str, Any]:

@@ -98,6 +98,19 @@ async def test_health_has_a_status_of_its_own() -> None:
             assert answer.headers["Connection"] == "close"
 
 
+@pytest.mark.parametrize("path", ["/health?live", "/health?live=1"])
+async def test_whoever_asks_only_for_life_is_told_of_it(path: str) -> None:
+    echo, traffic = Echo(), Traffic()
+    async with _client(echo, traffic) as client:
+        for told in ("ok", "starting", "degraded"):
+            echo.told = Health(told)
+            async with client.get(path) as answer:
+                assert (answer.status, (await answer.json())["status"]) == (200, told)
+        traffic.stop()
+        async with client.get(path) as answer:
+            assert (answer.status, (await answer.json())["status"]) == (200, "stopping")
+
+
 async def test_metrics_are_the_services_own() -> None:
     async with _client() as client:
         async with client.get("/metrics") as answer:
