@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gridctl import __version__
-from gridctl.commands.options import file_option, name_option
-from gridctl.declared import declare
-from gridctl.export.containers import deployment
-from gridctl.export.folder import File, require_current, write
-from gridctl.export.kubernetes.objects import APP
-from gridctl.export.kubernetes.render import checked_image, namespace_of, render
+from gridctl.commands.options import declaration_options, file_option, name_option
 
-FOLDER = Path("gridctl-kubernetes")
+if TYPE_CHECKING:
+    from gridctl.export.folder import File
+
+_FOLDER = Path("gridctl-kubernetes")
 
 
 @click.group()
@@ -27,46 +26,48 @@ def command() -> None:
 @click.option(
     "-o",
     "--output",
-    "folder",
-    metavar="DIR",
     type=click.Path(path_type=Path),
-    default=FOLDER,
+    default=_FOLDER,
     show_default=True,
-    help="Where to write.",
+    metavar="DIR",
+    help="Where to.",
 )
 @file_option
-@name_option
+@declaration_options
 @click.option("--image", metavar="IMAGE", help="The image that all services run; else gridctl and this version.")
 @click.option("--namespace", metavar="NAMESPACE", help="Where the objects live; else gridctl- and the cluster's name.")
 @click.option("--force", is_flag=True, help="Overwrite files that no export wrote, or that were edited since.")
-@click.option("--check", is_flag=True, help="Write nothing; exit 4 and name what is not as it would be written now.")
-def export_command(
-    folder: Path,
-    file: Path | None,
-    name: str | None,
-    image: str | None,
-    namespace: str | None,
-    force: bool,
-    check: bool,
-) -> int:
+@click.option("--check", is_flag=True, help="Write nothing; exit 4 unless the files there are current.")
+@name_option
+def export_command(output: Path, file: Path | None, name: str | None, force: bool, check: bool, **options: Any) -> int:
     """Write StatefulSets, Services and what belongs to them: one object a file, ready for `kubectl apply -k`.
 
     Counted substations (`substations: 3`) are replicas that are scaled by the grid's loading; substations with names are
     a StatefulSet each. No Secret is written: README.md there says how to make it.
     """
-    files = rendered(name, file, image, namespace)
+    from gridctl.export.folder import require_current, write  # noqa: PLC0415
+
+    files = rendered(name, file, **options)
     if check:
-        require_current(folder, files)
-        click.echo(f"{folder} is current")
+        require_current(output, files)
+        click.echo(f"{output} is current")
         return 0
-    outcome = write(folder, files, force)
-    click.echo(f"{folder}: {len(files)} files, {len(outcome.written)} written; next: {folder / 'README.md'}")
+    outcome = write(output, files, force)
+    click.echo(f"{output}: {len(files)} files, {len(outcome.written)} written; next: {output / 'README.md'}")
+    if outcome.kept:
+        click.echo(f"kept, because they were edited: {', '.join(outcome.kept)}")
     return 0
 
 
-def rendered(name: str | None, file: Path | None, image: str | None, namespace: str | None) -> list[File]:
+def rendered(
+    name: str | None, file: Path | None, image: str | None = None, namespace: str | None = None, **declared: Any
+) -> list[File]:
     """Every file of the cluster that is meant; Invalid where the topology or an option is wrong."""
-    declared = declare(name, file, {}, os.environ)
-    cluster = declared.paths.name
-    named = checked_image(image or f"{APP}:{__version__}")
-    return list(render(deployment(declared.topology, cluster), named, namespace_of(cluster, namespace)))
+    from gridctl.declared import declare  # noqa: PLC0415 - pydantic, only when needed
+    from gridctl.export.containers import deployment  # noqa: PLC0415
+    from gridctl.export.kubernetes.render import checked_image, namespace_of, render  # noqa: PLC0415
+
+    found = declare(name, file, declared, os.environ)
+    cluster = found.paths.name
+    named = checked_image(image or f"gridctl:{__version__}")
+    return list(render(deployment(found.topology, cluster), named, namespace_of(cluster, namespace)))

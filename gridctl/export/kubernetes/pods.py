@@ -13,6 +13,7 @@ from typing import Any
 
 from config.names import CHARGE_REQUEST
 from gridctl.export.containers import DATA_FOLDER, TARGETS_FILE, Container
+from gridctl.export.image.context import USER
 from gridctl.export.kubernetes.objects import APP, PORT_NAME, Object
 
 #: The Secret with the grid's token (made by the user), its key, and where containers find it.
@@ -21,8 +22,6 @@ SECRET, SECRET_KEY, SECRET_FOLDER = "gridctl-token", "token", "/run/secrets/grid
 TARGETS = "gridctl-targets"
 #: The claim that holds a service's journal.
 JOURNAL_CLAIM = "journal"
-#: Whom a service runs as: nobody whom the image or the node knows.
-USER = 10001
 #: Endpoints learn of a pod's end at the same time as the pod does: it goes on answering for so long (wall seconds).
 LAST_CALL_S = 5
 #: What an end takes beyond what a service waits for (wall seconds): the last answers, the journal.

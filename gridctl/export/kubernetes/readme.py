@@ -23,7 +23,8 @@ Written by `gridctl kubernetes export`, whose `--check` says if this is current.
 default StorageClass of block storage. `servicemonitor-{APP}.yaml` needs Prometheus' operator: without it, take it off
 `kustomization.yaml`.
 
-1. Build the image (`gridctl compose export` writes its Dockerfile), push it, and export again with `--image`.
+1. Build an image, which is good for all services: `docker build --target {SUBSTATION} -t IMAGE gridctl-compose/image`, where
+   `gridctl compose export` wrote it. Push it, and export this folder again with `--image IMAGE`.
 2. Make the token, which is in none of these files: `head -c 32 /dev/urandom | base64 > {SECRET}`
    `kubectl apply -f namespace.yaml`
    `kubectl -n {space} create secret generic {SECRET} --from-file={SECRET_KEY}={SECRET}`
