@@ -9,7 +9,7 @@ from grafana_foundation_sdk.models import common, dashboard
 from monitoring.grafana import parts
 from monitoring.grafana.parts import GREEN, ORANGE, RED, YELLOW, asking, described, latest, lines, query
 from monitoring.grafana.provisioning import GRID_UID, SERVICES_UID
-from monitoring.grafana.queries import CLUSTER, LOAD_PCT, STATE, SUBSTATION, buckets, mean, quantile, rate
+from monitoring.grafana.queries import CLUSTER, LOAD_PCT, STATE, SUBSTATION, buckets, mean, quantile, rate, rates
 from monitoring.grafana.variables import with_variables
 
 #: What a limit's colours are everywhere: worth a look from 90 %, nothing left at 100 %.
@@ -143,14 +143,14 @@ def requests(made: builders.Dashboard) -> None:
 def arrivals() -> timeseries.Panel:
     """Who comes, and how each is answered."""
     text = "Requests a second of wall time, by how the balancer answered them."
-    asked = query(f"sum by (outcome) ({rate('balancer_requests_total', ARRIVED)})", "{{outcome}}")
+    asked = query(rates("outcome", "balancer_requests_total", ARRIVED), "{{outcome}}")
     panel = lines("reqps", fill=40, stacked=True)
     return asking(described(panel, 21, "Arrivals", text, (8, 8)), asked)
 
 
 def refused() -> timeseries.Panel:
     """Who was sent away, by whom."""
-    by_substation = f"sum by (outcome) ({rate('substation_requests_total', TURNED_AWAY)})"
+    by_substation = rates("outcome", "substation_requests_total", TURNED_AWAY)
     text = (
         "Refused: the client was told so. Avoidable: though a substation was believed to have room; it should be 0. "
         "By a substation: it had no room, and another one is tried."
@@ -165,13 +165,12 @@ def refused() -> timeseries.Panel:
 
 def queue() -> timeseries.Panel:
     """Who waits."""
-    text = "Requests that wait for a place, and those a minute that waited in vain, by reason."
-    dropped = f"60 * sum by (reason) ({rate('balancer_queue_drops_total')})"
-    panel = lines("suffix:EVs", fill=20)
+    text = "Requests that wait for a place, and on the right those a second that waited in vain, by reason."
+    panel = parts.on_the_right(lines("suffix:EVs", fill=20), "B", "reqps")
     return asking(
         described(panel, 23, "Queue", text, (8, 8)),
         query(f"sum(balancer_queue_length{{{CLUSTER}}})", "waiting"),
-        query(dropped, "dropped a minute: {{reason}}"),
+        query(rates("reason", "balancer_queue_drops_total"), "dropped: {{reason}}"),
     )
 
 
@@ -214,13 +213,7 @@ def balance(made: builders.Dashboard) -> None:
 def spread() -> timeseries.Panel:
     """How far the most loaded is above the least."""
     text = "Between the most and the least loaded substation: in sessions, and on the right in percent of their limits."
-    panel = lines("suffix:sessions").override_by_name(
-        "load",
-        [
-            dashboard.DynamicConfigValue("unit", "percent"),
-            dashboard.DynamicConfigValue("custom.axisPlacement", "right"),
-        ],
-    )
+    panel = parts.on_the_right(lines("suffix:sessions"), "B", "percent")
     load_of = f"substation_current_load{{{SUBSTATION}}}"
     return asking(
         described(panel, 31, "Spread", text, (8, 8)),

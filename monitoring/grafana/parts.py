@@ -99,6 +99,12 @@ def lines(unit: str, *, fill: int = 10, stacked: bool = False, limits: Steps = (
     return panel
 
 
+def on_the_right(panel: timeseries.Panel, ref: str, unit: str) -> timeseries.Panel:
+    """The panel with the series of one of its queries on an axis of their own, in another unit."""
+    unit_of = dashboard.DynamicConfigValue("unit", unit)
+    return panel.override_by_query(ref, [unit_of, dashboard.DynamicConfigValue("custom.axisPlacement", "right")])
+
+
 def legend() -> common_builders.VizLegendOptions:
     """Below the panel, with what each series is now and was at most."""
     return (

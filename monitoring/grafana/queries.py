@@ -51,6 +51,11 @@ def rate(metric: str, where: str = CLUSTER) -> str:
     return f"rate({metric}{{{where}}}[$__rate_interval])"
 
 
+def rates(label: str, metric: str, where: str = CLUSTER) -> str:
+    """The same by `label`, of those values only that ever came up: every one is there from the start, at 0."""
+    return f"sum by ({label}) ({rate(metric, where)}) and sum by ({label}) ({metric}{{{where}}}) > 0"
+
+
 def quantile(share: float, histogram: str, where: str = CLUSTER) -> str:
     """That share of what was observed lay below; `histogram` is its name without `_bucket`."""
     return f"histogram_quantile({share}, sum by (le) ({rate(f'{histogram}_bucket', where)}))"

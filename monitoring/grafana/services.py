@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.builders import heatmap, stat, statetimeline, timeseries
-from grafana_foundation_sdk.models import common, dashboard
+from grafana_foundation_sdk.models import common
 
 from monitoring.grafana import parts
 from monitoring.grafana.parts import BLUE, GREEN, ORANGE, PURPLE, RED, asking, described, latest, lines, query
 from monitoring.grafana.provisioning import GRID_UID, SERVICES_UID
-from monitoring.grafana.queries import ANYBODY, CLUSTER, FAULTS, PROCESS, SUBSTATION, buckets, quantile, rate
+from monitoring.grafana.queries import ANYBODY, CLUSTER, PROCESS, SUBSTATION, buckets, quantile, rate, rates
 from monitoring.grafana.variables import with_variables
 
 LATENCY = "charge_request_duration_seconds"
@@ -22,7 +22,7 @@ HOPS = {
 }
 ANSWERS = {"0": ("no answer", PURPLE), "1": ("not ready", ORANGE), "2": ("ready", GREEN)}
 #: 0 no answer, 1 answers and is not ready, 2 ready.
-ANSWERING = f"(up{{{ANYBODY}}} == 0) or (1 + service_ready{{{ANYBODY}}})"
+ANSWERING = f"(1 + service_ready{{{ANYBODY}}}) or (0 * up{{{ANYBODY}}})"
 #: Of all that were asked for; a refusal for want of room is no failure.
 FAILED = f"sum({rate('charge_request_failures_total')}) / sum({rate('charge_requests_total')})"
 
@@ -142,24 +142,18 @@ def answers() -> timeseries.Panel:
     """Every answer, by its status."""
     text = "Answers a second by HTTP status. 503 is a refusal where the grid is full, and a failure otherwise."
     panel = lines("reqps", fill=40, stacked=True)
-    asked = query(f"sum by (status) ({rate('charge_requests_total')})", "{{status}}")
+    asked = query(rates("status", "charge_requests_total"), "{{status}}")
     return asking(described(panel, 21, "Answers by status", text, (8, 8)), asked)
 
 
 def failures() -> timeseries.Panel:
     """Those that nobody wants."""
     text = "Charge requests that failed: the share of all, and on the right how many a second, by reason."
-    panel = lines("percentunit").override_by_query(
-        "B",
-        [
-            dashboard.DynamicConfigValue("unit", "reqps"),
-            dashboard.DynamicConfigValue("custom.axisPlacement", "right"),
-        ],
-    )
+    panel = parts.on_the_right(lines("percentunit"), "B", "reqps")
     return asking(
         described(panel, 22, "Failures", text, (8, 8)),
         query(FAILED, "share of all"),
-        query(f"sum by (reason) ({rate('charge_request_failures_total')})", "{{reason}}"),
+        query(rates("reason", "charge_request_failures_total"), "{{reason}}"),
     )
 
 
@@ -167,7 +161,7 @@ def attempts() -> timeseries.Panel:
     """What became of the balancer's attempts."""
     text = "Attempts a second to place a request at a substation, by result. Unknown: no answer came, and it is asked again."
     panel = lines("reqps", fill=40, stacked=True)
-    asked = query(f"sum by (result) ({rate('balancer_attempts_total')})", "{{result}}")
+    asked = query(rates("result", "balancer_attempts_total"), "{{result}}")
     return asking(described(panel, 23, "Attempts by result", text, (8, 8)), asked)
 
 
@@ -181,14 +175,16 @@ def report_age() -> timeseries.Panel:
 
 def faults() -> timeseries.Panel:
     """What is broken on purpose."""
-    panel = lines("percentunit", fill=20).override_by_query("B", [dashboard.DynamicConfigValue("unit", "s")])
-    text = "Faults of replies that `gridctl chaos` switched on: shares lost or handled twice, and how late they are."
+    text = (
+        "Faults of replies that `gridctl chaos` switched on: shares that are lost or handled twice,"
+        " and on the right how late the latest are."
+    )
+    panel = parts.on_the_right(lines("percentunit", fill=20), "B", "s")
     return asking(
         described(panel, 25, "Faults", text, (12, 8)),
         query(f"max(chaos_reply_drop_ratio{{{ANYBODY}}})", "lost"),
         query(f"max(chaos_reply_delay_seconds{{{ANYBODY}}})", "late"),
         query(f"max(chaos_reply_duplicate_ratio{{{ANYBODY}}})", "handled twice"),
-        query(f"count({FAULTS})", "services with faults"),
     )
 
 
