@@ -1,0 +1,1 @@
+"""Grids in containers of a real Docker Engine."""
