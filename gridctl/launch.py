@@ -10,10 +10,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from config.access import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
 from config.errors import GridError, InUse, NotRunning
 from gridctl.clusters import running
 from gridctl.control import Control
@@ -79,6 +80,7 @@ def launch(paths: ClusterPaths) -> Supervisor:
             stdout=log,
             stderr=log,
             cwd="/",
+            env=_environment(os.environ),
         )
     finally:
         for descriptor in (told, held, log):
@@ -92,6 +94,11 @@ def launch(paths: ClusterPaths) -> Supervisor:
         os.close(ready)
     process.returncode = 0  # it outlives this process: not Popen's to wait for
     return Supervisor(process.pid, leash)
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Of a cluster's processes: they listen on loopback and need no token, so they are not given one to lose."""
+    return {name: value for name, value in environ.items() if name not in (TOKEN_VARIABLE, TOKEN_FILE_VARIABLE)}
 
 
 def settled(control: Control, paths: ClusterPaths, show: Callable[[dict[str, Any]], None]) -> bool:

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 from config.settings import settings_from_json
 from gridctl import kernel
+from gridctl.serve.access import from_environment
 from services.run import preload, run
 
 #: How long a new service waits to be adopted by the supervisor before it gives up.
@@ -111,7 +112,7 @@ def _become_service(request: dict[str, Any], listener: int, lifeline: int, super
         _set_title(request)
         settings = settings_from_json(request["role"], request["settings"])
         with socket.socket(fileno=listener) as sock, socket.socket(fileno=lifeline) as line:
-            status = run(request["role"], settings, sock, line)
+            status = run(request["role"], settings, sock, line, from_environment(os.environ))
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     except BaseException:  # noqa: BLE001 - a forked child must never return into the zygote's loop

@@ -13,9 +13,11 @@ from typing import Any, TypeVar
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
+from config.access import LOCAL, Access
 from config.messages import MAX_BODY_BYTES, Batch, ChargeRequest, read_batch
 from config.names import NAME_RULE, is_name
 from config.problems import FieldFault, Problem, bad_fields
+from services.gate import Gate
 from services.problem import ProblemError, from_http_error, json_response, problem_response
 from services.service import Listener, Service
 from services.traffic import Traffic
@@ -27,6 +29,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 IDEMPOTENCY_KEY = "Idempotency-Key"
 #: `/health?live` asks whether anybody answers at all; only that is a reason to kill a service.
 LIVE = "live"
+
+#: How requests are answered that the gate refuses; no service answers so itself.
+REFUSED = frozenset({401, 403})
 
 _log = logging.getLogger(__name__)
 
@@ -80,15 +85,20 @@ def _bad_key(rule: str, key: str) -> ProblemError:
     return ProblemError(bad_fields((FieldFault(IDEMPOTENCY_KEY, rule, key[:80]),)))
 
 
-def application(service: Service, traffic: Traffic) -> web.Application:
-    """The web application of `service`: its routes, /health, /metrics, errors as problem+json, its headers."""
-    app = web.Application(middlewares=[_problems, _counted(service, traffic)], client_max_size=MAX_BODY_BYTES)
+def application(service: Service, traffic: Traffic, access: Access = LOCAL) -> web.Application:
+    """The web application of `service`: its routes, /health, /metrics, errors as problem+json, its headers.
+
+    Who may not ask, by `access`, learns nothing of the service: neither its paths nor its headers.
+    """
+    gate = Gate(access)
+    app = web.Application(middlewares=[_problems, _admitted(service, traffic, gate)], client_max_size=MAX_BODY_BYTES)
     app.add_routes(service.routes())
     app.router.add_get("/health", _health(service, traffic))
     app.router.add_get("/metrics", _metrics(service))
 
     async def complete(_: web.Request, response: web.StreamResponse) -> None:
-        response.headers.update(service.headers())
+        if response.status not in REFUSED:
+            response.headers.update(service.headers())
         if traffic.stopping:
             response.force_close()
             response.headers["Connection"] = "close"  # aiohttp has set this header, if at all, before this hook
@@ -97,17 +107,27 @@ def application(service: Service, traffic: Traffic) -> web.Application:
     return app
 
 
-def _counted(service: Service, traffic: Traffic) -> Any:
+def _admitted(service: Service, traffic: Traffic, gate: Gate) -> Any:
     heard = service.heard if isinstance(service, Listener) else None
 
     @web.middleware
-    async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if heard is not None:
-            heard(request)
-        with traffic.request():
-            return await handler(request)
+    async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse:
+        refusal = gate.refusal(request)
+        if refusal is None:
+            if heard is not None:
+                heard(request)
+            with traffic.request():
+                return await handler(request)
+        if gate.is_open(request):
+            with traffic.request():
+                response = await handler(request)
+        else:
+            gate.log(request, refusal)
+            response = problem_response(refusal)
+        response.force_close()  # a stranger keeps no connection
+        return response
 
-    return counted
+    return admitted
 
 
 @web.middleware

@@ -15,8 +15,14 @@ VERSION = "1.0"
 _SCHEMAS = "#/components/schemas"
 _ACCEPTED = [{"$ref": f"{_SCHEMAS}/Started"}, {"$ref": f"{_SCHEMAS}/Queued"}]
 
+#: Who is not let in is told so whatever was asked.
+REFUSALS = {
+    401: "There is a token, and the request does not bring it.",
+    403: "There is no token, and `Host` or `Origin` is neither loopback nor among the allowed names.",
+}
 #: Every problem that a charge request may meet, by status: what it means.
 PROBLEMS = {
+    **REFUSALS,
     400: "The body is missing, is not JSON, or broke off.",
     409: "This EV charges or waits already under another `request_id`, or the `request_id` is another EV's, or is over.",
     413: f"The body is larger than 1 MiB, or an array longer than {MAX_BATCH:,}.",
@@ -29,6 +35,7 @@ PROBLEMS = {
 
 #: Every problem that following or cancelling one may meet.
 FOLLOWING_PROBLEMS = {
+    **REFUSALS,
     404: "No such request is known, or it was over long ago.",
     422: "This is no `request_id`.",
     503: "Nobody could be asked, or told. `Retry-After` says when to try again.",
@@ -58,12 +65,17 @@ def document() -> dict[str, Any]:
             "/metrics": {"get": _metrics()},
             "/openapi.json": {"get": _describe()},
         },
-        "components": {"schemas": _schemas(), "headers": {"RetryAfter": _retry_after()}},
+        "components": {
+            "schemas": _schemas(),
+            "headers": {"RetryAfter": _retry_after(), "Challenge": _challenge()},
+            "securitySchemes": {"token": _token()},
+        },
+        "security": [{"token": []}, {}],
     }
 
 
 def _charge(operation: str) -> dict[str, Any]:
-    answers = {str(status): _problem(status, text) for status, text in PROBLEMS.items()}
+    answers = {str(status): _problem(status, text) for status, text in sorted(PROBLEMS.items())}
     return {
         "operationId": operation,
         "summary": "Asks to charge one EV, or each of an array of EVs.",
@@ -116,7 +128,13 @@ def _problem(status: int, text: str) -> dict[str, Any]:
     }
     if status in {503, 504}:
         answer["headers"] = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
+    if status == 401:
+        answer["headers"] = {"WWW-Authenticate": {"$ref": "#/components/headers/Challenge"}}
     return answer
+
+
+def _refusals() -> dict[str, Any]:
+    return {str(status): _problem(status, text) for status, text in REFUSALS.items()}
 
 
 def _json(text: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -130,9 +148,19 @@ def _retry_after() -> dict[str, Any]:
     }
 
 
+def _challenge() -> dict[str, Any]:
+    return {"description": "What is missing (RFC 6750).", "schema": {"type": "string"}}
+
+
+def _token() -> dict[str, Any]:
+    text = "The grid's token; demanded where the service was given one, which it must be to listen beyond loopback."
+    return {"type": "http", "scheme": "bearer", "description": text}
+
+
 def _health() -> dict[str, Any]:
     schema = {"$ref": f"{_SCHEMAS}/Health"}
     responses = {"200": _json("It answers requests.", schema), "503": _json("It is stopping.", schema)}
+    responses |= _refusals()
     text = "With it (`/health?live`) the answer is 200 as long as there is one, whatever the status in it."
     live = {"name": "live", "in": "query", "required": False, "description": text, "schema": {"type": "string"}}
     return {"operationId": "health", "summary": "How the service is.", "parameters": [live], "responses": responses}
@@ -140,11 +168,12 @@ def _health() -> dict[str, Any]:
 
 def _metrics() -> dict[str, Any]:
     page = {"description": "A Prometheus page.", "content": {"text/plain": {"schema": {"type": "string"}}}}
-    return {"operationId": "metrics", "summary": "Its metrics, for Prometheus.", "responses": {"200": page}}
+    responses = {"200": page, **_refusals()}
+    return {"operationId": "metrics", "summary": "Its metrics, for Prometheus.", "responses": responses}
 
 
 def _describe() -> dict[str, Any]:
-    responses = {"200": _json("This document.", {"type": "object"})}
+    responses = {"200": _json("This document.", {"type": "object"}), **_refusals()}
     return {"operationId": "describe", "summary": "This document.", "responses": responses}
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import importlib
 import os
 import random
+import resource
 import signal
 import socket
 import sys
@@ -14,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from config.access import LOCAL, PATIENT, Access, Patience, Token
 from config.names import BALANCER, CHARGE_REQUEST, SUBSTATION
 from config.settings import Settings
 from monitoring.metrics import ServiceMetrics
@@ -21,7 +24,7 @@ from services.clock import SystemClock
 from services.logs import LogFile, set_up
 from services.service import READY, Service
 
-#: Where each role's `create(settings, clock, random) -> Service` lives; imported only when it is run.
+#: Where each role's `create(settings, clock, random, token) -> Service` lives; imported only when it is run.
 MODULES = {
     SUBSTATION: "services.substation.service",
     BALANCER: "services.balancer.service",
@@ -29,6 +32,8 @@ MODULES = {
 }
 #: Names the file that is this process's stdout and stderr, so that it can rotate it.
 LOG_FILE_VARIABLE = "GRIDCTL_LOG_FILE"
+#: Files and sockets that a service may have open, where the system allows so many.
+MOST_FILES = 16_384
 
 
 def preload() -> None:
@@ -38,28 +43,37 @@ def preload() -> None:
     _version()
 
 
-def create(role: str, settings: Settings) -> Service:
-    """The service of `role`, not yet started; KeyError for an unknown role."""
+def create(role: str, settings: Settings, token: Token | None = None) -> Service:
+    """The service of `role`, not yet started, which brings `token` to the grid's others; KeyError for an unknown role."""
     module = importlib.import_module(MODULES[role])
     make: Callable[..., Service] = module.create
     seed = getattr(settings, "seed", None)
-    return make(settings, SystemClock(settings.time_scale), random.Random(seed))
+    return make(settings, SystemClock(settings.time_scale), random.Random(seed), token)
 
 
-def run(role: str, settings: Settings, sock: socket.socket, lifeline: socket.socket | None = None) -> int:
+def run(
+    role: str,
+    settings: Settings,
+    sock: socket.socket,
+    lifeline: socket.socket | None = None,
+    access: Access = LOCAL,
+    patience: Patience = PATIENT,
+) -> int:
     """Runs one service until SIGTERM or SIGINT, answers what is in flight; the exit code is 0, or 130 for SIGINT.
 
     `sock` listens already; `lifeline` is the launcher's socket, whose end ends this process at once. Takes over the
-    process: logging, signals and the event loop are set up here.
+    process: logging, signals, the limit of open files and the event loop are set up here. The token of `access` is
+    demanded, and brought to other services.
     """
+    _raise_file_limit()
     path = os.environ.get(LOG_FILE_VARIABLE)
     log_file = LogFile(Path(path)) if path else None
     set_up(settings.name, role, log_file)
-    service = create(role, settings)
+    service = create(role, settings, access.token)
     set_up(service.name, role, log_file)  # it may have taken another name, with a journal
     ServiceMetrics(service.registry, _version(), settings.time_scale, lambda: service.health().status in READY)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        received = runner.run(_serve(service, sock, lifeline))
+        received = runner.run(_serve(service, sock, lifeline, access, patience))
     return 130 if received is signal.SIGINT else 0
 
 
@@ -73,10 +87,21 @@ def _version() -> str:
         return "unknown"
 
 
-async def _serve(service: Service, sock: socket.socket, lifeline: socket.socket | None) -> signal.Signals:
+async def _serve(
+    service: Service, sock: socket.socket, lifeline: socket.socket | None, access: Access, patience: Patience
+) -> signal.Signals:
     from services.serving import serve  # noqa: PLC0415  aiohttp's web side is wanted only where something is served
 
-    return await serve(service, sock, lifeline)
+    return await serve(service, sock, lifeline, access, patience)
+
+
+def _raise_file_limit() -> None:
+    """To what the system allows, within reason: the usual 1,024 are few for a service with a thousand clients."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # macOS allows less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _loop_factory() -> Any:

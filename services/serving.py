@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from config.access import LOCAL, PATIENT, Access, Patience
 from monitoring.metrics import FaultMetrics
 from services.connection import Connection
 from services.faults import Switch
@@ -19,6 +20,7 @@ from services.http import application
 from services.lifeline import follow, obey_waiting
 from services.service import Departing, Draining, Service
 from services.traffic import Traffic
+from services.visits import Visits
 
 #: A stopping service closes its connections once nothing came for this long (wall seconds).
 SILENCE_S = 0.3
@@ -28,8 +30,16 @@ BACKLOG = 4096
 _log = logging.getLogger(__name__)
 
 
-async def serve(service: Service, sock: socket.socket, lifeline: socket.socket | None = None) -> signal.Signals:
+async def serve(
+    service: Service,
+    sock: socket.socket,
+    lifeline: socket.socket | None = None,
+    access: Access = LOCAL,
+    patience: Patience = PATIENT,
+) -> signal.Signals:
     """Serves `service` on the listening `sock` until SIGTERM or SIGINT, which it returns once all is answered.
+
+    `access` says to whom, `patience` how long clients may take.
 
     The socket is closed here, never shut down: the launcher may hold it too, and new connections then wait for the
     next process. On SIGTERM a service that drains goes on until it has. A second signal ends any waiting.
@@ -40,7 +50,7 @@ async def serve(service: Service, sock: socket.socket, lifeline: socket.socket |
     async with (
         _following(lifeline, faults.ahead_of(service.command)),
         _running(service),
-        _listening(service, traffic, faults, sock) as listener,
+        _listening(application(service, traffic, access), traffic, faults, sock, patience) as listener,
     ):
         _log.info("listening", extra={"port": _port(sock)})
         received = await signals.get()
@@ -66,13 +76,13 @@ def _signals() -> asyncio.Queue[signal.Signals]:
 
 @contextlib.asynccontextmanager
 async def _listening(
-    service: Service, traffic: Traffic, faults: Switch, sock: socket.socket
+    app: web.Application, traffic: Traffic, faults: Switch, sock: socket.socket, patience: Patience
 ) -> AsyncIterator[asyncio.Server]:
-    runner = web.AppRunner(application(service, traffic), access_log=None, shutdown_timeout=1.0)
+    runner, visits = web.AppRunner(app, access_log=None, shutdown_timeout=1.0), Visits(patience)
     await runner.setup()
     try:
         server = _server(runner)
-        listener = await _listen(server, sock)
+        listener = await _listen(server, sock, visits)
         try:
             with faults.before(server, traffic):
                 yield listener
@@ -80,6 +90,7 @@ async def _listening(
             listener.close()
     finally:
         await runner.cleanup()
+        visits.close()
 
 
 def _server(runner: web.AppRunner) -> web.Server:
@@ -88,11 +99,11 @@ def _server(runner: web.AppRunner) -> web.Server:
     return runner.server
 
 
-async def _listen(server: web.Server, sock: socket.socket) -> asyncio.Server:
+async def _listen(server: web.Server, sock: socket.socket, visits: Visits) -> asyncio.Server:
     loop = asyncio.get_running_loop()
 
     def connection() -> Connection:
-        return Connection(server, loop=loop, access_log=None)  # type: ignore[arg-type]  # None switches it off
+        return Connection(server, visits=visits, loop=loop)
 
     return await loop.create_server(connection, sock=sock, backlog=BACKLOG)
 

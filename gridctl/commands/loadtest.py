@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from config.access import read_token
 from config.errors import Fault, GridError, Invalid, NotReady
 from gridctl.commands.options import file_option, json_option, name_option
 from gridctl.control import control_of
@@ -96,6 +98,7 @@ def command(**options: Any) -> int:
 
     EVs arrive when the scenario says, whether earlier ones were answered or not; latency counts from that moment.
     Rates and times are grid time: a cluster with time_scale 10 plays the same scenario ten times as fast.
+    A --target is brought the token in GRIDCTL_TOKEN, or in the file that GRIDCTL_TOKEN_FILE names.
     """
     return _loadtest(options)
 
@@ -105,11 +108,12 @@ def _loadtest(options: dict[str, Any]) -> int:
     from gridctl.loadtest.summary import lines  # noqa: PLC0415
 
     plan, conditions = _read(options)
+    token = read_token(os.environ) if options["url"] is not None else None  # a cluster here has none
     target, again = _target(options)
     _check_names(conditions, target)
     seed = options["seed"] if options["seed"] is not None else random.SystemRandom().randrange(1_000_000)
     planned = plan.scenario(target.time_scale, seed)
-    result = _run(Setup(planned, target, seed, options["timeout"], again), options)
+    result = _run(Setup(planned, target, seed, options["timeout"], again, token), options)
     if options["audit"] and target.paths is not None:
         result = replace(result, audit=_audit(result, target.paths))
     if options["as_json"]:

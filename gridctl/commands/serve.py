@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,12 +10,15 @@ import click
 from click.core import ParameterSource
 
 from config.names import BALANCER, CHARGE_REQUEST, SUBSTATION
-from gridctl.serve.listening import listening_socket, url_of
+from gridctl.serve.access import ACCESS, PATIENCE, access_of, patience_of
+from gridctl.serve.listening import listening_socket, resolve, url_of
 from gridctl.serve.settings import LISTENING, SETTINGS, Given, Setting, settings_of
+
+_ALL = (*LISTENING, *ACCESS, *PATIENCE, *SETTINGS)
 
 
 def _with_flags(function: Callable[..., Any]) -> Callable[..., Any]:
-    for setting in reversed((*LISTENING, *SETTINGS)):
+    for setting in reversed(_ALL):
         option = click.option(
             setting.flag,
             setting.key,
@@ -46,10 +50,16 @@ def command(context: click.Context, /, role: str, **texts: str | None) -> int:
     """Run one service in the foreground until Ctrl-C or SIGTERM: charge-request, balancer or substation.
 
     Each flag can be set in the environment instead. The log goes to stderr, as JSON lines unless that is a terminal.
+
+    An address that other machines can reach needs a token, in a file (--token-file) or in GRIDCTL_TOKEN. Every request
+    must then bring it (Authorization: Bearer …), and the service brings it to the grid's other services.
     """
-    settings, host, port = settings_of(role, _given(context, texts, (*LISTENING, *SETTINGS)))
-    sock = listening_socket(host, port)
+    given = _given(context, texts, _ALL)
+    settings, host, port = settings_of(role, given)
+    place, patience = resolve(host, port), patience_of(given)
+    access = access_of(given, os.environ, place.ip)
+    sock = listening_socket(place)
     from services.run import run  # noqa: PLC0415  aiohttp is wanted only once there is something to run
 
     click.echo(f"{settings.name} ({role}) listens on {url_of(sock)}")
-    return run(role, settings, sock)
+    return run(role, settings, sock, access=access, patience=patience)

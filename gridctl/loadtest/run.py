@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from config.access import Token
 from config.errors import GridError
 from gridctl.audit.records import gather
 from gridctl.loadtest import counters, ideal, placement, rejections, target
@@ -38,7 +39,7 @@ _OTHER_FILES = 64
 class Setup:
     """What a run needs: `timeout_s` is how long each client waits (wall seconds).
 
-    `again` answers the target as it is after the run, for substations that came meanwhile.
+    `again` answers the target as it is after the run, for substations that came meanwhile. Each request brings `token`.
     """
 
     scenario: Scenario
@@ -46,6 +47,7 @@ class Setup:
     seed: int
     timeout_s: float
     again: Callable[[], Target]
+    token: Token | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ async def run(setup: Setup, progress: Progress, report: Report) -> Result:
         roll.note(order, outcome)
         report(order, outcome)
 
-    async with _http() as http:
+    async with _http(setup.token) as http:
         engine = Engine(HttpClient(http, setup.target.url, setup.timeout_s), tally, note)
         counted = await counters.read(http, setup.target.balancers)
         start_s = time.time()
@@ -102,11 +104,12 @@ async def run(setup: Setup, progress: Progress, report: Report) -> Result:
             return await _result(setup, http, engine, tally, seen)
 
 
-def _http() -> aiohttp.ClientSession:
+def _http(token: Token | None) -> aiohttp.ClientSession:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = SOCKETS if soft == resource.RLIM_INFINITY else max(1, min(SOCKETS, soft - _OTHER_FILES))
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=limit),
+        headers=None if token is None else token.header(),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
     )

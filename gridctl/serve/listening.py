@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import errno
 import socket
+from typing import Any, NamedTuple
 
 from config.errors import GridError, InUse, Invalid
 
 BACKLOG = 4096
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens on `host` and `port` (0: a free one); InUse names who holds a busy port."""
+class Place(NamedTuple):
+    """Where a socket may listen: what the host was resolved to, once."""
+
+    host: str
+    family: socket.AddressFamily
+    address: tuple[Any, ...]
+
+    @property
+    def ip(self) -> str:
+        """The IP address."""
+        return str(self.address[0]).partition("%")[0]
+
+
+def resolve(host: str, port: int) -> Place:
+    """The place that `host` and `port` (0: a free one) mean; Invalid where there is none."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (OSError, UnicodeError) as error:
         raise Invalid(f"--host {host}: no such address: {error}", "127.0.0.1 listens for this machine only") from error
-    sock = socket.socket(family, kind, protocol)
+    return Place(host, family, address)
+
+
+def listening_socket(place: Place) -> socket.socket:
+    """A socket that listens there; InUse names who holds a busy port."""
+    host, family, address = place
+    port = int(address[1])
+    sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind(address)

@@ -34,7 +34,8 @@ def _host(text: str) -> str:
     return text
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
+    """The number in `text`; ValueError unless above 0."""
     try:
         number = float(text)
     except ValueError:
@@ -45,7 +46,7 @@ def _positive(text: str) -> float:
 
 
 def _seconds(text: str) -> float:
-    return 0.0 if text.strip() == "0" else _positive(text)
+    return 0.0 if text.strip() == "0" else positive(text)
 
 
 def _host_port(text: str) -> str:
@@ -56,7 +57,9 @@ def _host_port(text: str) -> str:
     return text.strip()
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """What reads whole numbers of these bounds, or raises ValueError."""
+
     def parse(text: str) -> int:
         number = int(text) if text.isascii() and text.lstrip("-").isdigit() and len(text) < 20 else least - 1
         if not least <= number <= most:
@@ -90,7 +93,7 @@ def _policy(text: str) -> str:
 def _substations(text: str) -> tuple[str, ...]:
     from services.balancer.targets import from_list  # noqa: PLC0415  only a balancer needs it
 
-    parts = _parts(text)
+    parts = parts_of(text)
     try:
         from_list(parts)
     except Invalid as invalid:
@@ -99,14 +102,14 @@ def _substations(text: str) -> tuple[str, ...]:
 
 
 def _urls(text: str) -> tuple[str, ...]:
-    parts = tuple(part if "://" in part else f"http://{part}" for part in _parts(text))
+    parts = tuple(part if "://" in part else f"http://{part}" for part in parts_of(text))
     if not parts or not all(_is_url(part) for part in parts):
         raise ValueError("host:port or http://host:port, several with commas between")
     return parts
 
 
 def _names(text: str) -> tuple[str, ...]:
-    parts = tuple(_parts(text))
+    parts = tuple(parts_of(text))
     if not parts or not all(is_name(part) for part in parts):
         raise ValueError("names, several with commas between")
     return parts
@@ -129,7 +132,8 @@ def _is_url(text: str) -> bool:
         return False
 
 
-def _parts(text: str) -> tuple[str, ...]:
+def parts_of(text: str) -> tuple[str, ...]:
+    """What stands between the commas of `text`."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
@@ -140,6 +144,7 @@ class Setting:
     key: str
     parse: Callable[[str], Any]
     text: str
+    twin: str = ""
 
     @property
     def flag(self) -> str:
@@ -148,8 +153,8 @@ class Setting:
 
     @property
     def variable(self) -> str:
-        """`MAX_SESSIONS`."""
-        return self.key.upper()
+        """`MAX_SESSIONS`, unless `twin` says otherwise."""
+        return self.twin or self.key.upper()
 
     @property
     def metavar(self) -> str:
@@ -159,15 +164,15 @@ class Setting:
 
 LISTENING = (
     Setting("host", _host, "Address to listen on; 127.0.0.1 unless set."),
-    Setting("port", _whole(0, 65535), "Port; 8080 charge-request, 8081 balancer, 9001 substation; 0: a free one."),
+    Setting("port", whole(0, 65535), "Port; 8080 charge-request, 8081 balancer, 9001 substation; 0: a free one."),
 )
 SETTINGS = (
     Setting("name", _name, "The service's name in logs, metrics and answers."),
-    Setting("time_scale", _positive, "Grid seconds per real second."),
-    Setting("max_sessions", _whole(1, 10**9), "substation: sessions at once."),
-    Setting("capacity_kw", _positive, "substation: power at once; not limited unless set."),
-    Setting("session_s", _positive, "substation, balancer: grid seconds of a session that says nothing of its length."),
-    Setting("power_kw", _positive, "substation, balancer: power of a session that does not say."),
+    Setting("time_scale", positive, "Grid seconds per real second."),
+    Setting("max_sessions", whole(1, 10**9), "substation: sessions at once."),
+    Setting("capacity_kw", positive, "substation: power at once; not limited unless set."),
+    Setting("session_s", positive, "substation, balancer: grid seconds of a session that says nothing of its length."),
+    Setting("power_kw", positive, "substation, balancer: power of a session that does not say."),
     Setting("substations", _substations, "balancer: host:port, name=host:port or name=URL#gauge, with commas between."),
     Setting(
         "targets_file", str, "balancer: a Prometheus file_sd file that names the substations, read when it changes."
@@ -179,8 +184,8 @@ SETTINGS = (
     ),
     Setting("cluster", _name, "balancer: the grid's name, which is a label of its GET /targets."),
     Setting("policy", _policy, f"balancer: {', '.join(policies.SHIPPED)}, or that of a plug-in (`gridctl policies`)."),
-    Setting("poll_interval_s", _positive, "balancer: seconds between two looks at each substation."),
-    Setting("seed", _whole(0, 2**63), "balancer: makes its random choices repeatable."),
+    Setting("poll_interval_s", positive, "balancer: seconds between two looks at each substation."),
+    Setting("seed", whole(0, 2**63), "balancer: makes its random choices repeatable."),
     Setting(
         "journal", str, "substation, balancer: path of its journal, which a restart resumes from; none unless set."
     ),
@@ -201,13 +206,13 @@ SETTINGS = (
         _one_of(get_args(Admission)),
         "balancer: what happens when all is full, reject (503) or queue (wait).",
     ),
-    Setting("queue_limit", _whole(1, 10**6), "balancer: how many requests may wait at once."),
-    Setting("max_wait_s", _positive, "balancer: grid seconds that a request without a departure may wait."),
+    Setting("queue_limit", whole(1, 10**6), "balancer: how many requests may wait at once."),
+    Setting("max_wait_s", positive, "balancer: grid seconds that a request without a departure may wait."),
     Setting("peers", _urls, "balancer: URLs of all balancers of the grid, its own too, with commas between."),
     Setting("url", _own_url, "balancer: its own URL, as among the peers."),
     Setting("replicas", _names, "balancer: all balancers by name; takes over what others left beside its journal."),
     Setting("balancers", _urls, "charge-request: URLs of the balancers, with commas between."),
-    Setting("request_timeout_s", _positive, "balancer, charge-request: seconds that a client waits at most."),
+    Setting("request_timeout_s", positive, "balancer, charge-request: seconds that a client waits at most."),
 )
 
 

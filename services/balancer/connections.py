@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import aiohttp
 
+from config.access import Token
+
 #: No answer is longer, but for lists.
 MOST_ANSWER_BYTES = 2**20
 
@@ -27,11 +29,15 @@ async def read(response: aiohttp.ClientResponse, most: int = MOST_ANSWER_BYTES) 
     raise Silent(f"the answer is longer than {most} bytes")
 
 
-def pool(per_host: int, force_close: bool = False) -> aiohttp.ClientSession:
-    """Connections, at most `per_host` to one, used again unless `force_close`; opened in the event loop."""
+def pool(per_host: int, force_close: bool = False, token: Token | None = None) -> aiohttp.ClientSession:
+    """Connections, at most `per_host` to one, used again unless `force_close`; opened in the event loop.
+
+    Each request brings `token`, so with one they are for the grid's own services only.
+    """
     connector = aiohttp.TCPConnector(limit=0, limit_per_host=per_host, force_close=force_close)
     return aiohttp.ClientSession(
         connector=connector,
+        headers=None if token is None else token.header(),
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
     )

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import aiohttp
 from yarl import URL
 
+from config.access import Token
 from config.report import MEANT, MISDIRECTED, Report
 from services.balancer import connections
 from services.balancer.connections import Silent
@@ -84,16 +85,17 @@ class Line(Protocol):
 class HttpLine:
     """The real line of the balancer that listens at `url`. Opens its connections in `start`, closes them in `stop`.
 
-    Connections to external substations are never used twice: an answer that stays out on a reused one would leave open
-    whether to repeat a request that is not idempotent there.
+    Own substations are brought the `token`, external ones never. Connections to external substations are never used twice:
+    an answer that stays out on a reused one would leave open whether to repeat a request that is not idempotent there.
     """
 
-    def __init__(self, url: str = "") -> None:
+    def __init__(self, url: str = "", token: Token | None = None) -> None:
+        self._token = token
         self._headers: Mapping[str, str] = {BALANCER: url} if url else {}
 
     async def start(self) -> None:
         """Opens the pools; in the event loop."""
-        self._own = connections.pool(CONNECTIONS_PER_SUBSTATION)
+        self._own = connections.pool(CONNECTIONS_PER_SUBSTATION, token=self._token)
         self._external = connections.pool(CONNECTIONS_PER_SUBSTATION, force_close=True)
 
     async def stop(self) -> None:
@@ -125,11 +127,12 @@ class HttpLine:
         """See `Line.fence`."""
         body = to_json({"balancer": url, "incarnation": incarnation})
         try:
-            async with self._own.post(
+            async with self._pool(target).post(
                 URL(f"{target.url}/fences"),
                 data=body,
                 headers={**_JSON, **self._named(target)},
                 timeout=connections.within(timeout_s),
+                allow_redirects=False,
             ) as response:
                 if response.status >= 300:
                     raise Silent(f"{target.url} answered {response.status}")
@@ -191,8 +194,9 @@ class HttpLine:
     async def _delete(self, target: Target, which: str, timeout_s: float) -> Ended:
         url = URL(f"{target.url}/sessions/{which}")
         try:
-            headers = self._named(target)
-            async with self._own.delete(url, headers=headers, timeout=connections.within(timeout_s)) as response:
+            async with self._pool(target).delete(
+                url, headers=self._named(target), timeout=connections.within(timeout_s), allow_redirects=False
+            ) as response:
                 body = await connections.read(response)
                 _demand_the_meant(response.status)
                 if response.status >= 500:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import aiohttp
 from yarl import URL
 
+from config.access import Token
 from services.balancer import connections
 from services.balancer.connections import Silent
 from services.problem import to_json
@@ -61,15 +62,19 @@ class PeerLine(Protocol):
 
 
 class HttpPeerLine:
-    """The real line of the balancer that listens at `url`. Opens its connections in `start`, closes them in `stop`."""
+    """The real line of the balancer that listens at `url`, which brings `token` to others.
 
-    def __init__(self, url: str) -> None:
+    Opens its connections in `start`, closes them in `stop`.
+    """
+
+    def __init__(self, url: str, token: Token | None = None) -> None:
         self._url = url
+        self._token = token
         self._pool: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
         """Opens the pool; in the event loop."""
-        self._pool = connections.pool(CONNECTIONS_PER_PEER)
+        self._pool = connections.pool(CONNECTIONS_PER_PEER, token=self._token)
 
     async def stop(self) -> None:
         """Closes all connections."""

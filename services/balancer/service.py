@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from config.access import Token
 from config.gossip import read_note
 from config.messages import ChargeRequest
 from config.names import BALANCER, NAME_RULE, is_name
@@ -55,13 +56,14 @@ class BalancerService:
         peers: PeerLine | None = None,
         open_journal: OpenJournal = Journal,
         dns: Dns = SYSTEM,
+        token: Token | None = None,
     ) -> None:
         self.name = settings.name
         self.registry = CollectorRegistry()
         self.stop_timeout_s = settings.request_timeout_s
         self._settings = settings
         self._now_s = clock.monotonic_s
-        self._lines = (line or HttpLine(settings.url), peers or HttpPeerLine(settings.url))
+        self._lines = (line or HttpLine(settings.url, token), peers or HttpPeerLine(settings.url, token))
         self._metrics = BalancerMetrics(self.registry)
         self._outcomes: Counter[str] = Counter()
         self.core = Core(settings, clock, random, self._metrics, *self._lines, open_journal, dns)
@@ -215,6 +217,6 @@ def _element(answer: Answer) -> dict[str, Any]:
     return {"status_code": 202, **answer}
 
 
-def create(settings: BalancerSettings, clock: Clock, random: Random) -> BalancerService:
+def create(settings: BalancerSettings, clock: Clock, random: Random, token: Token | None = None) -> BalancerService:
     """The service of role `balancer`; Invalid for an unknown policy."""
-    return BalancerService(settings, clock, random)
+    return BalancerService(settings, clock, random, token=token)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import aiohttp
 from yarl import URL
 
+from config.access import Token
 from config.problems import Problem
 from services import deadline
 
@@ -46,9 +47,15 @@ class Reply:
 
 
 class Forward:
-    """The way to `balancers` (base URLs), which are asked in turn; who did not answer lately after the others."""
+    """The way to `balancers` (base URLs), which are asked in turn; who did not answer lately after the others.
 
-    def __init__(self, balancers: Sequence[str], now_s: Callable[[], float] = time.monotonic) -> None:
+    Each is brought `token`.
+    """
+
+    def __init__(
+        self, balancers: Sequence[str], now_s: Callable[[], float] = time.monotonic, token: Token | None = None
+    ) -> None:
+        self._token = token
         self._urls = [URL(base.rstrip("/")) for base in balancers]
         self._now_s = now_s
         self._avoided_until_s: dict[URL, float] = {}
@@ -58,6 +65,7 @@ class Forward:
         """Opens the connection pool; in the event loop."""
         self._pool = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+            headers=None if self._token is None else self._token.header(),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
         )

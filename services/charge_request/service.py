@@ -15,6 +15,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from config.access import Token
 from config.messages import Batch, ChargeRequest
 from config.names import CHARGE_REQUEST, NAME_RULE, is_name
 from config.problems import FieldFault, Problem, bad_fields
@@ -42,13 +43,13 @@ class ChargeRequestService:
 
     role = CHARGE_REQUEST
 
-    def __init__(self, settings: ChargeRequestSettings, clock: Clock) -> None:
+    def __init__(self, settings: ChargeRequestSettings, clock: Clock, token: Token | None = None) -> None:
         self.name = settings.name
         self.registry = CollectorRegistry()
         self.stop_timeout_s = settings.request_timeout_s
         self._timeout_s = settings.request_timeout_s
         self._now_s = clock.monotonic_s
-        self._forward = Forward(settings.balancers, self._now_s)
+        self._forward = Forward(settings.balancers, self._now_s, token)
         self._metrics = ChargeRequestMetrics(self.registry)
         self._statuses: Counter[str] = Counter()
         self._held_since_s: dict[int, float] = {}
@@ -192,6 +193,11 @@ def _passed_on(reply: Reply) -> web.Response:
     return web.Response(status=reply.status, body=reply.body, content_type=reply.content_type, headers=headers)
 
 
-def create(settings: ChargeRequestSettings, clock: Clock, random: Random) -> ChargeRequestService:  # noqa: ARG001
+def create(
+    settings: ChargeRequestSettings,
+    clock: Clock,
+    random: Random,  # noqa: ARG001
+    token: Token | None = None,
+) -> ChargeRequestService:
     """The service of role `charge-request`; it needs no chance."""
-    return ChargeRequestService(settings, clock)
+    return ChargeRequestService(settings, clock, token)

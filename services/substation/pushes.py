@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import aiohttp
 
+from config.access import Token
 from services.problem import to_json
 
 #: The header by which a balancer says where it listens.
@@ -35,15 +36,20 @@ _log = logging.getLogger(__name__)
 class Pushes:
     """Who is to be told, and the telling: `POST <balancer>/reports` with what `document` gives at that instant.
 
-    `post` does it; None: over HTTP.
+    `post` does it; None: over HTTP, and the balancer is brought `token`.
     """
 
     def __init__(
-        self, now_s: Callable[[], float], document: Callable[[], Mapping[str, str]], post: Post | None = None
+        self,
+        now_s: Callable[[], float],
+        document: Callable[[], Mapping[str, str]],
+        post: Post | None = None,
+        token: Token | None = None,
     ) -> None:
         self._now_s = now_s
         self._document = document
         self._post = post or self._http_post
+        self._headers = {"Content-Type": "application/json", **(token.header() if token else {})}
         self._heard: OrderedDict[str, float] = OrderedDict()
         self._due = False
         self._client: aiohttp.ClientSession | None = None
@@ -77,8 +83,7 @@ class Pushes:
     async def _http_post(self, url: str, body: bytes) -> None:
         if self._client is None:
             self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
-        headers = {"Content-Type": "application/json"}
-        async with self._client.post(url, data=body, headers=headers, allow_redirects=False):
+        async with self._client.post(url, data=body, headers=self._headers, allow_redirects=False):
             return
 
     async def _try(self, url: str, body: bytes) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from config.access import Token
 from config.messages import SubstationCharge
 from config.names import SUBSTATION
 from config.problems import Problem
@@ -63,6 +64,7 @@ class SubstationService:
         random: Random,
         open_journal: OpenJournal = Journal,
         post: Post | None = None,
+        token: Token | None = None,
     ) -> None:
         self.name = settings.name
         self.registry = CollectorRegistry()
@@ -73,7 +75,7 @@ class SubstationService:
         self.admission = Admission(settings, random.getrandbits(62) + 1, self._ended, on_forget=self._keeper.forgotten)
         self._charging = Charging(settings, self.admission, self._keeper, self._metrics)
         self._recovery = Recovery(self.name, lambda: self._keeper.recover(self.admission), clock.monotonic_s)
-        self._pushes = Pushes(clock.monotonic_s, self._pushed, post)
+        self._pushes = Pushes(clock.monotonic_s, self._pushed, post, token)
         self._fences = Fences()
         self._sessions = SessionRoutes(self.admission, self._keeper, self._recovery, self._set_timer)
         self._timer: asyncio.TimerHandle | None = None
@@ -257,13 +259,13 @@ def _limits(nominal: Limits, order: Mapping[str, Any]) -> Limits:
     return Limits(sessions, capacity_w if nominal.capacity_w is None else min(nominal.capacity_w, capacity_w))
 
 
-def create(settings: SubstationSettings, clock: Clock, random: Random) -> SubstationService:
+def create(settings: SubstationSettings, clock: Clock, random: Random, token: Token | None = None) -> SubstationService:
     """The service of role `substation`; its `name`, limits and session lengths are those of `settings`.
 
     With a `journal_dir` it is called after the journal that it adopts there; GridError where it cannot.
     """
     if settings.journal_dir is None:
-        return SubstationService(settings, clock, random)
+        return SubstationService(settings, clock, random, token=token)
     claim = adopt(Path(settings.journal_dir), settings.name)
     adopted = replace(settings, name=claim.name, journal=str(claim.path))
-    return SubstationService(adopted, clock, random, claim.open_journal)
+    return SubstationService(adopted, clock, random, claim.open_journal, token=token)

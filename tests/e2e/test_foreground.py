@@ -71,7 +71,7 @@ def half_sent(url: str) -> Iterator[socket.socket]:
     address = urlsplit(url)
     with socket.create_connection((address.hostname, address.port)) as client:
         client.sendall(
-            b"POST /charge HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+            b"POST /charge HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
         )
         yield client
 

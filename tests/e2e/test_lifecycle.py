@@ -257,7 +257,7 @@ def test_two_downs_do_not_cut_what_is_under_way(cluster: Cluster) -> None:
 def _half_a_request(grid: Grid) -> socket.socket:
     """A connection on which a request has begun."""
     row = grid.process("charge-request")
-    head = "POST /charge HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n"
+    head = "POST /charge HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n"
     connection = socket.create_connection((row["host"], row["port"]), 30)
     connection.sendall(head.encode() + b'{"ev_id": ')
     return connection
@@ -299,7 +299,7 @@ def test_followers_of_the_events_do_not_hold_a_grid_up(cluster: Cluster) -> None
     control = socket.socket(socket.AF_UNIX)
     with control:
         control.connect(str(_control_socket(grid)))
-        control.sendall(b"GET /events?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        control.sendall(b"GET /events?follow=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b"200 OK" in control.recv(4096)
         assert grid.run("down", timeout_s=20).returncode == 0
         grid.wait_until(gone, within_s=1.0)

@@ -66,7 +66,7 @@ def _tolerant(it: Served, method: str, body: bytes | None, headers: dict[str, st
     with socket.create_connection(("127.0.0.1", it.port), timeout=10) as sock:
         lines = (
             f"{method} /charge HTTP/1.1",
-            "Host: x",
+            "Host: localhost",
             "Content-Type: application/json",
             f"Content-Length: {len(body)}",
         )

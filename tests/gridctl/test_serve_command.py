@@ -12,7 +12,7 @@ import pytest
 from config.errors import GridError, InUse, Invalid
 from config.settings import BalancerSettings, ChargeRequestSettings, SubstationSettings
 from gridctl.cli import run
-from gridctl.serve.listening import listening_socket
+from gridctl.serve.listening import listening_socket, resolve
 from gridctl.serve.settings import SETTINGS, Given, settings_of
 
 
@@ -144,25 +144,25 @@ def test_one_that_shares_a_folder() -> None:
 
 
 def test_a_busy_port_names_its_holder() -> None:
-    with listening_socket("127.0.0.1", 0) as held:
+    with listening_socket(resolve("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
         with pytest.raises(InUse, match=f"port {port} is in use by "):
-            listening_socket("127.0.0.1", port)
+            listening_socket(resolve("127.0.0.1", port))
 
 
 def test_addresses_that_cannot_be() -> None:
     with pytest.raises(Invalid, match="no such address"):
-        listening_socket("nowhere.invalid", 0)
+        listening_socket(resolve("nowhere.invalid", 0))
     with pytest.raises(Invalid, match="no such address"):
-        listening_socket("x" * 300, 0)
+        listening_socket(resolve("x" * 300, 0))
     with pytest.raises(GridError, match="cannot listen"):
-        listening_socket("192.0.2.1", 0)
+        listening_socket(resolve("192.0.2.1", 0))
 
 
 def test_an_ipv6_address() -> None:
     if not socket.has_ipv6 or not os.path.exists("/proc/net/if_inet6"):  # noqa: PTH110
         return
-    with listening_socket("::1", 0) as sock:
+    with listening_socket(resolve("::1", 0)) as sock:
         assert sock.family is socket.AF_INET6
 
 

@@ -102,7 +102,9 @@ async def test_a_client_that_leaves_early_leaves_nothing_undone() -> None:
         body = b'{"ev_id": "EV1", "request_id": "r1"}'
         for _ in range(5):
             _, writer = await asyncio.open_connection(host, int(port))
-            head = f"POST /route HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+            head = (
+                f"POST /route HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+            )
             writer.write(head.encode() + b"\r\n\r\n" + body)
             writer.close()
             await writer.wait_closed()

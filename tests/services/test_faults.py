@@ -114,7 +114,7 @@ async def a_world() -> AsyncIterator[World]:
     server = runner.server
     assert server is not None
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(lambda: Connection(server, loop=loop, access_log=None), "127.0.0.1", 0)  # type: ignore[arg-type]
+    listener = await loop.create_server(lambda: Connection(server, loop=loop), "127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     with switch.before(server, traffic):
         world = World(service, server, switch, url)

@@ -144,9 +144,9 @@ async def test_a_restart_on_a_held_socket_costs_keep_alive_clients_nothing(held:
         b"garbage\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)),
         b"GET / HTTP/9.9\r\n\r\n",
-        b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
-        b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % number for number in range(1000)) + b"\r\n",
     ],
 )
@@ -167,7 +167,7 @@ async def test_bytes_that_are_no_http_get_a_problem_and_the_service_goes_on(
 
 
 async def test_a_client_that_breaks_off_is_nobodys_bug(held: socket.socket, caplog: pytest.LogCaptureFixture) -> None:
-    head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    head = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
     async with _served(Echo(), held), aiohttp.ClientSession() as client:
         for sent in (head, head + b"{", head[:20]):
             _, writer = await asyncio.open_connection(*held.getsockname())

@@ -928,7 +928,9 @@ async def hung_up(grid: Grid, request_id: str, **fields: Any) -> None:
     body = json.dumps({"ev_id": f"EV-{request_id}", "request_id": request_id, **fields}).encode()
     address = grid.urls["balancer"].removeprefix("http://").partition(":")
     _, writer = await asyncio.open_connection(address[0], int(address[2]))
-    head = f"POST /route HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        f"POST /route HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
     writer.write(head.encode() + body)
     await writer.drain()
     writer.close()

@@ -23,6 +23,7 @@ class Balancer:
 
     def __init__(self) -> None:
         self.told: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
 
     async def start(self, grid: Grid, name: str) -> str:
         app = web.Application()
@@ -31,6 +32,7 @@ class Balancer:
 
     async def _take(self, request: web.Request) -> web.Response:
         self.told.append(await request.json())
+        self.headers.append(dict(request.headers))
         return web.Response()
 
 
