@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,29 @@ TOKEN = "0123456789abcdef-of-a-test"
 ANY = "0.0.0.0"
 #: A mount namespace of its own; who is not root becomes it in a user namespace.
 UNSHARE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+
+
+def pod_names(workload: Object, objects: Iterable[Object]) -> list[str]:
+    """The pods of a workload as a cluster would name them, or nearly; how many may be an autoscaler's affair."""
+    spec, name = workload["spec"], workload["metadata"]["name"]
+    scalers = [one["spec"] for one in objects if one["kind"] == "HorizontalPodAutoscaler"]
+    scaled = [one["minReplicas"] for one in scalers if one["scaleTargetRef"]["name"] == name]
+    count = spec.get("replicas", *scaled)
+    first = spec.get("ordinals", {}).get("start", 0)
+    return [f"{name}-{number}" for number in range(first, first + count)]
+
+
+def variables(container: Object, name: str, address: str) -> dict[str, str]:
+    """https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/"""
+    known: dict[str, str] = {}
+    for entry in container["env"]:
+        if "value" in entry:
+            text = re.sub(r"\$\$|\$\((\w+)\)", lambda found: known[found[1]] if found[1] else "$", entry["value"])
+            known[entry["name"]] = address if text == ANY else text
+        else:
+            assert entry["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+            known[entry["name"]] = name
+    return known
 
 
 @dataclass
@@ -99,21 +122,13 @@ class Kubelet:
 
     def start_all(self) -> None:
         """Every pod of every workload, all at once and in no order."""
-        wanted = [(name, one) for one in self._workloads() for name in self._names(one)]
+        wanted = [(name, one) for one in self._workloads() for name in pod_names(one, self._objects)]
         random.shuffle(wanted)
         for name, workload in wanted:
             self.start(name, workload)
 
     def _workloads(self) -> list[Object]:
         return [*self.of_kind("StatefulSet"), *self.of_kind("Deployment")]
-
-    def _names(self, workload: Object) -> Sequence[str]:
-        spec, name = workload["spec"], workload["metadata"]["name"]
-        scalers = [one["spec"] for one in self.of_kind("HorizontalPodAutoscaler")]
-        scaled = [one["minReplicas"] for one in scalers if one["scaleTargetRef"]["name"] == name]
-        count = spec.get("replicas", *scaled)
-        first = spec.get("ordinals", {}).get("start", 0)
-        return [f"{name}-{number}" for number in range(first, first + count)]
 
     def start(self, name: str, workload: Object | None = None) -> Pod:
         """One pod; its volume is the one that a pod of that name had before."""
@@ -129,7 +144,7 @@ class Kubelet:
         with log.open("w") as output:
             process = subprocess.Popen(
                 [*UNSHARE, "sh", "-ec", self._mounts(name, workload), "sh", *program],
-                env=self._environment | self._variables(name, address, container),
+                env=self._environment | variables(container, name, address),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -147,18 +162,6 @@ class Kubelet:
         self._hosts[name] = names
         lines = ["127.0.0.1 localhost", *(" ".join(one) for one in self._hosts.values() if one)]
         (self._state / "etc" / "hosts").write_text("\n".join(lines) + "\n")
-
-    def _variables(self, name: str, address: str, container: Object) -> dict[str, str]:
-        """https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/"""
-        known: dict[str, str] = {}
-        for entry in container["env"]:
-            if "value" in entry:
-                parts = re.sub(r"\$\$|\$\((\w+)\)", lambda found: known[found[1]] if found[1] else "$", entry["value"])
-                known[entry["name"]] = address if parts == ANY else parts
-            else:
-                assert entry["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
-                known[entry["name"]] = name
-        return known
 
     def _mounts(self, name: str, workload: Object) -> str:
         """The script that lays out the pod's files and becomes its program."""

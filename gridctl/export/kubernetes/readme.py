@@ -25,7 +25,7 @@ default StorageClass of block storage. `servicemonitor-{APP}.yaml` needs Prometh
 
 1. Build an image, which is good for all services: `docker build --target {SUBSTATION} -t IMAGE gridctl-compose/image`, where
    `gridctl compose export` wrote it. Push it, and export this folder again with `--image IMAGE`.
-2. Make the token, which is in none of these files: `head -c 32 /dev/urandom | base64 > {SECRET}`
+2. Make the token, which is in none of these files: `openssl rand -hex 32 > {SECRET}`
    `kubectl apply -f namespace.yaml`
    `kubectl -n {space} create secret generic {SECRET} --from-file={SECRET_KEY}={SECRET}`
 3. `kubectl apply -k .` and watch: `kubectl -n {space} get pods --watch`

@@ -1,0 +1,225 @@
+"""One list: whatever starts or watches a grid says the same of it. Each exporter's files are read back and compared.
+
+What is compared is what `gridctl serve` would run with: the variables in the files, read by `gridctl serve`'s own parser.
+Only where somebody is found may differ, and how a journal is called.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+
+from config.loading import parse_topology
+from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, SUBSTATION
+from config.plan import expand
+from config.shipped import shipped_names, shipped_text
+from config.topology import Topology
+from gridctl.export.compose.render import render as compose
+from gridctl.export.containers import HOST_GATEWAY, deployment
+from gridctl.export.folder import File
+from gridctl.export.image.context import Context
+from gridctl.export.kubernetes.render import render as kubernetes
+from gridctl.serve.settings import LISTENING, SETTINGS, Given, settings_of
+from tests.config.test_plan import topologies
+from tests.e2e.pods import ANY, pod_names, variables
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+#: Where somebody is found, and what journals are called: the only things that a place may have an own opinion of.
+ELSEWHERE = {
+    "name",
+    "journal",
+    "journal_dir",
+    "drain_s",
+    "targets_file",
+    "substations",
+    "substations_dns",
+    "balancers",
+    "peers",
+    "url",
+    "replicas",
+}
+KEYS = {setting.variable: setting.key for setting in (*LISTENING, *SETTINGS)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One service: its role, its port, and every setting but where others are."""
+
+    role: str
+    port: int
+    settings: Mapping[str, object]
+
+
+def entry(role: str, port: int, found: Any) -> Entry:
+    return Entry(role, port, {key: value for key, value in dataclasses.asdict(found).items() if key not in ELSEWHERE})
+
+
+def served(role: str, environment: Mapping[str, str]) -> tuple[str, Entry]:
+    """The name and the entry of what `gridctl serve ROLE` makes of an environment."""
+    told = {KEYS[name]: Given(name, text, by_flag=False) for name, text in environment.items() if name in KEYS}
+    found, host, port = settings_of(role, told)
+    assert host == ANY
+    return found.name, entry(role, port, found)
+
+
+def launched(topology: Topology) -> dict[str, Entry]:
+    """What `up` starts."""
+    return {spec.name: entry(spec.role, spec.port, spec.settings) for spec in expand(topology) if spec.role != EXTERNAL}
+
+
+def by_compose(topology: Topology) -> dict[str, Entry]:
+    """What `compose export` has Compose start; a service of ours is one whose image is."""
+    files = read(compose(deployment(topology, "city", HOST_GATEWAY), Context((), "1")))
+    document = yaml.load(files["compose.yaml"], LOADER)
+    found = {}
+    for service in document["services"].values():
+        image = re.fullmatch(r"gridctl-([a-z-]+):1", service["image"])
+        if image is not None:
+            name, one = served(
+                image[1], {key: value.replace("$$", "$") for key, value in service["environment"].items()}
+            )
+            found[name] = one
+    return found
+
+
+def by_kubernetes(topology: Topology) -> dict[str, Entry]:
+    """What `kubernetes export` has a cluster run, every pod by its own variables; replicas by the names that `up` has."""
+    objects = cluster_objects(topology)
+    workloads = [one for one in objects if one["kind"] in {"StatefulSet", "Deployment"}]
+    found = {}
+    for workload in workloads:
+        container = workload["spec"]["template"]["spec"]["containers"][0]
+        for pod in pod_names(workload, objects):
+            name, one = served(container["args"][1], variables(container, pod, ANY))
+            found[launched_name(name)] = one
+    return found
+
+
+def launched_name(name: str) -> str:
+    """`substation-3` of replicas is what `up` calls substation3; its balancers are balancer, balancer2, …"""
+    numbered = re.fullmatch(rf"({SUBSTATION}|{BALANCER})-([0-9]+)", name)
+    if numbered is None:
+        return name
+    return BALANCER if numbered[1] == BALANCER and numbered[2] == "1" else "".join(numbered.groups())
+
+
+def cluster_objects(topology: Topology) -> list[dict[str, Any]]:
+    files = read(kubernetes(deployment(topology, "city"), "gridctl:1", "gridctl-city"))
+    return [yaml.load(text, LOADER) for path, text in files.items() if path.endswith(".yaml")]
+
+
+def read(files: Iterator[File]) -> dict[str, str]:
+    return {path: text if isinstance(text, str) else text.decode() for path, text in files}
+
+
+def own(topology: Topology) -> Topology:
+    """Without substations elsewhere: those on this machine's loopback are out of a cluster's reach."""
+    return topology.model_copy(update={"substations": tuple(it for it in topology.substations if it.url is None)})
+
+
+def shipped(name: str) -> Topology:
+    return parse_topology(shipped_text(name), name)
+
+
+EXPORTERS: dict[str, Callable[[Topology], dict[str, Entry]]] = {"compose": by_compose, "kubernetes": by_kubernetes}
+ready = pytest.mark.parametrize("name", shipped_names())
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+@ready
+def test_every_ready_topology_is_the_same_everywhere(exporter: str, name: str) -> None:
+    check_same(exporter, shipped(name))
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+@settings(max_examples=25)
+@given(topology=topologies())
+def test_any_topology_is_the_same_everywhere(exporter: str, topology: Topology) -> None:
+    check_same(exporter, topology)
+
+
+def check_same(exporter: str, topology: Topology) -> None:
+    topology = own(topology)
+    planned, found = launched(topology), EXPORTERS[exporter](topology)
+    assert found.keys() == planned.keys()
+    replicas = roles_of_replicas(topology) if exporter == "kubernetes" else set()
+    for name, one in planned.items():
+        port = port_of_replicas(one.role, planned) if one.role in replicas else one.port
+        assert (name, found[name]) == (name, dataclasses.replace(one, port=port))
+
+
+def roles_of_replicas(topology: Topology) -> set[str]:
+    """Balancers are replicas in a cluster; so are substations where they are scaled."""
+    scaled = any(one["kind"] == "HorizontalPodAutoscaler" for one in cluster_objects(topology))
+    return {BALANCER, SUBSTATION} if scaled else {BALANCER}
+
+
+def port_of_replicas(role: str, planned: Mapping[str, Entry]) -> int:
+    """Replicas have an address each, and one port: that of the first."""
+    return next(one.port for one in planned.values() if one.role == role)
+
+
+@ready
+def test_prometheus_finds_each_where_it_is(name: str) -> None:
+    """The targets of Compose's Prometheus: each service by its role and name, at its port; also those elsewhere."""
+    topology = shipped(name)
+    exported = deployment(topology, "city", HOST_GATEWAY)
+    groups = json.loads(read(compose(exported, Context((), "1")))["targets/targets.json"])
+    found = {
+        (group["labels"].get("substation_id", group["labels"]["job"]), int(group["targets"][0].rpartition(":")[2]))
+        for group in groups
+        if group["labels"]["job"] != BALANCER
+    }
+    specs = [spec for spec in expand(topology) if spec.role != BALANCER]
+    ports = {spec.name: spec.port or int(str(spec.url).split(":")[2].split("/")[0]) for spec in specs}
+    assert found == set(ports.items())
+    balancers = {group["targets"][0] for group in groups if group["labels"]["job"] == BALANCER}
+    assert balancers == {f"{each.host}:{each.port}" for each in exported.of_role(BALANCER)}
+    assert {group["labels"]["cluster"] for group in groups} == {"city"}
+
+
+@ready
+def test_prometheus_operator_finds_each_where_it_is(name: str) -> None:
+    """Each pod by the headless Service of its role, whose port is the one that the pod listens on."""
+    planned = launched(own(shipped(name)))
+    objects = cluster_objects(own(shipped(name)))
+    services = {one["metadata"]["name"]: one["spec"]["ports"] for one in objects if one["kind"] == "Service"}
+    assert services.keys() == {one.role for one in planned.values()} == {SUBSTATION, BALANCER, CHARGE_REQUEST}
+    assert {port["targetPort"] for ports in services.values() for port in ports} == {"http"}
+    listening = {
+        container["args"][1]: {each["containerPort"] for each in container["ports"] if each["name"] == "http"}
+        for one in objects
+        if one["kind"] in {"StatefulSet", "Deployment"}
+        for container in one["spec"]["template"]["spec"]["containers"]
+    }
+    for role, ports in services.items():
+        assert ports[0]["port"] == port_of_replicas(role, planned)
+        assert listening[role] <= {one.port for one in planned.values() if one.role == role}
+
+
+@ready
+def test_containers_and_pods_may_take_the_same(name: str) -> None:
+    """CPUs and memory, by name of the service."""
+    topology = own(shipped(name))
+    listed = {each.name: each.limits for each in deployment(topology, "city", HOST_GATEWAY).containers}
+    document = yaml.load(read(compose(deployment(topology, "city"), Context((), "1")))["compose.yaml"], LOADER)
+    composed = {
+        one["environment"]["NAME"]: (float(one["cpus"]), one["mem_limit"])
+        for one in document["services"].values()
+        if one["image"].startswith("gridctl-")
+    }
+    assert composed == {name: (limits.cpus, f"{limits.memory_mb}m") for name, limits in listed.items()}
+    objects = cluster_objects(topology)
+    for workload in (one for one in objects if one["kind"] in {"StatefulSet", "Deployment"}):
+        container = workload["spec"]["template"]["spec"]["containers"][0]
+        for pod in pod_names(workload, objects):
+            limits = listed[launched_name(variables(container, pod, ANY)["NAME"])]
+            wanted = {"cpu": f"{limits.cpus:g}", "memory": f"{limits.memory_mb}Mi"}
+            assert container["resources"]["limits"] == wanted
