@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from config.names import BALANCER, CHARGE_REQUEST
-from config.plan import ProcessSpec, expand
+from config.plan import ProcessSpec, expand, watchers
 from config.settings import SubstationSettings
 from config.topology import Topology
 
@@ -28,8 +28,14 @@ def effective(topology: Topology, name: str) -> dict[str, Any]:
         "request_service": {**topology.request_service.model_dump(), "port": ports[CHARGE_REQUEST]},
         "balancer": {**topology.balancer.model_dump(), "port": ports[BALANCER]},
         "defaults": topology.defaults.model_dump(),
+        "monitoring": _monitoring(topology),
         "substations": [_substation(spec) for spec in listed],
     }
+
+
+def _monitoring(topology: Topology) -> dict[str, Any]:
+    ports = {f"{spec.role}_port": spec.port for spec in watchers(topology)}
+    return {**topology.monitoring.model_dump(), **ports}
 
 
 def _substation(spec: ProcessSpec) -> dict[str, Any]:

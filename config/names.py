@@ -15,9 +15,17 @@ CHARGE_REQUEST = "charge-request"
 BALANCER = "balancer"
 SUBSTATION = "substation"
 EXTERNAL = "external"
+#: Programs of others that watch the grid from beside it; they are none of its services.
+PROMETHEUS = "prometheus"
+GRAFANA = "grafana"
+
+#: The roles of the grid's own services.
+SERVICES = frozenset({CHARGE_REQUEST, BALANCER, SUBSTATION})
+#: The roles of those who watch it.
+WATCHERS = frozenset({PROMETHEUS, GRAFANA})
 
 #: What no substation may be called: logs and state files of these names belong to others.
-RESERVED = frozenset({CHARGE_REQUEST, BALANCER, "supervisor", "zygote"})
+RESERVED = frozenset({CHARGE_REQUEST, BALANCER, PROMETHEUS, GRAFANA, "supervisor", "zygote"})
 #: Nor this: where there are several balancers, these are their names.
 REPLICA_PATTERN = r"^balancer[0-9]+$"
 

@@ -5,6 +5,8 @@
 | substations   | `--substations` | `GRIDCTL_SUBSTATIONS`   | `substations`     |
 | policy        | `--policy`      | `GRIDCTL_POLICY`        | `balancer.policy` |
 | time_scale    | `--time-scale`  | `GRIDCTL_TIME_SCALE`    | `time_scale`      |
+| prometheus    | `--prometheus`  | `GRIDCTL_PROMETHEUS`    | `monitoring.prometheus` |
+| grafana       | `--grafana`     | `GRIDCTL_GRAFANA`       | `monitoring.grafana`    |
 
 This is the one place where they meet; what comes out is frozen and travels as an argument.
 """
@@ -19,9 +21,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from config.errors import Fault, Invalid
 from config.faults import shown
+from config.fields import Policy, TimeScale
 from config.rules import Path
 from config.schema import allowed
-from config.topology import MAX_SUBSTATIONS, Policy, TimeScale, Topology
+from config.topology import MAX_SUBSTATIONS, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +66,36 @@ TIME_SCALE = Knob(
 )
 
 
+def _switch(name: str) -> Knob:
+    allowed_words = "1, true, 0 or false"
+    return Knob(
+        f"--{name}",
+        f"GRIDCTL_{name.upper()}",
+        ("monitoring", name),
+        _on_or_off,
+        TypeAdapter(bool).validate_python,
+        allowed_words,
+    )
+
+
+def _on_or_off(text: str) -> bool:
+    words = {"1": True, "true": True, "0": False, "false": False}
+    if text.lower() not in words:
+        raise ValueError(text)
+    return words[text.lower()]
+
+
+SWITCHES = {name: _switch(name) for name in ("prometheus", "grafana")}
+
+
 def apply_overrides(
     topology: Topology,
     *,
     substations: int | None = None,
     policy: str | None = None,
     time_scale: float | None = None,
+    prometheus: bool | None = None,
+    grafana: bool | None = None,
     environ: Mapping[str, str],
 ) -> Topology:
     """`topology` with what the flags say, else the environment, else what it says itself.
@@ -81,6 +108,10 @@ def apply_overrides(
     count = _chosen(SUBSTATIONS, substations, environ, faults)
     chosen_policy = _chosen(POLICY, policy, environ, faults)
     scale = _chosen(TIME_SCALE, time_scale, environ, faults)
+    switched = {
+        name: _chosen(SWITCHES[name], given, environ, faults)
+        for name, given in (("prometheus", prometheus), ("grafana", grafana))
+    }
     if faults:
         places = ", ".join(fault.where for fault in faults)
         raise Invalid(f"{places} cannot be used", "Nothing was started.", faults)
@@ -89,7 +120,10 @@ def apply_overrides(
     if chosen_policy is not None:
         balancer = topology.balancer.model_copy(update={"policy": chosen_policy})
         topology = topology.model_copy(update={"balancer": balancer})
-    return topology if scale is None else topology.model_copy(update={"time_scale": scale})
+    if scale is not None:
+        topology = topology.model_copy(update={"time_scale": scale})
+    given = {name: on for name, on in switched.items() if on is not None}
+    return topology.model_copy(update={"monitoring": topology.monitoring.model_copy(update=given)})
 
 
 def _chosen(knob: Knob, given: object, environ: Mapping[str, str], faults: list[Fault]) -> Any:

@@ -10,11 +10,19 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Literal
 
-from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, SUBSTATION
-from config.ports import BALANCER_PORT, FIRST_SUBSTATION_PORT, LOOPBACK, REQUEST_PORT
+from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, GRAFANA, PROMETHEUS, SUBSTATION
+from config.ports import BALANCER_PORT, FIRST_SUBSTATION_PORT, GRAFANA_PORT, LOOPBACK, PROMETHEUS_PORT, REQUEST_PORT
 from config.rules import loopback_port
 from config.settings import BalancerSettings, ChargeRequestSettings, Settings, SubstationSettings
 from config.topology import DEFAULT_LOAD_METRIC, Substation, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """What a program that watches the grid is told: how often it looks, and how often balancers do (wall seconds)."""
+
+    scrape_interval_s: float = 5.0
+    poll_interval_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +32,7 @@ class ProcessSpec:
     `port` is the one wanted; unless `port_fixed` the launcher may take a free one instead. `settings` is None and `url`
     set (without a slash at its end) for an external service only, whose gauge is `load_metric`. `max_sessions` and
     `capacity_kw` are what the topology says of an external one: its own hard limits, if it has any, are not known here.
+    Somebody else's program that watches the grid (roles `prometheus`, `grafana`) has no settings, but `watching`.
     """
 
     name: str
@@ -36,6 +45,30 @@ class ProcessSpec:
     load_metric: str | None = None
     max_sessions: int | None = None
     capacity_kw: float | None = None
+    watching: Watching | None = None
+
+
+def launched(topology: Topology, targets_file: str, data_dir: str) -> tuple[ProcessSpec, ...]:
+    """All that the launcher runs: the grid, as `expand` has it, and then what watches it."""
+    return (*expand(topology, targets_file, data_dir), *watchers(topology))
+
+
+def watchers(topology: Topology) -> tuple[ProcessSpec, ...]:
+    """The programs of others that `topology` wants beside the grid: Prometheus, then Grafana, which asks it."""
+    watching = Watching(topology.monitoring.scrape_interval_s, topology.balancer.poll_interval_s)
+    return tuple(
+        ProcessSpec(role, role, LOOPBACK, port or usual, port is not None, None, watching=watching)
+        for role, port, usual in _wanted(topology)
+    )
+
+
+def _wanted(topology: Topology) -> Iterator[tuple[str, int | None, int]]:
+    """Role, declared port and usual port of each watcher that is wanted."""
+    declared = topology.monitoring
+    if declared.prometheus or declared.grafana:
+        yield PROMETHEUS, declared.prometheus_port, PROMETHEUS_PORT
+    if declared.grafana:
+        yield GRAFANA, declared.grafana_port, GRAFANA_PORT
 
 
 def expand(
@@ -58,6 +91,7 @@ def expand(
 def _free_numbers(topology: Topology, first: int, others: Iterable[int] = ()) -> Iterator[int]:
     taken = {entry.port for entry in topology.substations} | {loopback_port(it.url) for it in topology.substations}
     taken |= {topology.request_service.port or REQUEST_PORT, topology.balancer.port or BALANCER_PORT, *others}
+    taken |= {port or usual for _, port, usual in _wanted(topology)}
     return (port for port in range(first, 65536) if port not in taken)
 
 
@@ -186,6 +220,8 @@ def _differences(old: ProcessSpec, new: ProcessSpec) -> list[str]:
         causes.append(f"port {old.port} → {new.port}")
     watched = ("url", "load_metric", "max_sessions", "capacity_kw")
     causes += _changed(old, new, watched if old.role == new.role else ())
+    if old.watching is not None and new.watching is not None:
+        causes += _changed(old.watching, new.watching, Watching.__dataclass_fields__)
     if old.settings != new.settings and old.settings is not None and new.settings is not None:
         causes += _changed(old.settings, new.settings, type(new.settings).__dataclass_fields__)
     return causes

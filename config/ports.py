@@ -3,5 +3,7 @@
 LOOPBACK = "127.0.0.1"
 REQUEST_PORT = 8080
 BALANCER_PORT = 8081
+PROMETHEUS_PORT = 9090
+GRAFANA_PORT = 3000
 #: Substations without a port of their own take the first free numbers from here on.
 FIRST_SUBSTATION_PORT = 9001

@@ -80,6 +80,7 @@ def _ports(values: Mapping[str, Any], substations: Substations) -> Iterator[Brea
         if _is_port(declared):
             yield from _claimed(claims, path, declared)
         claims.setdefault(declared if _is_port(declared) else default, key_of(path))
+    yield from _watchers(values, claims)
     yield from _default_taken(values)
     for index, entry in substations:
         path = ("substations", index, "port")
@@ -89,6 +90,18 @@ def _ports(values: Mapping[str, Any], substations: Substations) -> Iterator[Brea
     for index, entry in substations:
         if (port := loopback_port(entry.get("url"))) is not None:
             yield from _claimed(claims, ("substations", index, "url"), port)
+
+
+def _watchers(values: Mapping[str, Any], claims: dict[int, str]) -> Iterator[Break]:
+    """Those that are wanted; what is switched off takes no port."""
+    part = values.get("monitoring")
+    declared: Mapping[str, Any] = part if isinstance(part, Mapping) else {}
+    grafana = declared.get("grafana") is True
+    for name, wanted in (("prometheus", grafana or declared.get("prometheus") is True), ("grafana", grafana)):
+        port, path = declared.get(f"{name}_port"), ("monitoring", f"{name}_port")
+        if wanted and _is_port(port):
+            yield from _claimed(claims, path, port)
+            claims.setdefault(port, key_of(path))
 
 
 def _claimed(claims: Mapping[int, str], path: Path, port: int) -> Iterator[Break]:

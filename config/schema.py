@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from config.fields import METRIC_PATTERN, URL_PATTERN
 from config.names import NAME_PATTERN, NAME_RULE
-from config.topology import METRIC_PATTERN, URL_PATTERN, Topology
+from config.topology import Topology
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

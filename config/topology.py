@@ -7,59 +7,40 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
 from config import policies
-from config.names import NAME_PATTERN, REPLICA_PATTERN, RESERVED
+from config.fields import (
+    METRIC_PATTERN,
+    URL_PATTERN,
+    GridSeconds,
+    Kilowatts,
+    Name,
+    Part,
+    Policy,
+    Port,
+    Sessions,
+    TimeScale,
+    WallSeconds,
+    nullable_schema,
+    or_empty,
+)
+from config.names import REPLICA_PATTERN, RESERVED
 from config.rules import OWN_ONLY, breaks, key_of
 
 #: `substations: N` spells out this many at most.
 MAX_SUBSTATIONS = 10_000
-#: What `http://HOST:PORT` (also https, IPv6 in brackets, a path after it) must look like; no query, no credentials.
-URL_PATTERN = r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}(/[!-\"$->@-~]*)?$"
-#: A Prometheus metric name, https://prometheus.io/docs/concepts/data_model/
-METRIC_PATTERN = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
 #: The gauge of an external substation that names none.
 DEFAULT_LOAD_METRIC = "substation_current_load"
 #: The type of the error by which a `Topology` refuses what `config.rules` finds.
 RULE_ERROR = "topology_rule"
-
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
-Sessions = Annotated[int, Field(ge=1, le=10**9, strict=True)]
-WallSeconds = Annotated[float, Field(ge=0.01, le=3600, allow_inf_nan=False, strict=True)]
-GridSeconds = Annotated[float, Field(ge=0.001, le=10**9, allow_inf_nan=False, strict=True)]
-#: Power is held as whole watts, so nothing is smaller than one.
-Kilowatts = Annotated[float, Field(ge=0.001, le=10**6, allow_inf_nan=False, strict=True)]
-TimeScale = Annotated[float, Field(ge=0.001, le=100_000, allow_inf_nan=False, strict=True)]
-#: The policies that `balancer.policy` may name.
-
-
-def _known_policy(name: str) -> str:
-    if not policies.is_known(name):
-        raise PydanticCustomError("policy", "one of {names}", {"names": ", ".join(policies.known())})
-    return name
-
-
-def _policy_schema(schema: dict[str, Any]) -> None:
-    """Names those of installed plug-ins too, at the time when the schema is made."""
-    schema["enum"] = list(policies.known())
-
-
-Policy = Annotated[str, AfterValidator(_known_policy), Field(strict=True, json_schema_extra=_policy_schema)]
+#: More balancers than this are of no use to one machine.
+MAX_BALANCERS = 16
 #: What a journal must survive: `fsync` a power cut, `process` the end of the process that writes it.
 Durability = Literal["fsync", "process"]
 #: What a balancer does with a request when all is full.
 Admission = Literal["reject", "queue"]
-#: More balancers than this are of no use to one machine.
-MAX_BALANCERS = 16
-
-
-class Part(BaseModel):
-    """What all parts of a topology share: frozen, and no unknown key."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class RequestService(Part):
@@ -135,6 +116,32 @@ class Defaults(Part):
     )
 
 
+class Monitoring(Part):
+    """What watches the grid from beside it, where those programs are installed: Prometheus, and Grafana to look at it."""
+
+    prometheus: Annotated[bool, Field(strict=True)] = Field(
+        False, description="Whether `up` starts a Prometheus that watches this grid.", examples=[True]
+    )
+    prometheus_port: Port | None = Field(
+        None,
+        description="Its port. Unset: 9090, or a free one where that is taken. A port that is set is never moved.",
+        examples=[9090],
+    )
+    grafana: Annotated[bool, Field(strict=True)] = Field(
+        False,
+        description="Whether `up` starts a Grafana with dashboards of this grid, and the Prometheus that it asks.",
+        examples=[True],
+    )
+    grafana_port: Port | None = Field(
+        None,
+        description="Its port. Unset: 3000, or a free one where that is taken. A port that is set is never moved.",
+        examples=[3000],
+    )
+    scrape_interval_s: WallSeconds = Field(
+        5.0, description="How often Prometheus reads every service's /metrics, in wall seconds.", examples=[5]
+    )
+
+
 def _external_schema(schema: dict[str, Any]) -> None:
     """Tells editors what `config.rules` says of `url`, as far as JSON Schema can."""
     schema["if"] = {"properties": {"url": {"type": "string"}}, "required": ["url"]}
@@ -198,14 +205,6 @@ def spell_out(value: Any) -> Any:
     return value
 
 
-def _or_empty(value: Any) -> Any:
-    return {} if value is None else value
-
-
-def _nullable_schema(schema: dict[str, Any]) -> None:
-    schema["anyOf"] = [{"$ref": schema.pop("$ref")}, {"type": "null"}]
-
-
 def _list_or_number_schema(schema: dict[str, Any]) -> None:
     listed = {key: schema.pop(key) for key in ("type", "items", "maxItems")}
     schema["anyOf"] = [listed, {"type": "integer", "minimum": 0, "maximum": MAX_SUBSTATIONS}]
@@ -228,20 +227,25 @@ class Topology(Part):
         " process.",
         examples=["fsync", "process"],
     )
-    request_service: Annotated[RequestService, BeforeValidator(_or_empty)] = Field(
+    request_service: Annotated[RequestService, BeforeValidator(or_empty)] = Field(
         default_factory=RequestService,
         description="The charge-request service: where EVs ask for a charge.",
-        json_schema_extra=_nullable_schema,
+        json_schema_extra=nullable_schema,
     )
-    balancer: Annotated[Balancer, BeforeValidator(_or_empty)] = Field(
+    balancer: Annotated[Balancer, BeforeValidator(or_empty)] = Field(
         default_factory=Balancer,
         description="The load balancer: which substation an EV is sent to.",
-        json_schema_extra=_nullable_schema,
+        json_schema_extra=nullable_schema,
     )
-    defaults: Annotated[Defaults, BeforeValidator(_or_empty)] = Field(
+    defaults: Annotated[Defaults, BeforeValidator(or_empty)] = Field(
         default_factory=Defaults,
         description="What a substation has unless it says otherwise.",
-        json_schema_extra=_nullable_schema,
+        json_schema_extra=nullable_schema,
+    )
+    monitoring: Annotated[Monitoring, BeforeValidator(or_empty)] = Field(
+        default_factory=Monitoring,
+        description="What watches the grid from beside it.",
+        json_schema_extra=nullable_schema,
     )
     substations: Annotated[tuple[Substation, ...], BeforeValidator(spell_out)] = Field(
         default_factory=lambda: tuple(Substation(**entry) for entry in numbered(3)),

@@ -10,6 +10,8 @@ _CURLS = {
     "balancer": "curl {url}/status",
     "substation": "curl {url}/sessions",
     "external": "curl {url}/metrics",
+    "prometheus": "{url}/graph",
+    "grafana": "{url}/dashboards",
 }
 
 

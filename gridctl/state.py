@@ -56,6 +56,10 @@ class ClusterPaths:
         """A log file a process: `<name>.log`, rotated to `<name>.log.1` … `.3`; the supervisor's is `supervisor.log`."""
         return self.folder / "logs"
 
+    def log_file(self, name: str) -> Path:
+        """Where process `name` logs."""
+        return self.logs / f"{name}.log"
+
     @property
     def data(self) -> Path:
         """The journals, `<name>.db`: what a restart resumes from; only `down -v` deletes them."""
@@ -74,7 +78,17 @@ class ClusterPaths:
     @property
     def targets(self) -> Path:
         """The Prometheus `file_sd` file through which balancer and Prometheus find the services."""
-        return self.folder / "prometheus" / "targets.json"
+        return self.prometheus / "targets.json"
+
+    @property
+    def prometheus(self) -> Path:
+        """What the cluster's own Prometheus reads, and its `data`."""
+        return self.folder / "prometheus"
+
+    @property
+    def grafana(self) -> Path:
+        """What the cluster's own Grafana is provisioned with, and its `data`."""
+        return self.folder / "grafana"
 
     @property
     def control_socket(self) -> Path:

@@ -22,11 +22,14 @@ from typing import Any, NoReturn
 from config.settings import settings_from_json
 from gridctl import kernel
 from gridctl.serve.access import from_environment
+from services.logs import LogFile
 from services.run import preload, run
 
 #: How long a new service waits to be adopted by the supervisor before it gives up.
 ADOPTION_S = 5.0
 MAX_REQUEST = 1 << 16
+#: What programs of others are not told.
+SECRETS = frozenset({"GRIDCTL_TOKEN"})
 
 
 def main(argv: list[str]) -> None:
@@ -108,6 +111,8 @@ def _become_service(request: dict[str, Any], listener: int, lifeline: int, super
         _redirect(Path(request["log_file"]))
         _await_adoption(supervisor)
         os.setpgid(0, 0)
+        if request.get("command"):
+            _become_program(request["command"], Path(request["log_file"]), (listener, lifeline))
         os.environ["GRIDCTL_LOG_FILE"] = request["log_file"]
         _set_title(request)
         settings = settings_from_json(request["role"], request["settings"])
@@ -120,6 +125,16 @@ def _become_service(request: dict[str, Any], listener: int, lifeline: int, super
     finally:
         _flush()
         os._exit(status)
+
+
+def _become_program(command: dict[str, Any], log_file: Path, ours: tuple[int, ...]) -> NoReturn:
+    """Somebody else's program in place of a service. It rotates no log, so that is done before; it ends with the
+    supervisor all the same, since an `exec` keeps what was asked of the kernel."""
+    LogFile(log_file).rotate_if_large()
+    for descriptor in ours:
+        os.close(descriptor)
+    environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    os.execve(command["argv"][0], command["argv"], environment | command["environment"])  # noqa: S606 - no shell
 
 
 def _redirect(log_file: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from config.errors import GridError
-from config.names import EXTERNAL
+from config.names import SERVICES
 from gridctl.chaos.timeline import SUPERVISOR, ZYGOTE, Target
 from gridctl.control import Control
 from gridctl.identity import identify
@@ -75,7 +75,7 @@ class Census:
         """Ask the supervisor anew; its snapshot. Blocks. GridError when it does not answer."""
         snapshot = self.control.snapshot()
         self.snapshot = snapshot
-        own = [entry for entry in snapshot["processes"] if entry["role"] != EXTERNAL]
+        own = [entry for entry in snapshot["processes"] if entry["role"] in SERVICES]
         self.states = {entry["name"]: entry["state"] for entry in own}
         people = {entry["name"]: (entry["pid"], entry.get("identity")) for entry in own}
         people |= self._launchers(snapshot["cluster"])
@@ -92,7 +92,7 @@ class Census:
 
     def targets(self) -> tuple[Target, ...]:
         """All that may be met, by the newest snapshot: our own services that are not down for good, zygote, supervisor."""
-        own = [entry for entry in self.snapshot.get("processes", ()) if entry["role"] != EXTERNAL]
+        own = [entry for entry in self.snapshot.get("processes", ()) if entry["role"] in SERVICES]
         services = [Target(entry["name"], entry["role"]) for entry in own if entry["state"] not in DOWN]
         return (*services, Target(ZYGOTE, ZYGOTE), Target(SUPERVISOR, SUPERVISOR))
 

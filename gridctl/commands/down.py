@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Stop the grid.")
 @click.option("--drain", is_flag=True, help="Let every session end first; no new one is taken.")
-@click.option("-v", "--volumes", is_flag=True, help="Delete the journals too: every session is forgotten.")
+@click.option(
+    "-v",
+    "--volumes",
+    is_flag=True,
+    help="Delete the journals too, and what Prometheus and Grafana kept: every session is forgotten.",
+)
 @click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
 @drain_option
 @stop_option
@@ -76,11 +81,15 @@ def _delete(paths: ClusterPaths) -> None:
 
     if running(paths):
         raise GridError(f"{paths.name} runs again: its journals stay", "see: gridctl ls")
+    kept = {
+        "journals": paths.data,
+        "Prometheus' data": paths.prometheus / "data",
+        "Grafana's data": paths.grafana / "data",
+    }
+    found = [what for what, folder in kept.items() if folder.exists()]
     try:
-        shutil.rmtree(paths.data)
-    except FileNotFoundError:
-        print_line(f"{paths.name} has no journals")
-        return
+        for what in found:
+            shutil.rmtree(kept[what])
     except OSError as error:
         raise GridError(f"{error.filename} cannot be deleted: {error.strerror}", "delete it by hand") from error
-    print_line(f"{paths.name}: journals deleted")
+    print_line(f"{paths.name}: {', '.join(found)} deleted" if found else f"{paths.name} has no journals")

@@ -62,9 +62,12 @@ def _from_running(wanted: Declared) -> list[dict[str, Any]]:
 def _from_nothing(wanted: Declared) -> list[dict[str, Any]]:
     import dataclasses  # noqa: PLC0415
 
-    from config.plan import changes, expand  # noqa: PLC0415
+    from config.plan import changes, launched  # noqa: PLC0415
+    from gridctl.programs import installed  # noqa: PLC0415
 
-    specs = expand(wanted.topology, str(wanted.paths.targets), str(wanted.paths.data))
+    specs, missing = installed(launched(wanted.topology, str(wanted.paths.targets), str(wanted.paths.data)))
+    for words in missing:
+        click.echo(words, err=True)
     urls = {spec.name: spec.url or _url(spec.host, spec.port, spec.port_fixed) for spec in specs}
     return [{**dataclasses.asdict(step), "url": urls[step.name]} for step in changes((), specs)]
 

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from heapq import merge
 from typing import Any
 
+#: What other programs call `ts` and `message`.
+_KEYS = {"t": "ts", "msg": "message"}
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
 #: Raw lines before the first record wait for its timestamp; no more than this many.
@@ -34,10 +36,16 @@ def parse(raw: bytes) -> tuple[float, dict[str, Any]] | None:
     if not raw.startswith(b"{"):
         return None
     try:
-        record = json.loads(raw)
+        record = _in_our_words(json.loads(raw))
         return _unix_s(record["ts"]), record
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+
+
+def _in_our_words(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of Prometheus or Grafana with the keys and levels that ours have."""
+    named = {_KEYS.get(key, key) if _KEYS.get(key) not in record else key: value for key, value in record.items()}
+    return {**named, "level": "warning"} if named.get("level") == "warn" else named
 
 
 def _unix_s(timestamp: str) -> float:

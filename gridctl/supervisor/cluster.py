@@ -9,20 +9,20 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 from config.errors import GridError
-from config.names import BALANCER, EXTERNAL
+from config.names import EXTERNAL
 from config.plan import ProcessSpec
-from config.settings import BalancerSettings, ChargeRequestSettings, settings_to_json
 from config.topology import Topology
 from gridctl.state import ClusterPaths
 from gridctl.supervisor import happenings as life
 from gridctl.supervisor.backoff import Backoff
 from gridctl.supervisor.births import Births
-from gridctl.supervisor.forking import Birth, Zygote, exits
+from gridctl.supervisor.briefing import birth_of
+from gridctl.supervisor.forking import Zygote, exits
 from gridctl.supervisor.happenings import Event, State
 from gridctl.supervisor.journal import Journal
 from gridctl.supervisor.lifecycle import Life, Watched
@@ -93,7 +93,10 @@ class Cluster:
 
     def publish(self) -> None:
         """Write the targets file; a disk that is full is logged, and the old file stays."""
-        targets = [member.target() for member in self.members.values() if member.held or member.external]
+        found = [
+            member for member in self.members.values() if (member.held or member.external) and not member.is_watcher
+        ]
+        targets = [member.target() for member in found]
         try:
             write_atomically(self.paths.targets, render(self.paths.name, targets))
         except OSError as error:
@@ -221,8 +224,6 @@ class Cluster:
             self.post(name, life.Exited(pid, status))
 
     async def _bear(self, member: Member) -> int:
-        if member.held is None:
-            raise GridError(f"{member.name} has no port to listen on")
         ours, theirs = socket.socketpair()
         with theirs:
             ours.setblocking(False)
@@ -231,26 +232,7 @@ class Cluster:
             if derating := self.deratings.get(member.name):
                 member.tell({"do": "derate", **derating})
             member.count_anew()
-            spec, log_file = member.spec, self.log_file(member.name)
-            settings, listener = self._settings(member), member.held.sock
-            return await self.zygote.spawn(
-                Birth(spec.name, spec.role, self.paths.name, settings, log_file, listener, theirs)
-            )
-
-    def _settings(self, member: Member) -> dict[str, Any]:
-        settings = member.spec.settings
-        if settings is None:
-            return {}
-        balancers = tuple(other.next_url for other in self.by_role(BALANCER) if not other.leaving)
-        if isinstance(settings, ChargeRequestSettings):
-            settings = replace(settings, balancers=balancers)
-        elif isinstance(settings, BalancerSettings):
-            settings = replace(settings, peers=balancers, url=member.url)
-        return settings_to_json(settings)
-
-    def log_file(self, name: str) -> Any:
-        """Where member `name` logs."""
-        return self.paths.logs / f"{name}.log"
+            return await self.zygote.spawn(birth_of(member, self.members.values(), self.paths, theirs))
 
     def reap(self) -> None:
         """Collect every child that ended and tell its member."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.errors import InUse
-from config.names import EXTERNAL, SUBSTATION
-from config.plan import Change, ProcessSpec, changes, expand
+from config.names import EXTERNAL, SUBSTATION, WATCHERS
+from config.plan import Change, ProcessSpec, changes, launched
 from config.topology import Topology
 from gridctl.identity import identify
+from gridctl.programs import installed
 from gridctl.supervisor.cluster import Cluster
 from gridctl.supervisor.happenings import Drain, Start, State, Stop
 from gridctl.supervisor.member import Member, Successor
@@ -28,9 +29,9 @@ class Patience:
 
 
 def plan(cluster: Cluster, topology: Topology) -> tuple[tuple[ProcessSpec, ...], list[Change]]:
-    """What `topology` wants to run, and the steps from what runs now."""
-    wanted = expand(topology, str(cluster.paths.targets), str(cluster.paths.data))
-    return wanted, changes(cluster.specs(), wanted)
+    """What `topology` wants to run, as far as it is installed here, and the steps from what runs now."""
+    wanted, _ = installed(launched(topology, str(cluster.paths.targets), str(cluster.paths.data)))
+    return tuple(wanted), changes(cluster.specs(), wanted)
 
 
 def check_source(cluster: Cluster, source: str, force: bool) -> None:
@@ -69,6 +70,8 @@ def _bind_all(cluster: Cluster, specs: Sequence[ProcessSpec]) -> dict[str, HeldS
         for spec in specs:
             if spec.role != EXTERNAL and _needs_socket(cluster, spec):
                 sockets[spec.name] = hold(spec.name, spec.host, spec.port, spec.port_fixed)
+                if spec.role in WATCHERS:
+                    sockets[spec.name].lend()
     except BaseException:
         _close_all(sockets)
         raise

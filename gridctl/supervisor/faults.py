@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from config.errors import Invalid
-from config.names import EXTERNAL
+from config.names import SERVICES
 from gridctl.selection import select
 from gridctl.supervisor.cluster import Cluster
 from gridctl.supervisor.waiting import Line
@@ -19,7 +19,7 @@ async def faults(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Lin
     What a service is told while it does not run is lost; what it is told holds until it ends, or its time is over.
     """
     order = checked(args)
-    own = [name for name, member in cluster.members.items() if member.spec.role != EXTERNAL]
+    own = [name for name, member in cluster.members.items() if member.spec.role in SERVICES]
     chosen = select(list(args.get("names") or ()), own)
     if not chosen:
         raise Invalid("no process named", "name one or more, or a pattern such as 'substation*'")

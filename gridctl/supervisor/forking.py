@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,16 @@ ANSWER_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
+class Command:
+    """A program to be run in place of a service: its arguments, the program's path first, and variables to add."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Birth:
-    """What a new service is told, and the two sockets it gets."""
+    """What a new service is told, and the two sockets it gets; or the `command` of somebody else's program in its place."""
 
     name: str
     role: str
@@ -34,6 +42,7 @@ class Birth:
     log_file: Path
     listener: socket.socket
     lifeline: socket.socket
+    command: Command | None = None
 
 
 @dataclass(slots=True)
@@ -89,6 +98,7 @@ class Zygote:
             "cluster": birth.cluster,
             "settings": dict(birth.settings),
             "log_file": str(birth.log_file),
+            "command": asdict(birth.command) if birth.command else None,
         }
         try:
             line = json.dumps(request).encode() + b"\n"

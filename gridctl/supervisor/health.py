@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import aiohttp
 
-from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL
+from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, GRAFANA, PROMETHEUS
 from gridctl.supervisor.happenings import Event, Probed, State
 from gridctl.supervisor.member import Member
 from gridctl.supervisor.rates import Meter
@@ -27,6 +27,8 @@ PATIENCE_S = 2.0
 LOOKING_S = 3.0
 #: A health answer is small; more than this is not one.
 MAX_ANSWER = 1 << 20
+#: Where somebody else's program says how it is; ours do at /health.
+HEALTH_PATHS = {PROMETHEUS: "/-/ready", GRAFANA: "/api/health"}
 
 
 class Crowd(Protocol):
@@ -92,7 +94,8 @@ class Watcher:
                 await member.stirred.wait()
 
     async def _ask(self, member: Member) -> tuple[bool, str, dict[str, Any]]:
-        status, document = await self._get(member.url + "/health")
+        path = HEALTH_PATHS.get(member.spec.role)
+        status, document = await self._get(member.url + (path or "/health"), words_only=path is not None)
         if status == 200:
             return True, "", document
         word = document.get("detail") or document.get("status") or document.get("error") or ""
@@ -105,10 +108,11 @@ class Watcher:
         heard = rows[0].get("state") == "fresh"
         return heard, "" if heard else f"the balancer says: {rows[0].get('state')}", rows[0]
 
-    async def _get(self, url: str) -> tuple[int, dict[str, Any]]:
+    async def _get(self, url: str, words_only: bool = False) -> tuple[int, dict[str, Any]]:
         try:
             async with self.session.get(url, timeout=aiohttp.ClientTimeout(total=PATIENCE_S)) as answer:
-                document = json.loads(await answer.content.read(MAX_ANSWER))
+                text = await answer.content.read(MAX_ANSWER)
+                document = {} if words_only else json.loads(text)
                 return answer.status, document if isinstance(document, dict) else {}
         except TimeoutError:
             return 0, {"error": f"no answer within {PATIENCE_S:g} s"}
@@ -128,7 +132,9 @@ class Watcher:
 
 
 def count(member: Member, document: dict[str, Any], now: float) -> None:
-    """Fold a health answer's counters into the member's meters."""
+    """Fold a health answer's counters into the member's meters; who watches the grid has none."""
+    if member.is_watcher:
+        return
     if member.spec.role == CHARGE_REQUEST:
         by_status = document.get("requests_total") or {}
         member.arrivals.read(sum(by_status.values()), now)

@@ -17,7 +17,7 @@ def never_came_up(cluster: Cluster, members: Iterable[Member]) -> NotReady:
     """The error that says of each of `members` why it failed, what it logged last, and where."""
     parts = []
     for member in members:
-        path = cluster.log_file(member.name)
+        path = cluster.paths.log_file(member.name)
         parts.append(f"{member.name}: {member.life.reason}\n{last_lines(path)}\n  ({path})")
     return NotReady("\n".join(parts), "mend the cause, then: gridctl start NAME, or gridctl down")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, SUBSTATION
+from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, SUBSTATION, WATCHERS
 from config.plan import ProcessSpec
 from gridctl.identity import identify
 from gridctl.supervisor.happenings import State
@@ -73,6 +73,11 @@ class Member:
     def is_substation(self) -> bool:
         """Whether EVs charge there, ours or external."""
         return self.spec.role in {SUBSTATION, EXTERNAL}
+
+    @property
+    def is_watcher(self) -> bool:
+        """Whether it is a program of others that watches the grid, and no service of it."""
+        return self.spec.role in WATCHERS
 
     @property
     def url(self) -> str:
@@ -186,9 +191,11 @@ class Member:
 
 
 def ordered_for_stop(members: Iterable[Member]) -> list[list[Member]]:
-    """Who stops with whom, in order: whoever asks goes before whoever answers, so that what is under way gets its answer."""
+    """Who stops with whom, in order: whoever asks goes before whoever answers, so that what is under way gets its answer.
+
+    Who watches goes last, and sees the end.
+    """
     everyone = list(members)
-    groups = [
-        [member for member in everyone if member.spec.role == role] for role in (CHARGE_REQUEST, BALANCER, SUBSTATION)
-    ]
+    order = ({CHARGE_REQUEST}, {BALANCER}, {SUBSTATION}, WATCHERS)
+    groups = [[member for member in everyone if member.spec.role in roles] for roles in order]
     return [group for group in groups if group]

@@ -136,7 +136,7 @@ class Snapshots:
 
 
 def _table_order(member: Member) -> int:
-    return {CHARGE_REQUEST: 0, BALANCER: 1}.get(member.spec.role, 2)
+    return 3 if member.is_watcher else {CHARGE_REQUEST: 0, BALANCER: 1}.get(member.spec.role, 2)
 
 
 def _sum(rows: list[dict[str, Any]], key: str) -> float | None:
@@ -165,8 +165,11 @@ def health_word(grid_pct: float, substations_pct: list[float]) -> str:
 
 
 def overall(members: Iterable[Member]) -> State:
-    """A cluster's state from its members': the most telling of them. Where a stopped one is missed by all, UNHEALTHY."""
-    present = {State.UNHEALTHY if _closed(member) else member.state for member in members}
+    """A cluster's state from its members': the most telling of them. Where a stopped one is missed by all, UNHEALTHY.
+
+    A grid is what it is, whoever watches it.
+    """
+    present = {State.UNHEALTHY if _closed(member) else member.state for member in members if not member.is_watcher}
     order = (State.FATAL, State.UNHEALTHY, State.BACKOFF, State.STARTING, State.STOPPING, State.DRAINING, State.PAUSED)
     return next((state for state in order if state in present), State.READY)
 

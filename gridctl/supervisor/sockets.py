@@ -26,16 +26,27 @@ class HeldSocket:
     host: str
     port: int
     listening: bool = False
+    lent: bool = False
+
+    def lend(self) -> None:
+        """From now on somebody else's program listens on this port, by its number; it is kept for that program.
+
+        Linux lets it bind beside this socket as long as both say SO_REUSEADDR and this one does not listen.
+        """
+        self.listen(False)
+        self.lent = True
 
     def listen(self, on: bool) -> None:
         """Accept connections into the backlog, or refuse them; the port stays bound either way."""
-        if on and not self.listening:
+        if self.lent:
+            self._share(on)
+        elif on and not self.listening:
             self._share(True)
             self.sock.listen(BACKLOG)
         elif self.listening and not on:
             self.sock.shutdown(socket.SHUT_RDWR)  # Linux: a listening socket goes back to bound (tcp_disconnect)
             self._share(False)
-        self.listening = on
+        self.listening = on and not self.lent
 
     def _share(self, on: bool) -> None:
         """SO_REUSEADDR: connections that have ended are in nobody's way; while nobody listens, nobody else may bind."""

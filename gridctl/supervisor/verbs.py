@@ -11,7 +11,9 @@ from typing import Any
 
 from config.errors import GridError, Invalid
 from config.names import EXTERNAL, SUBSTATION
+from config.plan import watchers
 from config.topology import Topology
+from gridctl.programs import installed
 from gridctl.selection import select
 from gridctl.supervisor.cluster import Cluster
 from gridctl.supervisor.converge import Patience, check_source, converge, plan
@@ -32,8 +34,14 @@ async def apply(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line
     topology = Topology.model_validate_json(args["topology"])
     if not topology.defaults.hard_limit:
         yield {"message": "warning: hard_limit is false: substations take more than they can bear (for teaching only)"}
+    for line in _not_installed(topology):
+        yield line
     async for line in _converge(cluster, topology, args["source"], args):
         yield line
+
+
+def _not_installed(topology: Topology) -> list[Line]:
+    return [{"message": words} for words in installed(watchers(topology))[1]]
 
 
 async def _converge(cluster: Cluster, topology: Topology, source: str, args: Mapping[str, Any]) -> AsyncIterator[Line]:
@@ -75,7 +83,10 @@ def _patience(args: Mapping[str, Any]) -> Patience:
 
 async def show_plan(cluster: Cluster, args: Mapping[str, Any]) -> AsyncIterator[Line]:
     """What `apply` of the same topology would do, and why."""
-    _, steps = plan(cluster, Topology.model_validate_json(args["topology"]))
+    topology = Topology.model_validate_json(args["topology"])
+    _, steps = plan(cluster, topology)
+    for line in _not_installed(topology):
+        yield line
     yield {"changes": [dataclasses.asdict(step) for step in steps], "message": ""}
 
 

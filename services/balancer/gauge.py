@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-#: A count of sessions above this is a lie: substations have at most 10⁹ (config.topology.Sessions).
+#: A count of sessions above this is a lie: substations have at most 10⁹ (config.fields.Sessions).
 MOST_SESSIONS = 10**9
 
 

@@ -5,7 +5,7 @@ import dataclasses
 from hypothesis import given
 
 from config.effective import effective, summary
-from config.plan import ProcessSpec, expand
+from config.plan import ProcessSpec, launched
 from config.topology import Topology
 from tests.config.test_plan import topologies
 
@@ -14,7 +14,7 @@ from tests.config.test_plan import topologies
 def test_it_loads_again_and_comes_to_the_same(topology: Topology) -> None:
     values = effective(topology, "city")
     again = Topology.model_validate(values)
-    assert _unfixed(expand(topology)) == _unfixed(expand(again))
+    assert _unfixed(launched(topology, "t", "d")) == _unfixed(launched(again, "t", "d"))
     assert effective(again, "city") == values
     assert summary(again) == summary(topology)
 
@@ -32,6 +32,8 @@ def test_every_default_is_filled_in() -> None:
     assert values["durability"] == "fsync"
     queue = {"admission": "reject", "queue_limit": 10_000, "max_wait_s": 600}
     assert values["balancer"] == {"port": 8081, "policy": "ledger", "poll_interval_s": 5, "replicas": 1, **queue}
+    off = {"prometheus": False, "prometheus_port": None, "grafana": False, "grafana_port": None}
+    assert values["monitoring"] == {**off, "scrape_interval_s": 5}
     assert values["substations"] == [
         {"name": "a", "port": 9001, "max_sessions": 10, "capacity_kw": None, "session_s": 30, "power_kw": 7.4},
         {

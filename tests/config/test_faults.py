@@ -9,8 +9,10 @@ from config.faults import MAX_SHOWN, shown
 from config.policies import SHIPPED
 from tests.config.faults import only_fault
 
-TOP = "a mapping with the keys name, time_scale, durability, request_service, balancer, defaults, substations"
-TOP_KEYS = "name, time_scale, durability, request_service, balancer, defaults, substations"
+TOP = (
+    "a mapping with the keys name, time_scale, durability, request_service, balancer, defaults, monitoring, substations"
+)
+TOP_KEYS = "name, time_scale, durability, request_service, balancer, defaults, monitoring, substations"
 SUBSTATIONS = "a list of at most 10000 substations, or a whole number from 0 to 10000"
 QUOTES = 'quotes where a text is meant: "{}"; where a switch is, true or false'
 PLAIN = 'a plain number such as {}; or, where a text is meant, quotes: "{}"'

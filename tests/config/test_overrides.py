@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from config.errors import Fault
 from config.overrides import apply_overrides
 from config.policies import SHIPPED
-from config.topology import Balancer, Substation, Topology
+from config.topology import Balancer, Monitoring, Substation, Topology
 from tests.config.faults import faults_of
 
 FILE = Topology(
@@ -28,6 +28,22 @@ def test_precedence() -> None:
     assert _knobs(apply_overrides(FILE, environ={})) == (2, "random", 2)
     assert _knobs(apply_overrides(FILE, environ=VARIABLES)) == (5, "round-robin", 10)
     assert _knobs(apply_overrides(FILE, environ=VARIABLES, **flags)) == (1, "least-loaded", 60)
+
+
+def test_switches_are_switched_by_flag_else_by_variable_else_by_the_file() -> None:
+    def switches(topology: Topology) -> tuple[bool, bool]:
+        return topology.monitoring.prometheus, topology.monitoring.grafana
+
+    file = Topology(monitoring=Monitoring(prometheus=True, prometheus_port=9999))
+    assert switches(apply_overrides(file, environ={})) == (True, False)
+    both = {"GRIDCTL_PROMETHEUS": "0", "GRIDCTL_GRAFANA": "True"}
+    assert switches(apply_overrides(file, environ=both)) == (False, True)
+    switched = apply_overrides(file, environ=both, prometheus=True, grafana=False)
+    assert switches(switched) == (True, False)
+    assert switched.monitoring.prometheus_port == 9999
+    assert faults_of(lambda: apply_overrides(file, environ={"GRIDCTL_PROMETHEUS": "maybe"})) == (
+        Fault("$GRIDCTL_PROMETHEUS", 0, "monitoring.prometheus", "the text 'maybe'", "1, true, 0 or false"),
+    )
 
 
 def test_a_variable_that_is_empty_counts_as_unset() -> None:

@@ -6,13 +6,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, SUBSTATION
-from config.plan import Change, ProcessSpec, changes, expand
+from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, GRAFANA, PROMETHEUS, SUBSTATION, WATCHERS
+from config.plan import Change, ProcessSpec, Watching, changes, expand, launched, watchers
 from config.settings import BalancerSettings, ChargeRequestSettings, SubstationSettings
 from config.topology import Topology
 
 names = st.lists(st.sampled_from([*"abcdefgh", "substation1", "substation2"]), unique=True, max_size=6)
-ports = st.lists(st.integers(9000, 9012), unique=True, min_size=8, max_size=8)
+ports = st.lists(st.integers(9000, 9012), unique=True, min_size=10, max_size=10)
 maybe = st.booleans()
 
 
@@ -29,7 +29,12 @@ def topologies(draw: st.DrawFn) -> Topology:
             port = next(numbers) if draw(maybe) else None
             own = {"max_sessions": draw(st.none() | st.integers(1, 99)), "power_kw": draw(st.none() | st.floats(1, 99))}
             listed.append({"name": name, "port": port, **own})
-    services = {key: {"port": next(numbers)} for key in ("request_service", "balancer") if draw(maybe)}
+    services: dict[str, dict[str, Any]] = {
+        key: {"port": next(numbers)} for key in ("request_service", "balancer") if draw(maybe)
+    }
+    if draw(maybe):
+        wanted = {"prometheus": draw(maybe), "grafana": draw(maybe)}
+        services["monitoring"] = {**wanted, **{f"{name}_port": next(numbers) for name in wanted if draw(maybe)}}
     if draw(maybe):
         services.setdefault("balancer", {})["replicas"] = draw(st.integers(1, 4))
     scale = {"time_scale": draw(st.sampled_from([1, 60]))}
@@ -147,6 +152,33 @@ def test_names_and_ports_are_unique_and_order_is_kept(topology: Topology) -> Non
 
 
 @given(topologies())
+def test_what_watches_the_grid_comes_after_it_and_takes_no_port_of_it(topology: Topology) -> None:
+    specs = launched(topology, "targets.json", "data")
+    grid = expand(topology, "targets.json", "data")
+    assert specs[: len(grid)] == grid
+    watching = specs[len(grid) :]
+    assert watching == watchers(topology)
+    assert all(spec.role in WATCHERS and spec.watching is not None for spec in watching)
+    own = [spec.port for spec in specs if spec.role != EXTERNAL]
+    assert len(set(own)) == len(own)
+
+
+def test_a_prometheus_and_a_grafana_that_asks_it() -> None:
+    def wanted(**monitoring: Any) -> list[tuple[str, int, bool]]:
+        return [
+            (spec.role, spec.port, spec.port_fixed)
+            for spec in watchers(Topology.model_validate({"monitoring": monitoring}))
+        ]
+
+    assert wanted() == []
+    assert wanted(prometheus=True) == [(PROMETHEUS, 9090, False)]
+    assert wanted(grafana=True, prometheus_port=9999) == [(PROMETHEUS, 9999, True), (GRAFANA, 3000, False)]
+    assert wanted(grafana_port=3001, prometheus_port=9999) == [], "a port alone switches nothing on"
+    quick = {"monitoring": {"prometheus": True, "scrape_interval_s": 1}, "balancer": {"poll_interval_s": 2}}
+    assert watchers(Topology.model_validate(quick))[0].watching == Watching(1, 2)
+
+
+@given(topologies())
 def test_expansion_is_pure_and_unchanged_is_kept(topology: Topology) -> None:
     specs = expand(topology)
     assert specs == expand(topology)
@@ -208,6 +240,19 @@ def test_causes() -> None:
     ) == [("restart", "e", "load_metric substation_current_load → x, max_sessions none → 4")]
     assert [name for _, name, _ in _cause(one, {**one, "time_scale": 60})] == ["a", "balancer", "charge-request"]
     assert _cause(one, {**one, "balancer": {"policy": "random"}}) == [("restart", "balancer", "policy ledger → random")]
+
+
+def test_a_watcher_is_restarted_for_what_it_is_told_only() -> None:
+    def causes(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, str, str]]:
+        old, new = (watchers(Topology.model_validate(each)) for each in (before, after))
+        return [(step.action, step.name, step.cause) for step in changes(old, new)]
+
+    on: dict[str, Any] = {"monitoring": {"prometheus": True}}
+    assert causes(on, {**on, "substations": 5, "time_scale": 60}) == [("keep", "prometheus", "unchanged")]
+    assert causes(on, {**on, "balancer": {"poll_interval_s": 60}}) == [
+        ("restart", "prometheus", "poll_interval_s 5.0 → 60.0")
+    ]
+    assert causes(on, {}) == [("stop", "prometheus", "not in the topology any more")]
 
 
 def test_a_change_says_what_it_is_about() -> None:

@@ -25,11 +25,11 @@ def test_key_of() -> None:
 def test_reserved_names(name: str) -> None:
     fault = only_fault(f"substations:\n  - name: a\n  - name: {name}\n")
     assert (fault.line, fault.key, fault.found) == (3, "substations[1].name", f"the reserved name {name!r}")
-    assert fault.allowed == "any name but balancer, charge-request, supervisor, zygote, balancerN"
+    assert fault.allowed == "any name but balancer, charge-request, grafana, prometheus, supervisor, zygote, balancerN"
 
 
-def test_reserved_names_are_those_of_the_issue() -> None:
-    assert {"balancer", "charge-request", "supervisor", "zygote"} == RESERVED
+def test_reserved_names_are_those_of_our_files() -> None:
+    assert {"balancer", "charge-request", "grafana", "prometheus", "supervisor", "zygote"} == RESERVED
 
 
 def test_duplicate_names() -> None:
@@ -151,3 +151,13 @@ entries = st.dictionaries(st.sampled_from(["name", "port", "url", "load_metric"]
 )
 def test_wrong_values_are_passed_over(values: dict[str, object]) -> None:
     assert isinstance(breaks(values), list)
+
+
+def test_the_ports_of_what_watches_the_grid_count_while_it_is_wanted() -> None:
+    text = "monitoring: {{prometheus: {on}, prometheus_port: 8080}}\n"
+    fault = only_fault(text.format(on="true"))
+    assert (fault.line, fault.key) == (1, "monitoring.prometheus_port")
+    assert fault.found == "port 8080, taken by `request_service.port` (8080 unless it is set)"
+    assert parse_topology(text.format(on="false"), "grid.yaml").monitoring.prometheus_port == 8080
+    fault = only_fault("monitoring: {grafana: true, grafana_port: 9000}\nsubstations:\n  - {name: a, port: 9000}\n")
+    assert (fault.line, fault.key) == (3, "substations[0].port")

@@ -151,5 +151,5 @@ def test_subschemas() -> None:
     assert keys_at(("name",)) == []
     assert keys_at(("nowhere", "x")) == []
     assert subschema(("nowhere",)) is None
-    assert set(sections()) == {"request_service", "balancer", "defaults", "substations[]"}
+    assert set(sections()) == {"request_service", "balancer", "defaults", "monitoring", "substations[]"}
     assert allowed(("balancer", "port")) == "a whole number from 1 to 65535"

@@ -34,6 +34,17 @@ def test_what_is_down_already_loses_its_journals_and_nothing_else(
     assert capsys.readouterr().out == "grid has no journals\n"
 
 
+def test_what_watched_it_loses_its_data_too_and_keeps_what_it_is_told(
+    stopped: ClusterPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in (stopped.prometheus, stopped.grafana):
+        (folder / "data" / "wal").mkdir(parents=True)
+    (stopped.prometheus / "prometheus.yml").write_text("")
+    assert run(["down", "-v", "-y", "--name", "grid"]) == 0
+    assert capsys.readouterr().out == "grid: journals, Prometheus' data, Grafana's data deleted\n"
+    assert [path.name for path in stopped.prometheus.iterdir()] == ["prometheus.yml"]
+
+
 def test_without_it_a_grid_must_run_and_journals_stay(stopped: ClusterPaths) -> None:
     assert run(["down", "--name", "grid"]) == 3
     assert stopped.data.exists()

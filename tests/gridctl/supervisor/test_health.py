@@ -106,6 +106,14 @@ async def test_what_an_answer_means(answer: web.Response | None, expected: Probe
         assert await told(crowd) == expected
 
 
+@pytest.mark.parametrize(("role", "path"), [("prometheus", "/-/ready"), ("grafana", "/api/health")])
+async def test_somebody_elses_program_is_asked_in_its_own_way(role: str, path: str) -> None:
+    async with serving(path, web.Response(body=b"is Ready.")) as held, watching(member(role, held)) as crowd:
+        assert await told(crowd) == Probed(True, "", empty=False)
+    async with serving(path, web.Response(status=503)) as held, watching(member(role, held)) as crowd:
+        assert await told(crowd) == Probed(False, "health 503", empty=False)
+
+
 async def test_no_json_and_nobody_there_are_failures() -> None:
     async with serving("/health", web.Response(body=b"hello")) as held, watching(member("substation", held)) as crowd:
         assert (await told(crowd)).ok is False
