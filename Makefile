@@ -17,10 +17,10 @@ TEST_PROGRAMS := curl tmux procps prometheus prometheus-alertmanager
 TEST_PROGRAMS += $(if $(shell command -v kubectl),,kubernetes-client)
 
 .DEFAULT_GOAL := help
-.PHONY: help up install test coverage test-deps check format bench docs dashboards picture herd lock clean
+.PHONY: help up install test coverage test-deps check format bench docs dashboards dashboards-picture picture herd lock clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 up: install ## Start a grid of SUBSTATIONS=3 here, with its live table, until Ctrl-C
 	@$(BIN)/gridctl up --substations $(SUBSTATIONS)
@@ -83,6 +83,10 @@ lock: install ## Pin what the images install anew, with hashes: gridctl/export/r
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lock]'
 	@$(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --generate-hashes --upgrade --no-config --quiet \
 	  --custom-compile-command 'make lock' --output-file gridctl/export/requirements.txt
+
+dashboards-picture: install ## Make docs/dashboard-*.svg anew: both dashboards, from what a Prometheus saw of a grid (five minutes)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@$(BIN)/python docs/dashboards_picture.py
 
 clean: ## Remove what was built, installed and cached (not the state of clusters)
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov
