@@ -38,6 +38,11 @@ class Entry:
     reason: str | None = None
     sure: bool = True
 
+    @property
+    def is_hearsay(self) -> bool:
+        """Whether it was found to charge, and its client may never have been told of it."""
+        return not self.sure and self.state == "charging"
+
     def state_at(self, now_s: float) -> State:
         """What it is at `now_s`, by its plan unless more is known."""
         return "ended" if self.state == "charging" and self.ends_at_s <= now_s else self.state

@@ -119,12 +119,9 @@ class Dispatch:
         # after every await all is looked at anew; between the last look and the reservation in _place there is none
         arrived_at_s = self._now_s()
         while True:
-            known = self._known(request, request_id)
-            if isinstance(known, Entry) and self._is_doubtful(known):
-                self._book.drop(known)
-                self._placer.doubts.doubt(known.substation, request_id, known.attempt)
-            elif known is not None:
-                return known
+            told = self._told(request, request_id)
+            if told is not None:
+                return told
             running = self._requests.get(request_id) or self._evs.get(request.ev_id)
             charging = self._book.charging(request.ev_id, self._now_s())
             if running is not None:
@@ -137,10 +134,25 @@ class Dispatch:
                 ends_in_s = round(charging.ends_at_s - self._now_s(), 3)
                 return refusals.ev_is_charging(request.ev_id, charging.request_id, ends_in_s)
 
+    def _told(self, request: ChargeRequest, request_id: str) -> Outcome | None:
+        """What can be answered at once; what is doubtful is asked for by the next attempt of whoever owns the EV."""
+        known = self._known(request, request_id)
+        if not (isinstance(known, Entry) and self._is_doubtful(known)):
+            return known
+        if not self._owns(request.ev_id):
+            return refusals.moved()
+        if request_id not in self._requests:
+            self._book.drop(known)
+            self._placer.doubts.doubt(known.substation, request_id, known.attempt)
+        return None
+
     def _is_doubtful(self, entry: Entry) -> bool:
-        """Whether nobody may be told of it before its substation was asked for it by an attempt of this balancer's own."""
-        charges = entry.state_at(self._now_s()) == "charging"
-        return charges and self._book.is_doubtful(entry) and self._owns(entry.ev_id)
+        """Whether nobody may be told of it before its substation was asked for it by an attempt of this balancer's own.
+
+        That holds after its planned end too: it may have been revoked a moment before.
+        """
+        foreign = entry.request_id in self._requests or not self._owns(entry.ev_id)
+        return entry.is_hearsay and (foreign or self._book.is_doubtful(entry))
 
     async def _join(self, running: Running, request_id: str, deadline_s: float, arrived_at_s: float) -> Outcome | None:
         """What came of `running` for this request too, which is the same one; None: all is to be looked at anew.
@@ -274,6 +286,8 @@ class Dispatch:
         waiting = self._queue.find(entry.request_id)
         if waiting is None or self._book.is_given_up(entry.request_id, entry.attempt):
             self.remember(entry)  # of one that waits a revoked attempt is no place: it has not heard of that yet
+        elif waiting.placing is None and len(self._settings.peers) > 1 and entry.is_hearsay:
+            self._placer.doubts.doubt(entry.substation, entry.request_id, entry.attempt)
         elif waiting.placing is None:  # it got its place before this balancer started
             self._attendant.admit(waiting, entry)
 

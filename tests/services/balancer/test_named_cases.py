@@ -21,11 +21,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from config.messages import SubstationCharge
+from config.messages import ChargeRequest, SubstationCharge
 from config.problems import Problem
 from config.report import HEADER, Report
 from config.settings import BalancerSettings, SubstationSettings
 from services.balancer import line
+from services.balancer.book import Entry
 from services.balancer.service import BalancerService
 from services.balancer.targets import Target
 from services.clock import FakeClock, SystemClock
@@ -307,6 +308,29 @@ async def test_the_reply_is_lost_after_admission(spoil: Spoil, times: int) -> No
         assert (record["state"], record["attempt"]) == ("charging", times)
         assert (await (await grid.route("EV1", request_id="r1")).json())["routed_to"] == where
         expect_kept(of_services(*stations), ["r1"])
+
+
+async def test_the_reply_is_lost_and_what_was_found_meanwhile_is_told_to_nobody() -> None:
+    """Reply lost after admission: the attempt may be given up yet, so one who asks again hears from who places it."""
+    gate = asyncio.Event()
+
+    async def late(_: web.Request, pass_on: PassOn) -> web.StreamResponse:
+        answer = await pass_on()
+        await gate.wait()
+        return answer
+
+    async with a_grid() as grid:
+        (station, _) = await two_of_which_the_first_is_preferred(grid, late, times=1)
+        balancer = await grid.balancer("substation1", "substation2")
+        first = asyncio.ensure_future(grid.route("EV1", request_id="r1"))
+        await until(lambda: station.admission.sessions == 1)
+        found = Entry("r1", "EV1", "substation1", 1, time.monotonic() + 300, None, sure=False)
+        balancer.core.dispatch.collected("substation1", 1, [found])
+        again = ChargeRequest(ev_id="EV1", request_id="r1")
+        told = await balancer.core.dispatch.answer(again, time.monotonic() + 0.1)
+        assert isinstance(told, Problem)
+        gate.set()
+        assert (await bodies([await first]))[0]["routed_to"] == "substation1"
 
 
 @pytest.mark.parametrize(("timeout_s", "where"), [(10.0, "substation1"), (4.0, "substation2")])

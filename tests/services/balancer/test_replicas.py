@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from contextlib import AsyncExitStack
 from random import Random
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from aiohttp import ClientResponse, web
 
 from config.settings import BalancerSettings
+from services.balancer.book import Entry
 from services.balancer.ownership import owner
 from services.balancer.peers import FORWARDED
 from services.balancer.service import BalancerService
@@ -314,3 +316,28 @@ async def test_a_holder_that_hangs_is_waited_for_only_until_it_counts_as_dead() 
         assert (await fellows.ask(0, ev_id)).status == 202
         assert not peer.up
         assert asyncio.get_running_loop().time() - began_s < 9.0, "all the time that there was"
+
+
+def _found(fellows: Fellows, ev_id: str, ends_in_s: float) -> Entry:
+    """Request r1 of `ev_id`, as a list of s2's sessions shows it: begun by an attempt of an earlier term."""
+    return Entry("r1", ev_id, "s2", 1, time.monotonic() + ends_in_s, None, sure=False)
+
+
+async def test_what_was_found_and_should_be_over_is_asked_for_before_anybody_is_told() -> None:
+    """Its balancer may have revoked it a moment before its planned end."""
+    async with AsyncExitStack() as stack:
+        grid, fellows = await _fellows(stack)
+        ev_id = next(ev_id for ev_id in EVS if fellows.owner(ev_id) == 0)
+        fellows.services["b0"].core.dispatch.collected("s2", 1, [_found(fellows, ev_id, -0.1)])
+        assert (await fellows.ask(0, ev_id, request_id="r1")).status == 202
+        assert await _sessions(grid) == [("r1", ev_id)], "it was told of a session that there is not"
+
+
+async def test_one_that_does_not_own_an_ev_tells_nobody_of_what_it_found_only() -> None:
+    async with AsyncExitStack() as stack:
+        grid, fellows = await _fellows(stack)
+        ev_id = next(ev_id for ev_id in EVS if fellows.owner(ev_id) == 1)
+        fellows.services["b0"].core.dispatch.collected("s2", 1, [_found(fellows, ev_id, 300.0)])
+        url, body = f"{fellows.urls[0]}/route", {"ev_id": ev_id, "request_id": "r1"}
+        async with grid.client.post(url, json=body, headers={FORWARDED: fellows.urls[1]}) as answer:
+            assert (answer.status, (await answer.json())["reason"]) == (503, "not-owner")
