@@ -55,6 +55,8 @@ def test_replicas_find_each_other_come_and_go(environment: dict[str, str], tmp_p
         assert {status for status, _ in placed} == {202}
         assert {body["routed_to"] for _, body in placed} == {"substation-1", "substation-2", "substation-3"}
 
+        assert first.ask("POST", "/charge", {"ev_id": "EV99"})[0] == 401
+
         leaving = running.pods["substation-3"]
         assert leaving.ask("GET", "/health")[1]["sessions"] == 4
         assert running.delete("substation-3") == 0

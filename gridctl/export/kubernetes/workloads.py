@@ -28,6 +28,9 @@ STORAGE = "1Gi"
 TARGET_LOADING_PCT = 70
 #: The autoscaler adds this many times what the topology declares, at most.
 MOST_TIMES = 3
+#: How loaded the whole grid is (per cent), as each balancer tells Prometheus, and how an adapter asks for it.
+GRID_LOADING = "grid_loading_percentage"
+ADAPTER_QUERY = "max(<<.Series>>{<<.LabelMatchers>>})"
 #: No end of a pod takes longer than this (wall seconds); what charges then stays in its journal.
 MOST_DRAIN_S = 600.0
 #: A pod's name inside its own environment.
@@ -45,13 +48,13 @@ _WHY_BALANCER = "Balancers: each keeps a journal of what waits and what it revok
 _WHY_REQUEST = (
     "The charge-request service: where EVs ask for a charge. It keeps nothing, so any of them may go at any time."
 )
-_WHY_SCALER = """\
+_WHY_SCALER = f"""\
 More substations when the grid is loaded, fewer when it is not; never fewer than the topology declares.
 A substation that goes takes nothing new, charges on, and what still charges at its end is kept on its volume.
-The metric comes from Prometheus through prometheus-adapter, with this rule among its `rules.external`:
-  - seriesQuery: 'grid_loading_percentage{namespace!=""}'
-    resources: {overrides: {namespace: {resource: namespace}}}
-    metricsQuery: max(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)"""
+The metric comes from Prometheus through prometheus-adapter, with this among its `externalRules` (Helm: `rules.external`):
+  - seriesQuery: '{GRID_LOADING}{{namespace!=""}}'
+    metricsQuery: {ADAPTER_QUERY}
+    resources: {{overrides: {{namespace: {{resource: namespace}}}}}}"""
 _WHY_BUDGET = "A node that is emptied takes one of them at a time; one that is sick anyway does not hold it up."
 
 
@@ -203,7 +206,7 @@ class Workloads:
         metric = {
             "type": "External",
             "external": {
-                "metric": {"name": "grid_loading_percentage", **selector},
+                "metric": {"name": GRID_LOADING, **selector},
                 "target": {"type": "Value", "value": str(TARGET_LOADING_PCT)},
             },
         }

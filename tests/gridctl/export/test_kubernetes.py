@@ -29,6 +29,7 @@ from gridctl.export.kubernetes.pods import ENDING_S, LAST_CALL_S
 from gridctl.export.kubernetes.readme import OLDEST
 from gridctl.export.kubernetes.render import checked_image, namespace_of, render
 from gridctl.export.kubernetes.watching import Watching
+from gridctl.export.kubernetes.workloads import ADAPTER_QUERY, GRID_LOADING
 from monitoring import rules
 from tests.config.test_plan import topologies
 
@@ -379,6 +380,27 @@ def test_the_alarms_are_those_of_every_other_grid(tmp_path: Path) -> None:
     command = ["promtool", "check", "rules", str(tmp_path / "rules.yml")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.needs("promtool")
+def test_the_autoscaler_gets_the_load_of_its_own_grid(tmp_path: Path) -> None:
+    """What prometheus-adapter makes of its rule, asked of Prometheus' own engine: one figure, of two balancers."""
+    file = exported("several-balancers")["horizontalpodautoscaler-substation.yaml"]
+    (rule,) = yaml.safe_load("\n".join(line[2:] for line in file.splitlines() if line.startswith("#   ")))
+    assert rule["metricsQuery"] == ADAPTER_QUERY
+    matchers = 'namespace="gridctl-city",cluster="city"'
+    query = rule["metricsQuery"].replace("<<.Series>>", GRID_LOADING).replace("<<.LabelMatchers>>", matchers)
+    one = "grid_loading_percentage{cluster='%s',namespace='gridctl-%s',pod='balancer-%d'}"
+    series = [(one % ("city", "city", 1), 60), (one % ("city", "city", 2), 70), (one % ("other", "other", 1), 90)]
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": f"{value}x3"} for name, value in series],
+        "promql_expr_test": [{"expr": query, "eval_time": "1m", "exp_samples": [{"labels": "{}", "value": 70}]}],
+    }
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({"tests": [test]}))
+    command = ["promtool", "test", "rules", str(tmp_path / "test.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", ["default", "named", "with-others"])
