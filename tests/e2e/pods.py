@@ -181,7 +181,8 @@ class Kubelet:
                 claim = self.claim(name)
                 claim.mkdir(exist_ok=True)
                 lines.append(f"mkdir -p {path} && mount --bind {claim} {path}")
-        return "\n".join([*lines, "mount -o remount,bind,ro /", 'exec "$@"'])
+        sealed = (f"mount -o remount,bind,ro {path}" for path in ("/run", "/var/lib", "/etc", "/"))
+        return "\n".join([*lines, *sealed, 'exec "$@"'])
 
     def claim(self, name: str) -> Path:
         """The folder that is the volume of a pod of that name."""
