@@ -55,6 +55,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Files": {
         "topology": ("gridctl.commands.topology", "Write, check and show topology files."),
+        "monitoring": ("gridctl.commands.monitoring", "Write what Prometheus, Alertmanager and Grafana need."),
         "compose": ("gridctl.commands.compose", "Write the cluster as files for Docker Compose."),
         "kubernetes": ("gridctl.commands.kubernetes", "Write the grid as Kubernetes objects."),
         "completion": ("gridctl.commands.completion", "Print the completion script of a shell."),

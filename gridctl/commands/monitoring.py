@@ -1,0 +1,110 @@
+"""`gridctl monitoring export`: what Prometheus, Alertmanager and Grafana need; must not know how it is rendered."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gridctl.commands.options import declaration_options, file_option, name_option
+
+if TYPE_CHECKING:
+    from gridctl.declared import Declared
+    from gridctl.export.monitoring import Watched
+
+_FOLDER = Path("gridctl-monitoring")
+
+
+@click.group()
+def command() -> None:
+    """Write what Prometheus, Alertmanager and Grafana need."""
+
+
+@command.command("export")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=_FOLDER,
+    show_default=True,
+    metavar="DIR",
+    help="Where to.",
+)
+@file_option
+@declaration_options
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    envvar="GRIDCTL_TOKEN_FILE",
+    help="The token of the services, where they demand one.",
+)
+@click.option("--force", is_flag=True, help="Overwrite files that no export wrote, or that were edited since.")
+@click.option("--check", is_flag=True, help="Write nothing; exit 4 unless the files there are current.")
+@name_option
+def export_command(
+    output: Path,
+    file: Path | None,
+    name: str | None,
+    token_file: Path | None,
+    force: bool,
+    check: bool,
+    **declared: Any,
+) -> int:
+    """Write prometheus.yml, targets.json, rules, an Alertmanager example and Grafana's datasource and dashboards.
+
+    Of a cluster that runs, prometheus.yml names the targets file that follows each scale by itself; else targets.json
+    lists what the topology wants.
+    """
+    from gridctl.declared import declare  # noqa: PLC0415 - pydantic, only when needed
+    from gridctl.export.folder import require_current, write  # noqa: PLC0415
+    from gridctl.export.monitoring import exported  # noqa: PLC0415
+
+    found = _watched(declare(name, file, declared, os.environ), token_file)
+    files = list(exported(found, output.absolute()))
+    if check:
+        require_current(output, files)
+        click.echo(f"{output} is current")
+        return 0
+    outcome = write(output, files, force)
+    click.echo(f"{output}: {len(files)} files, {len(outcome.written)} written; next: {output / 'README.md'}")
+    if outcome.kept:
+        click.echo(f"kept, because they were edited: {', '.join(outcome.kept)}")
+    return 0
+
+
+def _watched(declared: Declared, token_file: Path | None) -> Watched:
+    from gridctl.clusters import running  # noqa: PLC0415
+    from gridctl.export.monitoring import Watched, wanted  # noqa: PLC0415
+
+    token = None if token_file is None else token_file.absolute()
+    if running(declared.paths):
+        return _live(declared, token)
+    cluster, topology = declared.paths.name, declared.topology
+    return Watched(cluster, topology, wanted(cluster, topology), token_file=token)
+
+
+def _live(declared: Declared, token_file: Path | None) -> Watched:
+    """As it runs: its own topology, its real ports, and its own Prometheus where it has one."""
+    import json  # noqa: PLC0415
+    from dataclasses import replace  # noqa: PLC0415
+
+    from config.names import PROMETHEUS  # noqa: PLC0415
+    from config.topology import Topology  # noqa: PLC0415
+    from gridctl.control import control_at  # noqa: PLC0415
+    from gridctl.export.monitoring import Watched  # noqa: PLC0415
+
+    paths = declared.paths
+    processes = control_at(paths).snapshot()["processes"]
+    record = paths.read_record() or {}
+    found = Watched(
+        cluster=paths.name,
+        topology=Topology.model_validate(record.get("topology", {})),
+        targets=json.loads(paths.targets.read_text()),
+        live=paths.targets,
+        token_file=token_file,
+    )
+    own = next((entry["url"] for entry in processes if entry["role"] == PROMETHEUS), None)
+    return found if own is None else replace(found, prometheus_url=own)

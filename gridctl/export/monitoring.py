@@ -1,0 +1,97 @@
+"""What watches a grid, as files: for Prometheus, Alertmanager and Grafana. Must not know where they are written to.
+
+Of a cluster that runs, Prometheus reads the targets file that its supervisor keeps current; of one that does not, the one
+that is written here, which lists what the topology wants.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from config.plan import ProcessSpec, expand
+from config.ports import PROMETHEUS_PORT
+from config.topology import Topology
+from gridctl.export.folder import File
+from gridctl.supervisor.targets import Target, render
+from monitoring import alertmanager
+from monitoring.grafana import provisioning
+from monitoring.prometheus import Setup, files, targets_file
+
+#: Where Alertmanager listens unless it is told otherwise.
+ALERTMANAGER = "127.0.0.1:9093"
+_README = """\
+# What watches the grid `{cluster}`
+
+Written by `gridctl monitoring export`. {targets}
+
+    prometheus --config.file=prometheus.yml --enable-feature=exemplar-storage --web.listen-address=127.0.0.1:9090
+    alertmanager --config.file=alertmanager.yml        # in Debian: prometheus-alertmanager
+    GF_PATHS_PROVISIONING={folder}/grafana/provisioning grafana server --homepath /usr/share/grafana
+
+- `rules/recording.yml`, `rules/alerts.yml`: what is worked out beforehand, and the alarms
+- `alertmanager.yml`: an example; put your own receiver there
+- `grafana/`: a datasource at {prometheus_url}, and the dashboards *Grid* and *Services*
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The grid that is to be watched.
+
+    `targets` is the `file_sd` document of its services; `live` is the file in which a running cluster keeps it current.
+    `prometheus_url` is the Prometheus that Grafana asks.
+    """
+
+    cluster: str
+    topology: Topology
+    targets: Sequence[dict[str, Any]]
+    live: Path | None = None
+    prometheus_url: str = f"http://127.0.0.1:{PROMETHEUS_PORT}"
+    token_file: Path | None = None
+
+
+def wanted(cluster: str, topology: Topology) -> list[dict[str, Any]]:
+    """The `file_sd` document of what `topology` wants to run, on the wanted ports."""
+    return render(cluster, [_target(spec) for spec in expand(topology)])
+
+
+def _target(spec: ProcessSpec) -> Target:
+    limits = (spec.max_sessions, spec.capacity_kw)
+    return Target(spec.name, spec.role, spec.host, spec.port, False, spec.url, spec.load_metric, *limits)
+
+
+def exported(watched: Watched, folder: Path) -> Iterator[File]:
+    """Every file for `folder`, an absolute path: Grafana wants to be told where its dashboards are."""
+    yield from files(_setup(watched))
+    yield "targets.json", json.dumps(watched.targets, indent=1) + "\n"
+    yield "alertmanager.yml", alertmanager.EXAMPLE
+    interval_s = max(1, round(watched.topology.monitoring.scrape_interval_s))
+    for path, content in provisioning.files(watched.prometheus_url, str(folder / "grafana/dashboards"), interval_s):
+        yield f"grafana/{path}", content
+    yield "README.md", _readme(watched, folder)
+
+
+def _setup(watched: Watched) -> Setup:
+    topology = watched.topology
+    return Setup(
+        discovery=targets_file("targets.json" if watched.live is None else str(watched.live)),
+        scrape_interval_s=topology.monitoring.scrape_interval_s,
+        poll_interval_s=topology.balancer.poll_interval_s,
+        alertmanagers=(ALERTMANAGER,),
+        token_file=None if watched.token_file is None else str(watched.token_file),
+    )
+
+
+def _readme(watched: Watched, folder: Path) -> str:
+    targets = (
+        "`targets.json` lists what its topology wants, on the ports that it wants."
+        if watched.live is None
+        else f"Prometheus reads `{watched.live}`, which the cluster keeps current; `targets.json` is what stood there."
+    )
+    return _README.format(
+        cluster=watched.cluster, targets=targets, folder=folder, prometheus_url=watched.prometheus_url
+    )
