@@ -36,6 +36,9 @@ MOST_IN_FLIGHT = 10_000
 #: Where so many are held, and the oldest has waited for half of its time, new ones are refused at once: they would be
 #: answered too late, as would those after them, and nobody in the end.
 CROWD = 64
+#: Whose time leads to the request itself, by an exemplar: each one that was so slow (wall seconds), and one of so many.
+SLOW_S = 0.05
+EXAMPLE_EVERY = 16
 
 
 class ChargeRequestService:
@@ -88,8 +91,9 @@ class ChargeRequestService:
     async def _charge(self, request: web.Request) -> web.Response:
         began_s, number = time.perf_counter(), self._number
         self._number += 1
+        example: dict[str, str] = {}
         try:
-            response = await self._answer(request, number)
+            response = await self._answer(request, number, example)
         except ProblemError as raised:
             response = problem_response(raised.problem)
             self._count(response.status, raised.problem.reason)
@@ -101,10 +105,13 @@ class ChargeRequestService:
             raise
         finally:
             self._held_since_s.pop(number, None)
-            self._metrics.request_duration_s.observe(time.perf_counter() - began_s)
+            took_s = time.perf_counter() - began_s
+            shown = took_s > SLOW_S or number % EXAMPLE_EVERY == 0
+            self._metrics.request_duration_s.observe(took_s, example if shown and example else None)
         return response
 
-    async def _answer(self, request: web.Request, number: int) -> web.Response:
+    async def _answer(self, request: web.Request, number: int, example: dict[str, str]) -> web.Response:
+        """The answer; `example` is told what leads from the time that it took to this very request."""
         now_s = self._now_s()
         deadline_s = now_s + time_left_s({}, self._timeout_s)
         if self._is_crowded(now_s):
@@ -114,9 +121,14 @@ class ChargeRequestService:
         if batch.is_array:
             return json_response(await self._several(batch, deadline_s))
         item = batch.items[0]
-        reply = item if isinstance(item, Problem) else await self._forward.send(to_json(_fields(item)), deadline_s)
+        reply = item if isinstance(item, Problem) else await self._forward_one(item, deadline_s, example)
         self._count(reply.status, _reason(reply))
         return problem_response(reply) if isinstance(reply, Problem) else _passed_on(reply)
+
+    async def _forward_one(self, item: ChargeRequest, deadline_s: float, example: dict[str, str]) -> Reply | Problem:
+        fields = _fields(item)
+        example["request_id"] = fields["request_id"]
+        return await self._forward.send(to_json(fields), deadline_s)
 
     def _is_crowded(self, now_s: float) -> bool:
         held = self._held_since_s

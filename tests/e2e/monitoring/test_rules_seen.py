@@ -46,3 +46,11 @@ def test_alarms_were_raised_by_what_happened_and_no_others(seen: Watched) -> Non
     raised = {series.labels["alertname"] for series in seen.over_time("ALERTS")}
     assert {"SubstationNearlyFull", "SubstationDown", "ServiceRestarting", "ErrorRateHigh"} <= raised
     assert not raised & {"RejectionsWhileCapacityFree", "GridOverloaded"}
+
+
+def test_a_slow_answer_leads_to_the_request_that_was_slow(seen: Watched) -> None:
+    asked = {"start": seen.began_s, "end": seen.ended_s}
+    found = ask(seen.url, "query_exemplars", query="charge_request_duration_seconds_bucket", **asked)
+    examples = [each for series in found for each in series["exemplars"]]
+    assert examples
+    assert all(each["labels"]["request_id"] for each in examples)

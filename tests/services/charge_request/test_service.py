@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from prometheus_client.openmetrics import parser
 
 from config.problems import Problem
 from config.settings import ChargeRequestSettings
@@ -53,6 +54,21 @@ async def test_an_ev_charges(path: str) -> None:
         page = await grid.get("charge-request", "/metrics")
         assert 'charge_requests_total{status="202"} 1.0' in page
         assert "charge_request_duration_seconds_count 1.0" in page
+
+
+async def test_a_time_that_was_measured_leads_to_a_request_where_the_format_allows() -> None:
+    async with a_grid() as grid:
+        await _whole(grid)
+        await grid.post("charge-request", "/charge", {"ev_id": "EV1"}, headers={"Idempotency-Key": "r" * 64})
+        await grid.post("charge-request", "/charge", [{"ev_id": "EV2"}, {"ev_id": "EV3"}])
+        asked = {"Accept": "application/openmetrics-text;version=1.0.0"}
+        async with grid.client.get(grid.urls["charge-request"] + "/metrics", headers=asked) as answer:
+            found = parser.text_string_to_metric_families(await answer.text())  # type: ignore[no-untyped-call]
+            families = {family.name: family for family in found}
+        samples = families["charge_request_duration_seconds"].samples
+        examples = [sample.exemplar.labels for sample in samples if sample.exemplar is not None]
+        assert examples == [{"request_id": "r" * 64}]
+        assert "request_id" not in await grid.get("charge-request", "/metrics"), "the plain format has no room for it"
 
 
 async def test_a_request_without_id_gets_one() -> None:
