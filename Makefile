@@ -73,7 +73,7 @@ herd: install ## Make docs/herd.svg anew: 100 substations under load, the naive 
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@$(BIN)/python -P benchmarks/limits.py --cells 100x10@0.8/naive 100x10@0.8 --arrivals 8000 --picture docs/herd.svg
 
-docs: install ## Make the reference anew: docs/cli.md, docs/topology.md and the table of verbs in README.md
+docs: install ## Make the reference anew: docs/cli.md, docs/topology.md, docs/monitoring.md and the verbs in README.md
 	@$(BIN)/python -P docs/reference.py
 
 dashboards: install ## Make Grafana's dashboards anew from monitoring/grafana: grid.json and services.json

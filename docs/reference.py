@@ -1,4 +1,4 @@
-"""Writes the reference from what the code declares: docs/cli.md, docs/topology.md and the table of verbs in README.md.
+"""Writes the reference from what the code declares: docs/cli.md, docs/topology.md, docs/monitoring.md, README.md's verbs.
 
 `python docs/reference.py` writes them (`make docs`); `--check` only says which of them are not as the code has it, exit 1.
 """
@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
+from prometheus_client import CollectorRegistry, Metric
 
 from config.errors import GridError
 from config.schema import topology_schema
 from gridctl.chaos import storm
 from gridctl.cli import SECTIONS, group
+from monitoring import metrics, rules
 
 ROOT = Path(__file__).resolve().parent.parent
 MADE = "<!-- made by `make docs`: change the code, not this -->"
@@ -139,6 +141,61 @@ def default(value: dict[str, Any]) -> str:
     return f"`{text.lower() if isinstance(given, bool) else text}`"
 
 
+#: The metrics of each service: its heading, and what registers them.
+SHOWN: dict[str, Callable[[CollectorRegistry], object]] = {
+    "Every service": lambda registry: (
+        metrics.ServiceMetrics(registry, "…", 1.0, lambda: True),
+        metrics.FaultMetrics(registry, lambda _: 0.0),
+    ),
+    "The charge-request service": metrics.ChargeRequestMetrics,
+    "A balancer": lambda registry: metrics.BalancerMetrics(registry).watch("…", lambda: 0.0, lambda: 0.0),
+    "A substation": metrics.SubstationMetrics,
+}
+#: The unit of a metric by a part of its name, the first that fits.
+UNITS = {
+    "percentage": "percent",
+    "_ratio": "0 … 1",
+    "_bytes": "bytes",
+    "_kwh": "kWh",
+    "_kw": "kW",
+    "_seconds": "seconds",
+    "_sessions": "sessions",
+    "_current_load": "sessions",
+}
+
+
+def monitoring() -> str:
+    """docs/monitoring.md: every metric, alarm and recorded series, as the code has them."""
+    parts = [MADE, (ROOT / "docs/monitoring-intro.md").read_text().strip(), "## Metrics"]
+    for heading, register in SHOWN.items():
+        registry = CollectorRegistry()
+        register(registry)
+        head = ["| name | type | unit | labels | meaning |", "| --- | --- | --- | --- | --- |"]
+        parts.append("\n".join([f"### {heading}", "", *head, *(family(each) for each in registry.collect())]))
+    alarms = [cells(f"`{each.name}`", each.severity, f"`{each.expr}`", f"{each.for_s} s") for each in rules.alerts()]
+    head = ["| alarm | severity | raised while | for |", "| --- | --- | --- | --- |"]
+    parts.append("\n".join(["## Alarms", "", *head, *alarms]))
+    recorded = [cells(f"`{each.record}`", f"`{each.expr}`") for each in rules.RECORDINGS]
+    head = ["| recorded series | worked out as |", "| --- | --- |"]
+    parts.append("\n".join(["## Recorded series", "", *head, *recorded]))
+    return "\n\n".join(parts) + "\n"
+
+
+def family(found: Metric) -> str:
+    """One row of the table of metrics."""
+    name = found.name + ("_total" if found.type == "counter" else "")
+    unit = next((unit for part, unit in UNITS.items() if part in name), "")
+    values: dict[str, list[str]] = {}
+    for sample in found.samples:
+        for label, value in sample.labels.items():
+            if label != "le" and value not in values.setdefault(label, []):
+                values[label].append(value)
+    labels = "; ".join(
+        f"`{label}`" + (f": {', '.join(each)}" if each != ["…"] else "") for label, each in values.items()
+    )
+    return cells(f"`{name}`", found.type, unit, labels, found.documentation)
+
+
 def verbs() -> str:
     """The table of verbs in README.md."""
     head = ["| verb | what it does |", "| --- | --- |"]
@@ -158,6 +215,7 @@ def readme() -> str:
 def main() -> int:
     """Write all, or with `--check` name what differs."""
     pages = {"docs/cli.md": cli(), "docs/topology.md": topology(), "README.md": readme()}
+    pages["docs/monitoring.md"] = monitoring()
     pages["docs/storm.schema.json"] = json.dumps(storm.schema(), indent=2) + "\n"
     stale = [path for path, text in pages.items() if not (ROOT / path).exists() or (ROOT / path).read_text() != text]
     if "--check" in sys.argv:
