@@ -28,8 +28,6 @@ from services.run import preload, run
 #: How long a new service waits to be adopted by the supervisor before it gives up.
 ADOPTION_S = 5.0
 MAX_REQUEST = 1 << 16
-#: What programs of others are not told.
-SECRETS = frozenset({"GRIDCTL_TOKEN"})
 
 
 def main(argv: list[str]) -> None:
@@ -133,8 +131,7 @@ def _become_program(command: dict[str, Any], log_file: Path, ours: tuple[int, ..
     LogFile(log_file).rotate_if_large()
     for descriptor in ours:
         os.close(descriptor)
-    environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
-    os.execve(command["argv"][0], command["argv"], environment | command["environment"])  # noqa: S606 - no shell
+    os.execve(command["argv"][0], command["argv"], {**os.environ, **command["environment"]})  # noqa: S606 - no shell
 
 
 def _redirect(log_file: Path) -> None:

@@ -6,10 +6,9 @@ All that they write lies in the cluster's folder. They listen on loopback only, 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from config.access import TOKEN_FILE_VARIABLE, read_token
 from config.errors import GridError
 from config.names import PROMETHEUS
 from config.plan import ProcessSpec, Watching
@@ -28,49 +27,26 @@ GRAFANA_HOMES = ("/usr/share/grafana", "/usr/local/share/grafana")
 Find = Callable[[str], str | None]
 
 
-def prepare(
-    spec: ProcessSpec,
-    paths: ClusterPaths,
-    port: int,
-    prometheus_url: str,
-    search: Find = find,
-    environ: Mapping[str, str] = os.environ,
-) -> Command:
+def prepare(spec: ProcessSpec, paths: ClusterPaths, port: int, prometheus_url: str, search: Find = find) -> Command:
     """Write what the program of `spec` reads, and say how it is started on `port`.
 
-    `prometheus_url` is the Prometheus that Grafana asks; `environ` may hold the token that services demand. GridError
-    where the program is gone; OSError where the folder cannot be written.
+    `prometheus_url` is the Prometheus that Grafana asks. GridError where the program is gone; OSError where the folder
+    cannot be written.
     """
     program = search(spec.role)
     if program is None or spec.watching is None:
         raise GridError(f"{spec.role} is not installed here any more")
     if spec.role == PROMETHEUS:
-        _write(paths.prometheus, _prometheus_files(paths, spec.watching, _token_file(paths, environ)))
+        _write(paths.prometheus, _prometheus_files(paths, spec.watching))
         return Command(_prometheus(program, paths, port), {})
     interval_s = max(1, round(spec.watching.scrape_interval_s))
     _write(paths.grafana, provisioning.files(prometheus_url, str(paths.grafana / "dashboards"), interval_s))
     return Command(_grafana(program), _grafana_environment(paths, port))
 
 
-def _prometheus_files(paths: ClusterPaths, watching: Watching, token_file: str | None) -> Iterator[tuple[str, str]]:
+def _prometheus_files(paths: ClusterPaths, watching: Watching) -> Iterator[tuple[str, str]]:
     discovery = prometheus.targets_file(str(paths.targets))
-    setup = prometheus.Setup(discovery, watching.scrape_interval_s, watching.poll_interval_s, token_file=token_file)
-    return prometheus.files(setup)
-
-
-def _token_file(paths: ClusterPaths, environ: Mapping[str, str]) -> str | None:
-    """A file with the token that services demand, for nobody else to read; None where they demand none."""
-    file = paths.prometheus / "token"
-    file.unlink(missing_ok=True)
-    token = read_token(environ)
-    if token is None:
-        return None
-    if TOKEN_FILE_VARIABLE in environ:
-        return str(Path(environ[TOKEN_FILE_VARIABLE]).absolute())
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-        stream.write(token.header()["Authorization"].removeprefix("Bearer "))
-    return str(file)
+    return prometheus.files(prometheus.Setup(discovery, watching.scrape_interval_s, watching.poll_interval_s))
 
 
 def _prometheus(program: str, paths: ClusterPaths, port: int) -> tuple[str, ...]:

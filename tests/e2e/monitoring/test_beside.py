@@ -29,7 +29,7 @@ pytestmark = pytest.mark.e2e
 QUICK: dict[str, Any] = {"name": "watched", "monitoring": {"prometheus": True, "scrape_interval_s": 0.5}}
 STAND_IN = """#!{python}
 import http.server, json, os, pathlib, signal, sys
-told = {{name: value for name, value in os.environ.items() if name.startswith("GF_") or name == "GRIDCTL_TOKEN"}}
+told = {{name: value for name, value in os.environ.items() if name.startswith("GF_")}}
 folder = pathlib.Path(os.environ["GF_PATHS_PROVISIONING"])
 found = {{str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.yaml")}}
 pathlib.Path("{record}").write_text(json.dumps({{"argv": sys.argv, "env": told, "files": found}}))
@@ -181,7 +181,7 @@ def test_grafana_is_told_where_its_dashboards_and_its_prometheus_are(tmp_path: P
         program.write_text(STAND_IN.format(python=sys.executable, record=record) if name == "grafana" else WAITS)
         program.chmod(0o755)
     declared = {"name": "drawn", "substations": 1, "monitoring": {"grafana": True, "scrape_interval_s": 1}}
-    with running_cluster(topology=declared, env={"PATH": str(tmp_path), "GRIDCTL_TOKEN": None}) as grid:
+    with running_cluster(topology=declared, env={"PATH": str(tmp_path)}) as grid:
         grid.wait_until(in_state("grafana", "READY"))
         row, asked_one = grid.process("grafana"), grid.process("prometheus")
         told = json.loads(record.read_text())
