@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,15 @@ def test_prometheus_sees_every_target_follows_each_scale_and_ends_with_the_grid(
         assert client.connect_ex(address) != 0
 
 
-@pytest.mark.needs("prometheus")
+def linted(url: str) -> str:
+    """What Prometheus' linter has to say of a page of metrics; nothing, if all is well."""
+    with urlopen(f"{url}/metrics", timeout=10) as answer:
+        page: bytes = answer.read()
+    done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, check=False, timeout=30)
+    return str((done.stdout + done.stderr).decode())
+
+
+@pytest.mark.needs("prometheus", "promtool")
 def test_it_is_no_service_of_the_grid(cluster: Cluster) -> None:
     grid = cluster(2, topology={**QUICK, "time_scale": 10, "durability": "process"})
     tested = grid.run("loadtest", "--rate", "2", "--duration", "20s", "--audit", "--fail-if", "failed > 0", "--json")
@@ -100,6 +109,9 @@ def test_it_is_no_service_of_the_grid(cluster: Cluster) -> None:
     assert storm.returncode in {0, 4}, storm.stderr
     assert '"prometheus"' not in storm.stdout
     assert grid.process("prometheus")["restarts"] == 0
+    for row in grid.ps():
+        if row["role"] != "prometheus":
+            assert linted(row["url"]) == "", row["name"]
     listed = json.loads((grid.state_dir / "watched" / "prometheus" / "targets.json").read_text())
     assert {group["labels"]["job"] for group in listed} == {"charge-request", "balancer", "substation"}
 

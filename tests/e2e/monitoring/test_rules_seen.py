@@ -54,3 +54,23 @@ def test_a_slow_answer_leads_to_the_request_that_was_slow(seen: Watched) -> None
     examples = [each for series in found for each in series["exemplars"]]
     assert examples
     assert all(each["labels"]["request_id"] for each in examples)
+
+
+@pytest.mark.parametrize(
+    "histogram",
+    [
+        *(f"{who}_request_duration_seconds" for who in ("charge", "balancer", "substation")),
+        "balancer_decision_seconds",
+        "balancer_queue_wait_seconds",
+    ],
+)
+def test_buckets_fit_what_was_measured(histogram: str, seen: Watched) -> None:
+    """Of what was measured hardly anything is beyond the last bucket, and not most of it in the first or in any one."""
+    found = seen.at_the_end(f"sum by (le) ({histogram}_bucket)")
+    bounds = sorted((float(series.labels["le"]), series.samples[-1][1]) for series in found)
+    counts = [count - before for (_, count), before in zip(bounds, [0.0, *(each for _, each in bounds)], strict=False)]
+    total = bounds[-1][1]
+    assert total > 10
+    assert counts[-1] <= 0.01 * total, f"beyond the last bucket: {counts}"
+    assert counts[0] <= 0.5 * total, f"in the first bucket: {counts}"
+    assert max(counts) <= 0.8 * total, f"in one bucket: {counts}"

@@ -26,6 +26,7 @@ from gridctl.export.containers import HOST_GATEWAY, deployment
 from gridctl.export.folder import File
 from gridctl.export.image.context import Context
 from gridctl.export.kubernetes.render import render as kubernetes
+from gridctl.export.monitoring import wanted
 from gridctl.serve.settings import LISTENING, SETTINGS, Given, settings_of
 from tests.config.test_plan import topologies
 from tests.e2e.pods import ANY, pod_names, variables
@@ -183,6 +184,25 @@ def test_prometheus_finds_each_where_it_is(name: str) -> None:
     balancers = {group["targets"][0] for group in groups if group["labels"]["job"] == BALANCER}
     assert balancers == {f"{each.host}:{each.port}" for each in exported.of_role(BALANCER)}
     assert {group["labels"]["cluster"] for group in groups} == {"city"}
+
+
+@ready
+def test_a_prometheus_on_this_machine_finds_each_where_it_is(name: str) -> None:
+    """`monitoring export`: the wanted ports of what `up` starts, on loopback; and those elsewhere."""
+    topology = shipped(name)
+    found = {
+        group["targets"][0]: (group["labels"]["job"], group["labels"].get("substation_id"))
+        for group in wanted("city", topology)
+    }
+    own = {
+        f"127.0.0.1:{spec.port}": (spec.role, spec.name if spec.role == SUBSTATION else None)
+        for spec in expand(topology)
+        if spec.role != EXTERNAL
+    }
+    elsewhere = {
+        str(spec.url).split("/")[2]: (SUBSTATION, spec.name) for spec in expand(topology) if spec.role == EXTERNAL
+    }
+    assert found == {**own, **elsewhere}
 
 
 @ready
