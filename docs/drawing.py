@@ -172,7 +172,7 @@ def mark(sheet: Sheet, axes: Axes) -> None:
     for _, color, spans in happened(sheet):
         for begin, end in spans:
             if end > begin:
-                axes.axvspan(begin, end, color=color, alpha=0.1, linewidth=0)
+                axes.axvspan(begin, end, color=color, alpha=0.07, linewidth=0)
             axes.axvline(begin, color=color, linewidth=0.8, linestyle=(0, (3, 2)), alpha=0.8)
 
 

@@ -23,6 +23,7 @@ from urllib.request import urlopen
 
 from gridctl.testing import Grid, running_cluster
 from monitoring.grafana.provisioning import DASHBOARDS, dashboard
+from monitoring.prometheus import Setup, files, targets_file
 
 SCRAPE_S = 2
 TOPOLOGY: dict[str, Any] = {
@@ -40,7 +41,7 @@ TOPOLOGY: dict[str, Any] = {
     ],
 }
 #: From ten in the morning until midnight, in four minutes, with more EVs in the evening than there are places for.
-LOAD = ["--profile", "residential-weekday", "--rate", "0.0125", "--from", "10:00", "--until", "00:00", "--seed", "7"]
+LOAD = ["--profile", "residential-weekday", "--rate", "0.0112", "--from", "10:00", "--until", "00:00", "--seed", "7"]
 STORM = [
     {"at": "50s", "do": "kill", "target": "museum"},
     {"at": "95s", "do": "pause", "target": "north", "for": "14s"},
@@ -88,9 +89,9 @@ def running(grid: Grid, *arguments: str) -> Iterator[None]:
 def prometheus(grid: Grid, folder: Path) -> Iterator[str]:
     """A Prometheus that scrapes the grid; its address, once it has seen every process."""
     targets = grid.state_dir / grid.name / "prometheus" / "targets.json"
-    job = {"job_name": "gridctl", "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "1s"}]}
-    config = {"global": {"scrape_interval": f"{SCRAPE_S}s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
-    (folder / "prometheus.yml").write_text(json.dumps(config))
+    for name, content in files(Setup(targets_file(str(targets)), SCRAPE_S, TOPOLOGY["balancer"]["poll_interval_s"])):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(content)
     with socket.socket() as scout:
         scout.bind(("127.0.0.1", 0))
         port = scout.getsockname()[1]

@@ -33,7 +33,7 @@ datasources:
     jsonData:
       httpMethod: POST
       # how often Prometheus scrapes: $__rate_interval is four times as long
-      timeInterval: {interval}s
+      timeInterval: {interval}
 """
 
 _PROVIDER = """\
@@ -52,14 +52,16 @@ providers:
 
 
 def files(
-    prometheus_url: str, dashboards_path: str = DASHBOARDS_PATH, scrape_interval_s: int = 5
+    prometheus_url: str, dashboards_path: str = DASHBOARDS_PATH, scrape_interval_s: float = 5
 ) -> Iterator[tuple[str, str]]:
     """Every file of Grafana's provisioning: its relative path, with slashes, and its content.
 
     `provisioning/` is to be where Grafana looks for its provisioning, and `dashboards/` at `dashboards_path`.
     `prometheus_url` is Prometheus as Grafana's server reaches it (http://prometheus:9090).
     """
-    datasource = _DATASOURCE.format(uid=DATASOURCE_UID, url=json.dumps(prometheus_url), interval=scrape_interval_s)
+    whole = float(scrape_interval_s).is_integer()
+    interval = f"{scrape_interval_s:g}s" if whole else f"{round(1000 * scrape_interval_s)}ms"
+    datasource = _DATASOURCE.format(uid=DATASOURCE_UID, url=json.dumps(prometheus_url), interval=interval)
     yield "provisioning/datasources/gridctl.yaml", datasource
     yield "provisioning/dashboards/gridctl.yaml", _PROVIDER.format(path=json.dumps(dashboards_path))
     for name in DASHBOARDS:

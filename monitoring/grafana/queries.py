@@ -38,6 +38,8 @@ FAULTS = " or ".join(
     f"{fault}{{{ANYBODY}}} > 0"
     for fault in ("chaos_reply_drop_ratio", "chaos_reply_delay_seconds", "chaos_reply_duplicate_ratio")
 )
+#: Alarms that are raised, one series each, of however many substations.
+ALERTS = f'max by (alertname, severity) (ALERTS{{{CLUSTER}, alertstate="firing"}})'
 #: Above 0 while a target cannot be asked.
 SILENT = f"up{{{ANYBODY}}} == bool 0"
 

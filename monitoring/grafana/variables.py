@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders import dashboard as builders
 
 from monitoring.grafana.parts import ORANGE, PURPLE, RED, YELLOW, choice, events
-from monitoring.grafana.queries import CLUSTER, FAULTS, PROCESS, RESTARTED_AT_MS, SILENT
+from monitoring.grafana.queries import ALERTS, CLUSTER, FAULTS, PROCESS, RESTARTED_AT_MS, SILENT
 
 
 def with_variables(made: builders.Dashboard) -> builders.Dashboard:
@@ -26,12 +26,5 @@ def with_variables(made: builders.Dashboard) -> builders.Dashboard:
         .annotation(events("Restarts", ORANGE, RESTARTED_AT_MS, PROCESS, timed_by_value=True))
         .annotation(events("Faults", YELLOW, FAULTS, PROCESS))
         .annotation(events("No answer", PURPLE, SILENT, PROCESS))
-        .annotation(
-            events(
-                "Alerts",
-                RED,
-                f'ALERTS{{alertstate="firing", {CLUSTER}}}',
-                "{{alertname}} {{substation_id}} {{instance}}",
-            )
-        )
+        .annotation(events("Alerts", RED, ALERTS, "{{alertname}} ({{severity}})"))
     )

@@ -78,16 +78,20 @@ def test_a_panel_shows_the_chosen_substations_only(panel: dict[str, Any], chosen
 @pytest.mark.parametrize("event", events())
 def test_each_annotation_marks_what_happened(event: dict[str, Any], seen: Watched) -> None:
     found = seen.over_time(filled(event["expr"], seen), STEP_S)
-    marked = {series.labels.get("substation_id", series.labels["job"]) for series in found if any_mark(series)}
+    marked = {name(series) for series in found if any_mark(series)}
     expected = {
         "Restarts": {"north"},
         "Faults": {"south", "east", "balancer"},
         "No answer": {"east", "balancer"},
-        "Alerts": {"north"},  # it was restarted twice
+        "Alerts": {"ServiceRestarting"},
     }
     assert expected[event["name"]] <= marked, f"marked are {marked}"
     named = re.findall(r"{{(\w+)}}", event["textFormat"])
     assert all(any(label in series.labels for label in named) for series in found)
+
+
+def name(series: Series) -> str:
+    return next(series.labels[key] for key in ("alertname", "substation_id", "job") if key in series.labels)
 
 
 def any_mark(series: Series) -> bool:

@@ -17,13 +17,18 @@ DATASOURCES, PROVIDERS = "provisioning/datasources/gridctl.yaml", "provisioning/
 
 
 def test_the_datasource_is_the_one_that_the_dashboards_begin_with() -> None:
-    written = dict(files("http://prometheus:9090", scrape_interval_s=7))
+    written = dict(files("http://prometheus:9090"))
     (source,) = yaml.safe_load(written[DATASOURCES])["datasources"]
     assert (source["uid"], source["type"], source["url"]) == (DATASOURCE_UID, "prometheus", "http://prometheus:9090")
-    assert source["jsonData"]["timeInterval"] == "7s"
     for name in DASHBOARDS:
         first = json.loads(written[f"dashboards/{name}.json"])["templating"]["list"][0]
         assert (first["name"], first["current"]["value"]) == ("datasource", DATASOURCE_UID)
+
+
+@pytest.mark.parametrize(("seconds", "written"), [(5, "5s"), (15.0, "15s"), (0.5, "500ms"), (90, "90s")])
+def test_it_knows_how_often_is_scraped(seconds: float, written: str) -> None:
+    (source,) = yaml.safe_load(dict(files("http://p", scrape_interval_s=seconds))[DATASOURCES])["datasources"]
+    assert source["jsonData"]["timeInterval"] == written
 
 
 def test_the_provider_looks_where_the_dashboards_are() -> None:
