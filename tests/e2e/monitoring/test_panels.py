@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import product
 from typing import Any
 
 import pytest
 
 from monitoring.grafana.provisioning import DASHBOARDS, dashboard
-from tests.e2e.monitoring.watched import CLUSTER, SCRAPE_S, SUBSTATIONS, Series, Watched
+from tests.e2e.monitoring.watched import CLUSTER, SCRAPE_S, SUBSTATIONS, Series, Watched, ask
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs("prometheus")]
 
@@ -66,13 +67,20 @@ def test_each_query_of_a_panel_has_something_to_show(panel: dict[str, Any], seen
 
 
 @pytest.mark.parametrize("panel", panels())
-@pytest.mark.parametrize("chosen", [ONE, SEVERAL])
-def test_a_panel_shows_the_chosen_substations_only(panel: dict[str, Any], chosen: str, seen: Watched) -> None:
-    for target in panel["targets"]:
+def test_a_panel_shows_the_chosen_substations_only(panel: dict[str, Any], seen: Watched) -> None:
+    for target, chosen in product(panel["targets"], (ONE, SEVERAL)):
         found = answer(target, seen, chosen)
-        others = {series.labels.get("substation_id", "north") for series in found} - set(re.findall(r"\w+", chosen))
+        others = {series.labels.get("substation_id", ONE) for series in found} - set(re.findall(r"\w+", chosen))
         assert not others
         assert any(series.samples for series in found)
+
+
+def test_single_requests_can_be_shown_where_a_panel_asks_for_them(seen: Watched) -> None:
+    wanted = [target for panel in panels() for target in panel.values[0]["targets"] if target.get("exemplar")]
+    assert wanted
+    for target in wanted:
+        asked = {"query": filled(target["expr"], seen), "start": seen.began_s, "end": seen.ended_s}
+        assert any(series["exemplars"] for series in ask(seen.url, "query_exemplars", **asked))
 
 
 @pytest.mark.parametrize("event", events())
