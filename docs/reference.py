@@ -20,6 +20,7 @@ from config.schema import topology_schema
 from gridctl.chaos import storm
 from gridctl.cli import SECTIONS, group
 from monitoring import metrics, rules
+from monitoring.grafana.provisioning import DASHBOARDS, dashboard
 
 ROOT = Path(__file__).resolve().parent.parent
 MADE = "<!-- made by `make docs`: change the code, not this -->"
@@ -178,7 +179,16 @@ def monitoring() -> str:
     recorded = [cells(f"`{each.record}`", f"`{each.expr}`") for each in rules.RECORDINGS]
     head = ["| recorded series | worked out as |", "| --- | --- |"]
     parts.append("\n".join(["## Recorded series", "", *head, *recorded]))
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, *panels()]) + "\n"
+
+
+def panels() -> Iterator[str]:
+    """The panels of each of Grafana's dashboards, with what they say of themselves."""
+    yield "## The dashboards' panels"
+    for name in DASHBOARDS:
+        board = json.loads(dashboard(name))
+        rows = [cells(each["title"], each["description"]) for each in board["panels"] if each["type"] != "row"]
+        yield "\n".join([f"### {board['title']}", "", "| panel | what it shows |", "| --- | --- |", *rows])
 
 
 def family(found: Metric) -> str:
