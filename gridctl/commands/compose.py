@@ -34,21 +34,29 @@ def command() -> None:
 )
 @file_option
 @declaration_options
+@click.option(
+    "--scalable", is_flag=True, help="One service for all substations, to be scaled by `up --scale substation=N`."
+)
 @click.option("--force", is_flag=True, help="Overwrite files that no export wrote, or that were edited since.")
 @click.option("--check", is_flag=True, help="Write nothing; exit 4 unless the files there are current.")
 @name_option
-def export_command(output: Path, file: Path | None, name: str | None, force: bool, check: bool, **declared: Any) -> int:
+def export_command(
+    output: Path, file: Path | None, name: str | None, force: bool, check: bool, scalable: bool, **declared: Any
+) -> int:
     """Write compose.yaml and all that it needs: images are built from there, by Docker alone.
 
-    Services are those that `up` would start, each substation by its name, and Prometheus and Grafana.
+    Services are those that `up` would start, each substation by its name, and Prometheus and Grafana. With --scalable the
+    substations, which must be alike, are replicas of one service.
     """
     from gridctl.declared import declare  # noqa: PLC0415 - pydantic, only when needed
     from gridctl.export.compose.render import render  # noqa: PLC0415
     from gridctl.export.containers import HOST_GATEWAY, deployment  # noqa: PLC0415
     from gridctl.export.image.context import context  # noqa: PLC0415
+    from gridctl.export.scalable import replicated  # noqa: PLC0415
 
     found = declare(name, file, declared, os.environ)
     wanted = deployment(found.topology, found.paths.name, HOST_GATEWAY)
+    wanted = replicated(wanted) if scalable else wanted
     _tell_rerouted(wanted)
     return _finish(output, list(render(wanted, context())), force, check)
 

@@ -49,7 +49,8 @@ class Container:
     """One container, of the spec that the launcher starts too.
 
     `name` is the process's in logs and metrics, `host` the DNS label by which others reach it, `port` where it listens.
-    `volume` names what holds its journal (None: it has none); balancers share one, to take over from each other.
+    `volume` names what holds its journal (None: it has none); balancers share one, to take over from each other. There are
+    `replicas` of a `scalable` one, which share theirs too and are found by DNS.
     """
 
     name: str
@@ -59,6 +60,17 @@ class Container:
     settings: Settings
     limits: Limits
     volume: str | None = None
+    replicas: int = 1
+
+    @property
+    def scalable(self) -> bool:
+        """Whether there may be any number of it: each adopts a journal, and is called after that."""
+        return getattr(self.settings, "journal_dir", None) is not None
+
+    @property
+    def drain_s(self) -> float:
+        """Wall seconds for which it may go on once it is to stop, before it begins to."""
+        return float(getattr(self.settings, "drain_s", 0.0))
 
     @property
     def url(self) -> str:
@@ -94,8 +106,8 @@ class Deployment:
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """All services as Prometheus' and the balancers' `file_sd` document lists them."""
-        own = [Target(each.name, each.role, each.host, each.port) for each in self.containers]
+        """All services as Prometheus' and the balancers' `file_sd` document lists them, but for those found by DNS."""
+        own = [Target(each.name, each.role, each.host, each.port) for each in self.containers if not each.scalable]
         return (*own, *(_external_target(spec) for spec in self.externals))
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from config.names import BALANCER
 from config.settings import BalancerSettings
 from gridctl.export.compose.document import Block, merged
-from gridctl.export.compose.services import TARGETS_FOLDER, hardened, healthy, published
-from gridctl.export.containers import TARGETS_FILE, Deployment
+from gridctl.export.compose.services import SECRET, SECRET_PATH, TARGETS_FOLDER, hardened, healthy, published
+from gridctl.export.containers import TARGETS_FILE, Container, Deployment
 from gridctl.export.folder import File
 from gridctl.supervisor.targets import render
 from monitoring import alertmanager
@@ -37,10 +37,12 @@ _GRAFANA_SETTINGS = {
 }
 
 
-def observers(gateway: Mapping[str, Any]) -> tuple[dict[str, Block], dict[str, Any], list[str]]:
+def observers(deployment: Deployment, gateway: Mapping[str, Any]) -> tuple[dict[str, Block], dict[str, Any], list[str]]:
     """The shared blocks, the services and the volumes that they need. `gateway`: how Prometheus finds this machine."""
     block = hardened("observer", stop_grace_period="30s")
-    services = {PROMETHEUS: merged(block, {**_prometheus(), **gateway}), GRAFANA: merged(block, _grafana())}
+    secrets = {"secrets": [SECRET]} if _listing(deployment) else {}
+    watching = {**_prometheus(), **secrets, **gateway}
+    services = {PROMETHEUS: merged(block, watching), GRAFANA: merged(block, _grafana())}
     return {"x-observer": block}, services, [PROMETHEUS, GRAFANA]
 
 
@@ -50,12 +52,30 @@ def observer_files(deployment: Deployment, discovery: Discovery | None = None) -
     Balancers read those too. `discovery`: how Prometheus finds services, if it is not by that list alone.
     """
     yield "targets/targets.json", json.dumps(render(deployment.cluster, deployment.targets), indent=1) + "\n"
-    setup = Setup(discovery or targets_file(TARGETS_FILE), poll_interval_s=_poll_interval_s(deployment))
+    setup = Setup(discovery or _discovery(deployment), poll_interval_s=_poll_interval_s(deployment))
     for path, text in files(setup):
         yield f"prometheus/{path}", text
     yield "prometheus/alertmanager.example.yml", alertmanager.EXAMPLE
     for path, text in provisioning.files(f"http://{PROMETHEUS}:{_PROMETHEUS_PORT}"):
         yield f"grafana/{path}", text
+
+
+def _discovery(deployment: Deployment) -> Discovery:
+    """The list of targets, and those lists that only balancers have: of the substations that they found by DNS."""
+    found: dict[str, Sequence[Mapping[str, Any]]] = {**targets_file(TARGETS_FILE)}
+    if listing := _listing(deployment):
+        found["http_sd_configs"] = [_http_sd(each) for each in listing]
+    return found
+
+
+def _listing(deployment: Deployment) -> list[Container]:
+    balancers = deployment.of_role(BALANCER)
+    return [each for each in balancers if getattr(each.settings, "substations_dns", None) is not None]
+
+
+def _http_sd(balancer: Container) -> dict[str, Any]:
+    url, authorization = f"{balancer.url}/targets", {"credentials_file": SECRET_PATH}
+    return {"url": url, "refresh_interval": "5s", "authorization": authorization}
 
 
 def _poll_interval_s(deployment: Deployment) -> float:

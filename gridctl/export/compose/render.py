@@ -22,7 +22,7 @@ _HEAD = """\
 
 
 def render(deployment: Deployment, images: Context) -> Iterator[File]:
-    """Every file of the export with a service a substation."""
+    """Every file of the export: a service a container, or one for all of those that are scalable."""
     blocks = role_blocks(images, deployment.containers)
     services = named(deployment.containers, blocks, gateway(deployment))
     yield "compose.yaml", compose_yaml(deployment, blocks, services, volume_names(deployment.containers))
@@ -35,14 +35,14 @@ def beside(deployment: Deployment, images: Context) -> Iterator[File]:
     yield from observer_files(deployment)
     (front,) = deployment.of_role(CHARGE_REQUEST)
     yield ".env", env(deployment.cluster, front.port)
-    yield "README.md", readme(deployment.cluster, front.port)
+    yield "README.md", readme(deployment, front.port)
 
 
 def compose_yaml(
     deployment: Deployment, blocks: Mapping[str, Block], services: Mapping[str, Service], volumes: Sequence[str]
 ) -> str:
     """compose.yaml of our `services` and the observers. `blocks` by their `x-…` keys, as `role_blocks` gives them."""
-    more_blocks, more_services, more_volumes = observers(gateway(deployment))
+    more_blocks, more_services, more_volumes = observers(deployment, gateway(deployment))
     document: dict[str, Any] = {
         **blocks,
         **more_blocks,
@@ -61,6 +61,12 @@ def volume_names(containers: Sequence[Container]) -> list[str]:
 def gateway(deployment: Deployment) -> dict[str, Any]:
     """How those who ask substations find this machine, where an external one runs on it."""
     return {"extra_hosts": [f"{HOST_GATEWAY}:host-gateway"]} if deployment.rerouted else {}
+
+
+def _scaling(container: Container) -> str:
+    """How many there are; who has to go lets its sessions end."""
+    command = f"docker compose up -d --scale {container.host}=10"
+    return f"    {command}   # any number; one that goes drains for up to {container.drain_s:g} s\n"
 
 
 def project(cluster: str) -> str:
@@ -84,15 +90,16 @@ GRAFANA_IMAGE={GRAFANA_IMAGE}
 """
 
 
-def readme(cluster: str, request_port: int) -> str:
+def readme(deployment: Deployment, request_port: int) -> str:
     """README.md, of about ten lines."""
     return f"""\
-# {cluster}, by Compose
+# {deployment.cluster}, by Compose
 
     openssl rand -hex 32 > gridctl-token && chmod 444 gridctl-token && chmod 700 .   # once: the secret of the services
     docker compose up -d          # or docker-compose 1.29; the first time builds the images, about half a minute
     docker compose ps             # all are healthy after some seconds
     GRIDCTL_TOKEN_FILE=gridctl-token gridctl loadtest --target http://127.0.0.1:{request_port} --rate 2 --duration 60
+{"".join(_scaling(each) for each in deployment.containers if each.scalable)}\
     docker compose down           # the journals stay in their volumes; down -v deletes them
 
 Prometheus: http://127.0.0.1:9090, Grafana: http://127.0.0.1:3000; to go without one, name the other services after `up -d`.

@@ -5,6 +5,7 @@ Every key is one that docker-compose 1.29 and Compose v2 both know without a `ve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ def check_interval_s(containers: int) -> int:
 
 def role_blocks(images: Context, containers: Sequence[Container]) -> dict[str, Block]:
     """`x-…` key → block: what our services share, and what those of one role do."""
-    interval = f"{check_interval_s(len(containers))}s"
+    interval = f"{check_interval_s(sum(each.replicas for each in containers))}s"
     service = hardened(
         "service",
         tmpfs=["/tmp:size=16m"],  # noqa: S108  in the container
@@ -69,6 +70,8 @@ def entry(container: Container, block: Block, **more: Any) -> Service:
         found["volumes"] = mounts
     if container.role == CHARGE_REQUEST:
         found["ports"] = [published("REQUEST_PORT", container.port)]
+    if container.scalable:  # without a number of its own: `--scale` says how many, else this
+        found |= {"scale": container.replicas, "stop_grace_period": f"{math.ceil(container.drain_s) + GRACE_S}s"}
     return merged(block, found | more)
 
 
