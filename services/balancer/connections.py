@@ -32,9 +32,10 @@ async def read(response: aiohttp.ClientResponse, most: int = MOST_ANSWER_BYTES) 
 def pool(per_host: int, force_close: bool = False, token: Token | None = None) -> aiohttp.ClientSession:
     """Connections, at most `per_host` to one, used again unless `force_close`; opened in the event loop.
 
-    Each request brings `token`, so with one they are for the grid's own services only.
+    Each new one asks DNS: a container that restarts comes back at another address. Each request brings `token`, so with one
+    they are for the grid's own services only.
     """
-    connector = aiohttp.TCPConnector(limit=0, limit_per_host=per_host, force_close=force_close)
+    connector = aiohttp.TCPConnector(limit=0, limit_per_host=per_host, force_close=force_close, use_dns_cache=False)
     return aiohttp.ClientSession(
         connector=connector,
         headers=None if token is None else token.header(),

@@ -15,6 +15,8 @@ from services.balancer.targets import Target
 
 #: An address that DNS does not give any more leaves after this (wall seconds): a container that crashed is back by then.
 GONE_S = 6.0
+#: One that did not say its name for so long is not just starting (wall seconds).
+STARTING_S = 10.0
 #: Where DNS fails, or gives nothing, nobody leaves for this long (wall seconds); after that only who does not answer.
 PATIENCE_S = 60.0
 
@@ -37,14 +39,16 @@ class Introduction:
 
 @dataclass(slots=True)
 class Address:
-    """One address: when DNS gave it last, and what was said there last. `answers`: it did so when it was asked last."""
+    """One address: since when DNS gives it, and when last; and what was said there. `answers`: when it was asked last."""
 
     url: str
+    since_s: float
     seen_s: float
     given: bool = True
     answers: bool = False
     said: Introduction | None = None
     complaint: str = ""
+    warned: bool = False
 
     @property
     def name(self) -> str | None:
@@ -83,7 +87,7 @@ class Directory:
         for address in self._addresses.values():
             address.given = False
         for url in sorted(urls):
-            address = self._addresses.setdefault(url, Address(url, now_s))
+            address = self._addresses.setdefault(url, Address(url, now_s, now_s))
             address.given, address.seen_s = True, now_s
 
     def to_ask(self) -> list[str]:
@@ -105,10 +109,8 @@ class Directory:
             return
         if isinstance(said, Introduction) and not said.usable:
             said, address.said = f"{said.name[:80]!r} of role {said.role[:80]!r} is no substation", None
-        complaint = said if isinstance(said, str) else ""
-        if complaint and not address.complaint and address.name is None:
-            _log.warning("not known who this is", extra={"url": url, "detail": complaint[:200]})
-        address.answers, address.complaint = not complaint, complaint
+        address.complaint = said if isinstance(said, str) else ""
+        address.answers = not address.complaint
         if isinstance(said, Introduction):
             address.said = said
 
@@ -118,7 +120,9 @@ class Directory:
             del self._addresses[address.url]
         claims: dict[str, list[Address]] = {}
         for address in self._addresses.values():
-            if address.name is not None:
+            if address.name is None:
+                _warn(address, now_s)
+            else:
                 claims.setdefault(address.name, []).append(address)
         rivals = self._rivals
         self._rivals = set()
@@ -147,6 +151,13 @@ class Directory:
             _log.error("several bear one name; only the first is used", extra={"substation": name, "urls": urls})
         self._rivals |= rivals
         return first.url
+
+
+def _warn(address: Address, now_s: float) -> None:
+    """Says once who does not introduce himself; not of one that may still be starting."""
+    if now_s - address.since_s >= STARTING_S and address.complaint and not address.warned:
+        address.warned = True
+        _log.warning("not known who this is", extra={"url": address.url, "detail": address.complaint[:200]})
 
 
 def _is_rival(first: Address, other: Address) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from config.access import Token
@@ -23,6 +24,9 @@ CONNECTIONS = 1_024
 #: A balancer that refuses connections, or breaks them, is asked again after this, doubled up to the cap (wall seconds).
 PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.5
+#: A connection is there within this (wall seconds), or the next try asks DNS again: a container that restarts comes back at
+#: another address, and at the old one nobody answers, not even with a refusal.
+CONNECT_S = 1.0
 #: No try is begun with less than this left (wall seconds).
 SHORTEST_TRY_S = 0.01
 #: Where there are several balancers each may take this share of what time remains, so that a silent one costs little …
@@ -49,22 +53,27 @@ class Reply:
 class Forward:
     """The way to `balancers` (base URLs), which are asked in turn; who did not answer lately after the others.
 
-    Each is brought `token`.
+    Each is brought `token`. `resolver` finds the addresses of host names; None: the system's.
     """
 
     def __init__(
-        self, balancers: Sequence[str], now_s: Callable[[], float] = time.monotonic, token: Token | None = None
+        self,
+        balancers: Sequence[str],
+        now_s: Callable[[], float] = time.monotonic,
+        token: Token | None = None,
+        resolver: AbstractResolver | None = None,
     ) -> None:
         self._token = token
         self._urls = [URL(base.rstrip("/")) for base in balancers]
         self._now_s = now_s
+        self._resolver = resolver
         self._avoided_until_s: dict[URL, float] = {}
         self._turn = 0
 
     async def start(self) -> None:
         """Opens the connection pool; in the event loop."""
         self._pool = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS, use_dns_cache=False, resolver=self._resolver),
             headers=None if self._token is None else self._token.header(),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
@@ -115,7 +124,7 @@ class Forward:
     async def _try(self, method: str, url: URL, body: bytes | None, timeout_s: float) -> Reply | Problem:
         typed = {} if body is None else {"Content-Type": "application/json"}
         headers = {**typed, **deadline.grant(timeout_s)}
-        timeout = aiohttp.ClientTimeout(total=timeout_s, ceil_threshold=float("inf"))
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S, ceil_threshold=float("inf"))
         async with self._pool.request(
             method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
         ) as answer:
