@@ -5,6 +5,7 @@ Pure; knows no engine's format.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 
 from config.errors import Fault, Invalid
@@ -14,8 +15,8 @@ from gridctl.export.containers import DATA_FOLDER, Container, Deployment
 
 #: The one volume of all replicas on a machine.
 VOLUME = "substations"
-#: A replica that is to go lets its sessions end for so long (wall seconds); what charges on is adopted by the next one.
-DRAIN_S = 60.0
+#: No replica that is to go drains for longer (wall seconds); what charges then stays in its journal.
+MOST_DRAIN_S = 600.0
 
 
 def replicated(deployment: Deployment, dns: str = SUBSTATION) -> Deployment:
@@ -50,8 +51,15 @@ def _replica(substations: tuple[Container, ...]) -> Container:
         raise Invalid("replicas are alike, and these substations are not", advice, faults)
     if not isinstance(first.settings, SubstationSettings):
         raise TypeError(f"{first.name} is no substation")
-    settings = replace(first.settings, name=SUBSTATION, journal=None, journal_dir=DATA_FOLDER, drain_s=DRAIN_S)
-    return replace(first, name=SUBSTATION, host=SUBSTATION, settings=settings, volume=VOLUME, replicas=len(substations))
+    settings = replace(
+        first.settings, name=SUBSTATION, journal=None, journal_dir=DATA_FOLDER, drain_s=drain_s(first.settings)
+    )
+    return Container(SUBSTATION, SUBSTATION, SUBSTATION, first.port, settings, first.limits, VOLUME, len(substations))
+
+
+def drain_s(settings: SubstationSettings) -> float:
+    """How long one that leaves for good goes on (wall seconds): as long as a session that says nothing of itself lasts."""
+    return float(min(MOST_DRAIN_S, math.ceil(settings.session_s / settings.time_scale)))
 
 
 def _difference(first: Container, other: Container) -> Fault | None:

@@ -41,6 +41,16 @@ def test_two_exports_are_the_same_bytes(tmp_path: Path) -> None:
     assert len(first) > 10
 
 
+def test_replicas_are_exported_where_substations_are_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _export("-o", tmp_path, "--scalable", "--substations", "4") == 0
+    services = yaml.safe_load((tmp_path / "compose.yaml").read_text())["services"]
+    assert services["substation"]["scale"] == 4
+    topology = tmp_path / "gridctl.yaml"
+    topology.write_text("substations: [{name: a}, {name: b, capacity_kw: 22}]")
+    assert _export("-o", tmp_path / "out", "--scalable", "-f", topology) == 2
+    assert "b.capacity_kw" in capsys.readouterr().err
+
+
 def test_an_edited_file_stays_unless_forced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _export("-o", tmp_path) == 0
     (tmp_path / "compose.yaml").write_text("mine")

@@ -8,7 +8,6 @@ edited, and all are found by a list. Must not know networks nor monitoring.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -18,6 +17,7 @@ from gridctl.export.containers import DATA_FOLDER, TARGETS_FILE, Container, Depl
 from gridctl.export.folder import File
 from gridctl.export.kubernetes.objects import SUBSTATION_ANNOTATION, SUBSTATION_LABEL, Grid, Object, file, label_value
 from gridctl.export.kubernetes.pods import JOURNAL_CLAIM, TARGETS, Pod, literal
+from gridctl.export.scalable import drain_s
 from gridctl.supervisor.targets import render
 
 #: Two, so that requests are taken while one of them is replaced or its node is lost: it keeps nothing.
@@ -31,8 +31,6 @@ MOST_TIMES = 3
 #: How loaded the whole grid is (per cent), as each balancer tells Prometheus, and how an adapter asks for it.
 GRID_LOADING = "grid_loading_percentage"
 ADAPTER_QUERY = "max(<<.Series>>{<<.LabelMatchers>>})"
-#: No end of a pod takes longer than this (wall seconds); what charges then stays in its journal.
-MOST_DRAIN_S = 600.0
 #: A pod's name inside its own environment.
 OWN_NAME = "$(NAME)"
 _OWN_JOURNAL = f"{DATA_FOLDER}/{OWN_NAME}.db"
@@ -63,11 +61,6 @@ def is_counted(deployment: Deployment) -> bool:
     alike = {replace(_substation(each.settings), name="", journal=None) for each in deployment.of_role(SUBSTATION)}
     names = [each.name for each in deployment.of_role(SUBSTATION)]
     return len(alike) == 1 and names == [f"{SUBSTATION}{number}" for number in range(1, len(names) + 1)]
-
-
-def drain_s(settings: SubstationSettings) -> float:
-    """How long one that leaves for good goes on (wall seconds): as long as a session that says nothing of itself lasts."""
-    return min(MOST_DRAIN_S, math.ceil(settings.session_s / settings.time_scale))
 
 
 def _substation(settings: Settings) -> SubstationSettings:
@@ -123,7 +116,7 @@ class Workloads:
     def _replicas(self, substations: tuple[Container, ...]) -> File:
         first = substations[0]
         settings = _substation(first.settings)
-        settings = replace(settings, journal=_OWN_JOURNAL, drain_s=float(drain_s(settings)))
+        settings = replace(settings, journal=_OWN_JOURNAL, drain_s=drain_s(settings))
         pod = Pod(first, self.image, _environment(first, settings, named=False), settings.drain_s, name_of_pod=True)
         return file("apps/v1", "StatefulSet", self._stateful(SUBSTATION, pod, SUBSTATION), _WHY_COUNTED)
 

@@ -18,10 +18,11 @@ from config.names import BALANCER, CHARGE_REQUEST, SUBSTATION
 from config.shipped import shipped_names, shipped_text
 from config.topology import Topology
 from gridctl.export.compose.render import project, render
-from gridctl.export.compose.services import check_interval_s
+from gridctl.export.compose.services import GRACE_S, check_interval_s
 from gridctl.export.containers import HOST_GATEWAY, Deployment, deployment
 from gridctl.export.folder import File
 from gridctl.export.image.context import Context
+from gridctl.export.scalable import replicated
 from tests.config.test_plan import topologies
 
 IMAGES = Context((("Dockerfile", "FROM scratch\n"),), "1.2.3-0123456789ab")
@@ -147,6 +148,36 @@ def test_shared_blocks_are_written_once() -> None:
     assert few.count("no-new-privileges") == many.count("no-new-privileges") == 2
     assert len(re.findall(r"<<: \*substation\n", many)) == 100
     assert "&id" not in many
+
+
+def test_replicas_are_one_service_that_is_scaled_and_drained(shared_data: Path) -> None:
+    files = dict(render(replicated(_deployment(Topology.model_validate({"substations": 5}))), IMAGES))
+    document: dict[str, Any] = yaml.safe_load(files["compose.yaml"])
+    Draft7Validator(json.loads((shared_data / "compose-spec.schema.json").read_text())).validate(document)
+    services = document["services"]
+    assert services.keys() == {"substation", "balancer", "charge-request", "prometheus", "grafana"}
+    substation = services["substation"]
+    assert (substation["scale"], substation["volumes"]) == (5, ["substations:/var/lib/gridctl"])
+    environment = substation["environment"]
+    assert (environment["DRAIN_S"], environment["JOURNAL_DIR"]) == ("30", "/var/lib/gridctl")
+    assert not {"JOURNAL", "container_name", "ports"} & {*environment, *substation}
+    assert int(substation["stop_grace_period"].removesuffix("s")) >= 30 + GRACE_S
+    assert services["balancer"]["environment"]["SUBSTATIONS_DNS"] == "substation:9001"
+    assert "--scale substation=10" in str(files["README.md"])
+
+
+def test_prometheus_finds_replicas_through_the_balancers() -> None:
+    grid = replicated(_deployment(Topology.model_validate({"balancer": {"replicas": 2}})))
+    files = dict(render(grid, IMAGES))
+    (scraping,) = yaml.safe_load(files["prometheus/prometheus.yml"])["scrape_configs"]
+    assert [each["url"] for each in scraping["http_sd_configs"]] == [
+        f"{each.url}/targets" for each in grid.of_role(BALANCER)
+    ]
+    secrets = {each["authorization"]["credentials_file"] for each in scraping["http_sd_configs"]}
+    assert secrets == {"/run/secrets/gridctl_token"}
+    assert yaml.safe_load(files["compose.yaml"])["services"]["prometheus"]["secrets"] == ["gridctl_token"]
+    jobs = [group["labels"]["job"] for group in json.loads(files["targets/targets.json"])]
+    assert jobs == ["balancer", "balancer", "charge-request"]
 
 
 def test_a_policy_that_is_in_no_image_is_refused() -> None:
