@@ -74,7 +74,8 @@ def _listing(deployment: Deployment) -> list[Container]:
 
 
 def _http_sd(balancer: Container) -> dict[str, Any]:
-    url, authorization = f"{balancer.url}/targets", {"credentials_file": SECRET_PATH}
+    url = f"{balancer.url}/targets"
+    authorization = {"type": "Bearer", "credentials_file": SECRET_PATH}  # Prometheus 2.42 has no default for it here
     return {"url": url, "refresh_interval": "5s", "authorization": authorization}
 
 

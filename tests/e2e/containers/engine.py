@@ -59,7 +59,7 @@ def bring_up() -> None:
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Workers of one test run wait for each other."""
+    """Workers of one test run, and other runs, wait for each other: who leaves a swarm takes the networks of all along."""
     with LOCK.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -196,6 +196,11 @@ def _container(found: Mapping[str, Any]) -> Container:
 @contextmanager
 def project(folder: Path, name: str) -> Iterator[Project]:
     """The exported `folder` as a project of this run; afterwards no container, volume or network of it is left."""
+    with one_at_a_time():
+        yield from _project(folder, name)
+
+
+def _project(folder: Path, name: str) -> Iterator[Project]:
     name = f"gridctl-test-{name}-{os.getpid()}"
     token = "test-" + os.urandom(16).hex()
     file = folder / "gridctl-token"
