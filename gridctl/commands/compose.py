@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,12 @@ import click
 from gridctl.commands.options import declaration_options, file_option, name_option
 
 if TYPE_CHECKING:
+    from gridctl.declared import Declared
     from gridctl.export.containers import Deployment
     from gridctl.export.folder import File, Outcome
 
 _FOLDER = Path("gridctl-compose")
+_STACK = Path("gridctl-swarm")
 
 
 @click.group()
@@ -27,38 +30,56 @@ def command() -> None:
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    default=_FOLDER,
-    show_default=True,
     metavar="DIR",
-    help="Where to.",
+    help=f"Where to; else {_FOLDER}, and {_STACK} with --swarm.",
 )
 @file_option
 @declaration_options
 @click.option(
     "--scalable", is_flag=True, help="One service for all substations, to be scaled by `up --scale substation=N`."
 )
+@click.option("--swarm", is_flag=True, help="A stack for Docker Swarm: stack.yaml in place of compose.yaml.")
 @click.option("--force", is_flag=True, help="Overwrite files that no export wrote, or that were edited since.")
 @click.option("--check", is_flag=True, help="Write nothing; exit 4 unless the files there are current.")
 @name_option
 def export_command(
-    output: Path, file: Path | None, name: str | None, force: bool, check: bool, scalable: bool, **declared: Any
+    output: Path | None, file: Path | None, name: str | None, force: bool, check: bool, **options: Any
 ) -> int:
     """Write compose.yaml and all that it needs: images are built from there, by Docker alone.
 
     Services are those that `up` would start, each substation by its name, and Prometheus and Grafana. With --scalable the
-    substations, which must be alike, are replicas of one service.
+    substations, which must be alike, are replicas of one service. In a stack (--swarm) they are so where the topology
+    only counts them.
     """
+    swarm, scalable = (bool(options.pop(kind)) for kind in ("swarm", "scalable"))
+    if swarm and scalable:
+        raise click.UsageError(
+            "--swarm makes replicas of substations that are only counted anyway: leave --scalable out."
+        )
     from gridctl.declared import declare  # noqa: PLC0415 - pydantic, only when needed
+
+    found = declare(name, file, options, os.environ)
+    files = list((_stack if swarm else _compose)(found, scalable))
+    return _finish(output or (_STACK if swarm else _FOLDER), files, force, check)
+
+
+def _compose(found: Declared, scalable: bool) -> Iterator[File]:
     from gridctl.export.compose.render import render  # noqa: PLC0415
     from gridctl.export.containers import HOST_GATEWAY, deployment  # noqa: PLC0415
     from gridctl.export.image.context import context  # noqa: PLC0415
     from gridctl.export.scalable import replicated  # noqa: PLC0415
 
-    found = declare(name, file, declared, os.environ)
     wanted = deployment(found.topology, found.paths.name, HOST_GATEWAY)
-    wanted = replicated(wanted) if scalable else wanted
     _tell_rerouted(wanted)
-    return _finish(output, list(render(wanted, context())), force, check)
+    return render(replicated(wanted) if scalable else wanted, context())
+
+
+def _stack(found: Declared, _scalable: bool) -> Iterator[File]:
+    from gridctl.export.compose.swarm import render  # noqa: PLC0415
+    from gridctl.export.containers import deployment  # noqa: PLC0415
+    from gridctl.export.image.context import context  # noqa: PLC0415
+
+    return render(deployment(found.topology, found.paths.name), context())
 
 
 def _finish(output: Path, files: list[File], force: bool, check: bool) -> int:

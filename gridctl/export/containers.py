@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from urllib.parse import urlsplit
 
 from config import policies
@@ -105,10 +105,21 @@ class Deployment:
         return tuple(each for each in self.containers if each.role == role)
 
     @property
+    def counted(self) -> bool:
+        """Whether its substations are only counted: named substation1, substation2, …, and alike otherwise."""
+        own = self.of_role(SUBSTATION)
+        alike = {(each.limits, *_but_name_and_journal(each.settings)) for each in own}
+        return len(alike) == 1 and [each.name for each in own] == [f"{SUBSTATION}{k}" for k in range(1, len(own) + 1)]
+
+    @property
     def targets(self) -> tuple[Target, ...]:
         """All services as Prometheus' and the balancers' `file_sd` document lists them, but for those found by DNS."""
         own = [Target(each.name, each.role, each.host, each.port) for each in self.containers if not each.scalable]
         return (*own, *(_external_target(spec) for spec in self.externals))
+
+
+def _but_name_and_journal(settings: Settings) -> list[tuple[str, object]]:
+    return [(key, value) for key, value in asdict(settings).items() if key not in {"name", "journal"}]
 
 
 def deployment(topology: Topology, cluster: str, host_gateway: str | None = None) -> Deployment:

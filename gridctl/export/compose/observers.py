@@ -84,7 +84,8 @@ def _poll_interval_s(deployment: Deployment) -> float:
     return min(each.poll_interval_s for each in polled if isinstance(each, BalancerSettings))
 
 
-def _prometheus() -> dict[str, Any]:
+def prometheus_core() -> dict[str, Any]:
+    """Prometheus, but for its files, its port and its limits, which each engine writes otherwise."""
     return {
         "image": f"${{PROMETHEUS_IMAGE:-{PROMETHEUS_IMAGE}}}",
         "command": [
@@ -94,6 +95,21 @@ def _prometheus() -> dict[str, Any]:
             "--enable-feature=exemplar-storage",
         ],
         "healthcheck": _check("promtool", "query", "instant", f"http://127.0.0.1:{_PROMETHEUS_PORT}", "1"),
+    }
+
+
+def grafana_core() -> dict[str, Any]:
+    """Grafana, likewise."""
+    return {
+        "image": f"${{GRAFANA_IMAGE:-{GRAFANA_IMAGE}}}",
+        "environment": _GRAFANA_SETTINGS,
+        "healthcheck": _check("wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{_GRAFANA_PORT}/api/health"),
+    }
+
+
+def _prometheus() -> dict[str, Any]:
+    return {
+        **prometheus_core(),
         "ports": [published("PROMETHEUS_PORT", _PROMETHEUS_PORT)],
         "volumes": [
             f"{PROMETHEUS}:/prometheus",
@@ -108,9 +124,7 @@ def _prometheus() -> dict[str, Any]:
 
 def _grafana() -> dict[str, Any]:
     return {
-        "image": f"${{GRAFANA_IMAGE:-{GRAFANA_IMAGE}}}",
-        "environment": _GRAFANA_SETTINGS,
-        "healthcheck": _check("wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{_GRAFANA_PORT}/api/health"),
+        **grafana_core(),
         "tmpfs": ["/tmp:size=64m"],  # noqa: S108  in the container
         "ports": [published("GRAFANA_PORT", _GRAFANA_PORT)],
         "volumes": [

@@ -6,7 +6,6 @@ from config.names import CHARGE_REQUEST, SUBSTATION
 from gridctl.export.containers import Deployment
 from gridctl.export.kubernetes.objects import APP, Grid
 from gridctl.export.kubernetes.pods import SECRET, SECRET_KEY
-from gridctl.export.kubernetes.workloads import is_counted
 
 #: The oldest Kubernetes that takes all of it as it is: `preStop.sleep` (on by default from 1.30), `ordinals` (1.27).
 OLDEST = "1.30"
@@ -30,7 +29,7 @@ default StorageClass of block storage. `servicemonitor-{APP}.yaml` needs Prometh
    `kubectl -n {space} create secret generic {SECRET} --from-file={SECRET_KEY}={SECRET}`
 3. `kubectl apply -k .` and watch: `kubectl -n {space} get pods --watch`
 4. Ask from here, with `Authorization: Bearer …`: `kubectl -n {space} port-forward service/{CHARGE_REQUEST} {port}`
-5. {_counted(space) if is_counted(deployment) else _NAMED}
+5. {_counted(space) if deployment.counted else _NAMED}
 6. After an edit export and apply again. What is not exported any more runs until you delete it; volumes stay even then.
 """
 

@@ -56,13 +56,6 @@ The metric comes from Prometheus through prometheus-adapter, with this among its
 _WHY_BUDGET = "A node that is emptied takes one of them at a time; one that is sick anyway does not hold it up."
 
 
-def is_counted(deployment: Deployment) -> bool:
-    """Whether its substations are only counted: named substation1, substation2, …, and alike otherwise."""
-    alike = {replace(_substation(each.settings), name="", journal=None) for each in deployment.of_role(SUBSTATION)}
-    names = [each.name for each in deployment.of_role(SUBSTATION)]
-    return len(alike) == 1 and names == [f"{SUBSTATION}{number}" for number in range(1, len(names) + 1)]
-
-
 def _substation(settings: Settings) -> SubstationSettings:
     if not isinstance(settings, SubstationSettings):
         raise TypeError(f"{settings.name} is no substation")
@@ -106,7 +99,7 @@ class Workloads:
 
     @property
     def _counted(self) -> bool:
-        return is_counted(self.deployment)
+        return self.deployment.counted
 
     @property
     def _listed(self) -> bool:
