@@ -161,7 +161,7 @@ def test_restarts_and_faults_are_marked(name: str) -> None:
     for each in marks.values():
         assert each["enable"]
         assert each["datasource"] == DATASOURCE
-        # Grafana 11 reads the one, from 12 on it reads the other
+        # Grafana 11 reads the one, later ones the other
         assert each["expr"] == each["target"]["expr"]
     assert marks["Restarts"]["useValueForTime"]
 
