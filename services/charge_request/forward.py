@@ -27,6 +27,8 @@ LONGEST_PAUSE_S = 0.5
 #: A connection is there within this (wall seconds), or the next try asks DNS again: a container that restarts comes back at
 #: another address, and at the old one nobody answers, not even with a refusal.
 CONNECT_S = 1.0
+#: What DNS said is kept for so long (wall seconds): no longer than that, so that the next try asks it.
+DNS_S = 1
 #: No try is begun with less than this left (wall seconds).
 SHORTEST_TRY_S = 0.01
 #: Where there are several balancers each may take this share of what time remains, so that a silent one costs little …
@@ -73,7 +75,7 @@ class Forward:
     async def start(self) -> None:
         """Opens the connection pool; in the event loop."""
         self._pool = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS, use_dns_cache=False, resolver=self._resolver),
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=DNS_S, resolver=self._resolver),
             headers=None if self._token is None else self._token.header(),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),

@@ -66,7 +66,7 @@ def gateway(deployment: Deployment) -> dict[str, Any]:
 def _scaling(container: Container) -> str:
     """How many there are; who has to go lets its sessions end."""
     command = f"docker compose up -d --scale {container.host}=10"
-    return f"    {command}   # any number; one that goes drains for up to {container.drain_s:g} s\n"
+    return f"    {command}   # who goes, with down too, drains for up to {container.drain_s:g} s; -t 9: 9 s\n"
 
 
 def project(cluster: str) -> str:
