@@ -21,12 +21,14 @@ from pathlib import Path
 from config.errors import GridError
 from services.journal import Journal, JournalError, OpenJournal
 from services.journalfile import lock_path
-from services.substation.journal import is_charging
+from services.substation.journal import last_end_unix_s
 
 #: Who chooses a journal is waited for at most this long (wall seconds): that takes milliseconds, unless it was paused.
 CHOOSING_S = 5.0
 _LOOK_S = 0.01
 _SUFFIX = ".db"
+#: What is in an unowned journal, in the order in which it needs an owner.
+_IDLE, _UNFINISHED, _CHARGING = range(3)
 
 _log = logging.getLogger(__name__)
 
@@ -49,16 +51,22 @@ class Claim:
         os.close(self.lock)
 
 
-def adopt(folder: Path, base: str, sleep: Callable[[float], None] = time.sleep) -> Claim:
+def adopt(
+    folder: Path,
+    base: str,
+    sleep: Callable[[float], None] = time.sleep,
+    unix_s: Callable[[], float] = time.time,
+) -> Claim:
     """Locks a journal `<base>-<k>.db` in `folder`, which is made where it is missing; blocking.
 
-    The first unowned one in which sessions still charge; else the first unowned one; else a new one of the lowest free
-    number. One that cannot be read is left as it is, and said. GridError where the folder cannot be used.
+    The first unowned one in which sessions still charge; else the first whose sessions ended with nobody there to note it;
+    else the first; where none is unowned a new one of the lowest free number. One that cannot be read is left as it is, and
+    said. GridError where the folder cannot be used.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _choosing(folder, base, sleep):
-            claim = _unowned(folder, base) or _new(folder, base)
+            claim = _unowned(folder, base, unix_s()) or _new(folder, base)
     except OSError as error:
         advice = "name a folder on a local disk that this user may write to"
         raise GridError(f"--journal-dir {folder}: cannot be used: {error}", advice) from error
@@ -82,22 +90,24 @@ def _choosing(folder: Path, base: str, sleep: Callable[[float], None]) -> Iterat
         os.close(descriptor)
 
 
-def _unowned(folder: Path, base: str) -> Claim | None:
-    idle: Claim | None = None
+def _unowned(folder: Path, base: str, now_unix_s: float) -> Claim | None:
+    """The best of those that nobody owns; all others are released."""
+    best: Claim | None = None
+    best_rank = -1
     for number in _numbers(folder, base):
         claim = _claim(folder, base, number)
-        charging = None if claim is None else _is_charging(claim)
-        if claim is None or charging is None:
+        if claim is None:
             continue
-        if charging:
-            if idle is not None:
-                idle.release()
-            return claim
-        if idle is None:
-            idle = claim
-        else:
+        rank = _rank(claim, now_unix_s)
+        if rank <= best_rank:
             claim.release()
-    return idle
+            continue
+        if best is not None:
+            best.release()
+        best, best_rank = claim, rank
+        if rank == _CHARGING:
+            break
+    return best
 
 
 def _numbers(folder: Path, base: str) -> list[int]:
@@ -106,15 +116,17 @@ def _numbers(folder: Path, base: str) -> list[int]:
     return sorted(int(match[1]) for match in found if match)
 
 
-def _is_charging(claim: Claim) -> bool | None:
-    """None, and the claim is released, where the journal cannot be used: a person must look at it, not the next start."""
+def _rank(claim: Claim, now_unix_s: float) -> int:
+    """How much a journal needs a substation; -1 where it cannot be used: a person must look at it, not the next start."""
     try:
-        return is_charging(claim.path)
+        end_s = last_end_unix_s(claim.path)
     except JournalError as error:
         extra = {"reason": error.reason, "detail": error.detail, "path": str(claim.path)}
         _log.error("left a journal that cannot be used; its sessions are not resumed", extra=extra)
-        claim.release()
-        return None
+        return -1
+    if end_s is None:
+        return _IDLE
+    return _CHARGING if end_s > now_unix_s else _UNFINISHED
 
 
 def _new(folder: Path, base: str) -> Claim:

@@ -150,22 +150,29 @@ def read(path: Path) -> Contents:
         connection.close()
 
 
-def is_charging(path: Path) -> bool:
-    """Whether sessions in the journal at `path` have no end written; False too where nothing was ever written to it.
+def last_end_unix_s(path: Path) -> float | None:
+    """When the last of the sessions in the journal at `path` that have no end written is planned to end; None without any.
 
-    JournalError where it cannot be read.
+    None too where nothing was ever written to it. JournalError where it cannot be read.
     """
     try:
         connection = open_to_read(path, SCHEMA)
     except EmptyJournal:
-        return False
+        return None
     try:
-        return connection.execute("SELECT 1 FROM sessions WHERE state = 'charging' LIMIT 1").fetchone() is not None
+        end_s: float | None = connection.execute(_LAST_END).fetchone()[0]
     except sqlite3.Error as error:
         raise explained(error, path) from error
     finally:
         connection.close()
+    return end_s
 
+
+# grid seconds are so many of wall time as in the last run
+_LAST_END = """
+    SELECT max(started_unix_s + (ends_s - started_s)
+        / coalesce((SELECT time_scale FROM runs ORDER BY number DESC LIMIT 1), 1.0))
+    FROM sessions WHERE state = 'charging'"""
 
 # What is written; each is one entry for `services.journal.Journal`.
 _STARTED = "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from random import Random
@@ -27,16 +28,18 @@ from services.substation.adoption import Claim, adopt
 from services.substation.journal import SCHEMA
 from services.substation.service import create
 
-SESSION = "INSERT INTO sessions VALUES (1, 'r1', 'EV1', 1, 7400, 0, 30, 0, NULL, NULL, ?, '')"
+#: One session of 100 grid seconds.
+SESSION = "INSERT INTO sessions VALUES (1, 'r1', 'EV1', 1, 7400, 0, 100, ?, NULL, NULL, ?, '')"
+RUN = "INSERT INTO runs VALUES (1, 7, 0, 0, ?, 'machine', 0)"
 
 
-def journal(folder: Path, number: int, state: str | None = None) -> Path:
-    """A journal that nobody owns, with one session in `state`."""
+def journal(folder: Path, number: int, state: str | None = None, age_s: float = 0.0, time_scale: float = 1.0) -> Path:
+    """A journal that nobody owns, with one session in `state` that began `age_s` ago."""
     path = folder / f"substation-{number}.db"
     file = JournalFile(path, SCHEMA)
     file.connection()
     if state is not None:
-        file.write([(SESSION, (state,))])
+        file.write([(RUN, (time_scale,)), (SESSION, (time.time() - age_s, state))])
     file.close()
     return path
 
@@ -67,6 +70,15 @@ def test_sessions_that_still_charge_come_first_then_what_nobody_owns(tmp_path: P
     journal(tmp_path, 12, "charging")
     found = names(taken(tmp_path, 5))
     assert found == [f"substation-{k}" for k in (5, 12, 1, 2, 3)]
+
+
+def test_what_ended_unseen_comes_after_what_still_charges(tmp_path: Path) -> None:
+    journal(tmp_path, 1, "charging", age_s=101)
+    journal(tmp_path, 2)
+    journal(tmp_path, 3, "charging", age_s=11, time_scale=10)
+    journal(tmp_path, 4, "charging", age_s=99)
+    journal(tmp_path, 5, "charging", age_s=101)
+    assert names(taken(tmp_path, 5)) == [f"substation-{k}" for k in (4, 1, 3, 5, 2)]
 
 
 def test_other_bases_and_other_files_are_not_touched(tmp_path: Path) -> None:
