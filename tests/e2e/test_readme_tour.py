@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -15,58 +14,25 @@ import yaml
 
 from config.topology import Topology
 from gridctl.testing import Grid
+from tests.e2e.shell import Shell, blocks, commands
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-#: Where the tour reaches the request service; where another process holds the port, `up` has chosen another one.
-ADDRESS = "http://127.0.0.1:8080"
 
 pytestmark = pytest.mark.e2e
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
-
-
-def commands() -> list[str]:
-    return [line for block in blocks("bash") for line in block.splitlines() if line.strip()]
-
-
-class Shell:
-    """A user's shell in an empty folder, with `gridctl` on its PATH."""
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.folder = folder
-        self.environment = environment | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"}
-        self.address = ADDRESS
-
-    def type(self, command: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            ["bash", "-c", command.replace(ADDRESS, self.address)],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-        if found := re.search(r"charge-request\S*\s+.*?(http://127\.0\.0\.1:\d+)", done.stdout):
-            self.address = found[1]
-        return done
 
 
 @pytest.fixture
 def shell(environment: dict[str, str], tmp_path: Path) -> Iterator[Shell]:
     folder = tmp_path / "grid"
     folder.mkdir()
-    shell = Shell(folder, environment)
+    shell = Shell(folder, environment, {})
     yield shell
     with suppress(subprocess.TimeoutExpired):
         shell.type("gridctl down")
 
 
 def test_the_tour_has_the_main_verbs() -> None:
-    typed = " ".join(commands())
+    typed = " ".join(commands(README))
     for verb in (
         "up -d",
         "curl",
@@ -86,22 +52,20 @@ def test_the_tour_has_the_main_verbs() -> None:
 @pytest.mark.timeout(300)
 def test_every_command_of_the_tour_works(shell: Shell) -> None:
     said = {}
-    for command in commands():
-        done = shell.type(command)
-        assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-        said[command.split(" --")[0]] = done.stdout
+    for command in commands(README):
+        said[command.split(" --")[0]] = shell.must(command)
     assert "EV1234" in next(text for command, text in said.items() if command.startswith("curl"))
     assert "substation3" in said["gridctl top"]
     assert shell.type("gridctl ps").returncode == 3
 
 
-@pytest.mark.parametrize("text", blocks("yaml"))
+@pytest.mark.parametrize("text", blocks(README, "yaml"))
 def test_every_topology_is_valid(text: str) -> None:
     assert Topology.model_validate(yaml.safe_load(text)).substations
 
 
 def test_the_first_python_example_passes(environment: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "test_example.py").write_text(blocks("python")[0])
+    (tmp_path / "test_example.py").write_text(blocks(README, "python")[0])
     command = [
         sys.executable,
         "-P",
