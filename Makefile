@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 WORKERS ?= 2
 
 # What tests use beyond Python; each test that needs one says so (`@pytest.mark.needs`) and skips without it.
-TEST_PROGRAMS := curl tmux procps prometheus prometheus-alertmanager
+TEST_PROGRAMS := curl tmux procps openssl prometheus prometheus-alertmanager
 # kubectl comes in several packages that do not go together: whichever is there will do.
 TEST_PROGRAMS += $(if $(shell command -v kubectl),,kubernetes-client)
 

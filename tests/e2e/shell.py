@@ -55,7 +55,7 @@ class Shell:
                 self.instead[f"http://127.0.0.1:{port}"] = found[1]
         return done
 
-    def must(self, command: str, timeout_s: float = 100) -> str:
+    def check(self, command: str, timeout_s: float = 100) -> str:
         """What it says on stdout; AssertionError, with all that was said, unless it ends well."""
         done = self.type(command, timeout_s)
         assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

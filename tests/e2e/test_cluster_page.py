@@ -33,7 +33,7 @@ def shell(environment: dict[str, str], tmp_path: Path) -> Iterator[Shell]:
     folder.mkdir()
     shell = Shell(folder, environment, {})
     for command in commands(STEPS[0]):
-        shell.must(command)
+        shell.check(command)
     yield shell
     with suppress(subprocess.TimeoutExpired):
         shell.type("gridctl down")
@@ -46,13 +46,13 @@ def test_each_step_has_something_to_type() -> None:
 
 def test_on_a_laptop(shell: Shell) -> None:
     for command in commands(STEPS[LAPTOP]):
-        shell.must(command)
+        shell.check(command)
 
 
 @pytest.mark.needs("curl", "prometheus")
 @pytest.mark.timeout(180)
 def test_watched_by_prometheus(shell: Shell) -> None:
-    said = {command: shell.must(command) for command in commands(STEPS[WATCHED])}
+    said = {command: shell.check(command) for command in commands(STEPS[WATCHED])}
     (answer,) = [json.loads(text) for command, text in said.items() if command.startswith("curl")]
     assert [each["metric"]["cluster"] for each in answer["data"]["result"]] == ["town"]
 
@@ -61,7 +61,7 @@ def test_watched_by_prometheus(shell: Shell) -> None:
 def test_on_kubernetes_as_far_as_there_is_none(shell: Shell) -> None:
     """What needs no cluster is typed; whatever else the page names is in the export, under that name."""
     for command in commands(STEPS[KUBERNETES]):
-        shell.must(command)
+        shell.check(command)
     (shell.folder / "gridctl-compose").mkdir()
     (shell.folder / "gridctl-compose" / "gridctl-token").write_text("x")
     images = []
@@ -69,7 +69,7 @@ def test_on_kubernetes_as_far_as_there_is_none(shell: Shell) -> None:
         match words:
             case ["gridctl", *_]:
                 images += [words[words.index("--image") + 1]]
-                shell.must(shlex.join(words))
+                shell.check(shlex.join(words))
             case ["docker", "build" | "push", *_]:
                 images += [word for word in words if word.startswith("registry.example/")]
             case ["kubectl", *arguments]:

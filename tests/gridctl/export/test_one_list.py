@@ -9,8 +9,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -21,6 +24,7 @@ from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, SUBSTATION
 from config.plan import expand
 from config.shipped import shipped_names, shipped_text
 from config.topology import Topology
+from gridctl.export import monitoring
 from gridctl.export.compose.render import render as compose
 from gridctl.export.containers import HOST_GATEWAY, deployment
 from gridctl.export.folder import File
@@ -167,22 +171,36 @@ def port_of_replicas(role: str, planned: Mapping[str, Entry]) -> int:
     return next(one.port for one in planned.values() if one.role == role)
 
 
+def targets_of_compose(topology: Topology) -> list[dict[str, Any]]:
+    files = read(compose(deployment(topology, "city", HOST_GATEWAY), Context((), "1")))
+    return list(json.loads(files["targets/targets.json"]))
+
+
+def targets_of_monitoring(topology: Topology) -> list[dict[str, Any]]:
+    watched = monitoring.Watched("city", topology, monitoring.wanted("city", topology))
+    return list(json.loads(read(monitoring.exported(watched, Path("/watching")))["targets.json"]))
+
+
+@pytest.mark.parametrize("targets", [targets_of_compose, targets_of_monitoring])
 @ready
-def test_prometheus_finds_each_where_it_is(name: str) -> None:
-    """The targets of Compose's Prometheus: each service by its role and name, at its port; also those elsewhere."""
+def test_prometheus_finds_each_where_it_is(
+    targets: Callable[[Topology], list[dict[str, Any]]], name: str
+) -> None:
+    """Each service by its role and name, at its port; also those elsewhere."""
     topology = shipped(name)
-    exported = deployment(topology, "city", HOST_GATEWAY)
-    groups = json.loads(read(compose(exported, Context((), "1")))["targets/targets.json"])
-    found = {
-        (group["labels"].get("substation_id", group["labels"]["job"]), int(group["targets"][0].rpartition(":")[2]))
+    groups = targets(topology)
+    found = [
+        (group["labels"]["job"], group["labels"].get("substation_id"), int(address.rpartition(":")[2]))
         for group in groups
-        if group["labels"]["job"] != BALANCER
-    }
-    specs = [spec for spec in expand(topology) if spec.role != BALANCER]
-    ports = {spec.name: spec.port or int(str(spec.url).split(":")[2].split("/")[0]) for spec in specs}
-    assert found == set(ports.items())
-    balancers = {group["targets"][0] for group in groups if group["labels"]["job"] == BALANCER}
-    assert balancers == {f"{each.host}:{each.port}" for each in exported.of_role(BALANCER)}
+        for address in group["targets"]
+    ]
+    planned = [
+        (SUBSTATION, spec.name, spec.port or urlsplit(str(spec.url)).port)
+        if spec.role in {SUBSTATION, EXTERNAL}
+        else (spec.role, None, spec.port)
+        for spec in expand(topology)
+    ]
+    assert Counter(found) == Counter(planned)
     assert {group["labels"]["cluster"] for group in groups} == {"city"}
 
 
