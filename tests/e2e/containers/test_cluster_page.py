@@ -36,13 +36,15 @@ def shell(images: dict[str, str], environment: dict[str, str], tmp_path: Path) -
     own = {"COMPOSE_PROJECT_NAME": name, "REQUEST_PORT": port, "PROMETHEUS_PORT": str(free_port())}
     outside = {key: value for key, value in environment.items() if key != leaks.MARK}
     shell = Shell(folder, outside | own, {"http://127.0.0.1:8080": f"http://127.0.0.1:{port}"}, programs)
-    for command in commands(STEPS[0]):
-        shell.check(command)
-    yield shell
-    for exported in ("gridctl-compose", "scalable"):
-        if (folder / exported).is_dir():
-            shell.check(f"cd {exported} && docker compose down -v --remove-orphans -t 5")
-    assert not run("docker", "ps", "-aq", "--filter", f"label=com.docker.compose.project={name}")
+    with one_at_a_time():
+        for command in commands(STEPS[0]):
+            shell.check(command)
+        yield shell
+        for exported in ("gridctl-compose", "scalable"):
+            if (folder / exported).is_dir():
+                shell.check(f"cd {exported} && docker compose down -v --remove-orphans -t 5")
+        left = run("docker", "ps", "-aq", "--filter", f"label=com.docker.compose.project={name}")
+    assert not left
 
 
 @pytest.fixture
@@ -50,16 +52,15 @@ def swarm(shell: Shell) -> Iterator[Shell]:
     """An engine that is no swarm yet, and none afterwards."""
     stack = f"gridctl-page-{os.getpid()}"
     shell.instead |= {" town": f" {stack}"}
-    with one_at_a_time():
-        networks = run("docker", "network", "ls", "--format", "{{.Name}}").split()
-        yield shell
-        label = f"label=com.docker.stack.namespace={stack}"
-        until(lambda: not run("docker", "ps", "-aq", "--filter", label), "every container gone")
-        run("docker", "swarm", "leave", "--force")
-        if volumes := run("docker", "volume", "ls", "-q", "--filter", label).split():
-            run("docker", "volume", "rm", *volumes)
-        if "docker_gwbridge" not in networks:
-            run("docker", "network", "rm", "docker_gwbridge")
+    networks = run("docker", "network", "ls", "--format", "{{.Name}}").split()
+    yield shell
+    label = f"label=com.docker.stack.namespace={stack}"
+    until(lambda: not run("docker", "ps", "-aq", "--filter", label), "every container gone")
+    run("docker", "swarm", "leave", "--force")
+    if volumes := run("docker", "volume", "ls", "-q", "--filter", label).split():
+        run("docker", "volume", "rm", *volumes)
+    if "docker_gwbridge" not in networks:
+        run("docker", "network", "rm", "docker_gwbridge")
 
 
 def test_by_compose_then_scaled(shell: Shell) -> None:

@@ -19,6 +19,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 
+from config.errors import Invalid
 from config.loading import parse_topology
 from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, SUBSTATION
 from config.plan import expand
@@ -26,17 +27,19 @@ from config.shipped import shipped_names, shipped_text
 from config.topology import Topology
 from gridctl.export import monitoring
 from gridctl.export.compose.render import render as compose
+from gridctl.export.compose.swarm import render as swarm
 from gridctl.export.containers import HOST_GATEWAY, deployment
 from gridctl.export.folder import File
 from gridctl.export.image.context import Context
 from gridctl.export.kubernetes.render import render as kubernetes
 from gridctl.export.monitoring import wanted
+from gridctl.export.scalable import replicated
 from gridctl.serve.settings import LISTENING, SETTINGS, Given, settings_of
 from tests.config.test_plan import topologies
 from tests.e2e.pods import ANY, pod_names, variables
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-#: Where somebody is found, and what journals are called: the only things that a place may have an own opinion of.
+#: Where somebody is found, and what things are called: all that a place may have an own opinion of.
 ELSEWHERE = {
     "name",
     "journal",
@@ -49,7 +52,9 @@ ELSEWHERE = {
     "peers",
     "url",
     "replicas",
+    "cluster",
 }
+IMAGES = Context((), "1")
 KEYS = {setting.variable: setting.key for setting in (*LISTENING, *SETTINGS)}
 
 
@@ -80,17 +85,40 @@ def launched(topology: Topology) -> dict[str, Entry]:
 
 
 def by_compose(topology: Topology) -> dict[str, Entry]:
-    """What `compose export` has Compose start; a service of ours is one whose image is."""
-    files = read(compose(deployment(topology, "city", HOST_GATEWAY), Context((), "1")))
-    document = yaml.load(files["compose.yaml"], LOADER)
+    """What `compose export` has Compose start."""
+    return started(read(compose(deployment(topology, "city", HOST_GATEWAY), IMAGES))["compose.yaml"], topology)
+
+
+def by_scalable(topology: Topology) -> dict[str, Entry]:
+    """What `compose export --scalable` has Compose start; Invalid where substations are not alike."""
+    return started(
+        read(compose(replicated(deployment(topology, "city", HOST_GATEWAY)), IMAGES))["compose.yaml"], topology
+    )
+
+
+def by_swarm(topology: Topology) -> dict[str, Entry]:
+    """What `compose export --swarm` has Swarm start."""
+    return started(read(swarm(deployment(topology, "city"), IMAGES))["stack.yaml"], topology)
+
+
+def started(text: str, topology: Topology) -> dict[str, Entry]:
+    """The services of ours, whose image is, in Compose's format; the k-th replica stands for the k-th substation."""
     found = {}
-    for service in document["services"].values():
-        image = re.fullmatch(r"gridctl-([a-z-]+):1", service["image"])
-        if image is not None:
-            name, one = served(
-                image[1], {key: value.replace("$$", "$") for key, value in service["environment"].items()}
-            )
+    for service in yaml.load(text, LOADER)["services"].values():
+        image = re.fullmatch(r"(?:\$\{REGISTRY:-\})?gridctl-([a-z-]+):1", service["image"])
+        if image is None:
+            continue
+        environment = {key: value.replace("$$", "$") for key, value in service["environment"].items()}
+        replicas = service.get("scale", service.get("deploy", {}).get("replicas", 1))
+        if "JOURNAL_DIR" not in environment:
+            name, one = served(image[1], environment)
+            assert replicas == 1
             found[name] = one
+        else:
+            _, one = served(image[1], {**environment, "NAME": SUBSTATION})
+            names = [entry.name for entry in topology.substations if entry.url is None]
+            assert replicas == len(names)
+            found |= dict.fromkeys(names, one)
     return found
 
 
@@ -133,7 +161,13 @@ def shipped(name: str) -> Topology:
     return parse_topology(shipped_text(name), name)
 
 
-EXPORTERS: dict[str, Callable[[Topology], dict[str, Entry]]] = {"compose": by_compose, "kubernetes": by_kubernetes}
+#: What each has start, and the roles of which it makes replicas.
+EXPORTERS: dict[str, tuple[Callable[[Topology], dict[str, Entry]], Callable[[Topology], set[str]]]] = {
+    "compose": (by_compose, lambda _: set()),
+    "scalable": (by_scalable, lambda _: {SUBSTATION}),
+    "swarm": (by_swarm, lambda topology: {SUBSTATION} if is_counted(topology) else set()),
+    "kubernetes": (by_kubernetes, lambda topology: {BALANCER, SUBSTATION} if is_counted(topology) else {BALANCER}),
+}
 ready = pytest.mark.parametrize("name", shipped_names())
 
 
@@ -152,18 +186,29 @@ def test_any_topology_is_the_same_everywhere(exporter: str, topology: Topology) 
 
 def check_same(exporter: str, topology: Topology) -> None:
     topology = own(topology)
-    planned, found = launched(topology), EXPORTERS[exporter](topology)
+    export, roles_of_replicas = EXPORTERS[exporter]
+    planned = launched(topology)
+    if exporter == "scalable" and not are_alike(planned):
+        with pytest.raises(Invalid, match=r"alike|no substation"):
+            export(topology)
+        return
+    found, replicas = export(topology), roles_of_replicas(topology)
     assert found.keys() == planned.keys()
-    replicas = roles_of_replicas(topology) if exporter == "kubernetes" else set()
     for name, one in planned.items():
         port = port_of_replicas(one.role, planned) if one.role in replicas else one.port
         assert (name, found[name]) == (name, dataclasses.replace(one, port=port))
 
 
-def roles_of_replicas(topology: Topology) -> set[str]:
-    """Balancers are replicas in a cluster; so are substations where they are scaled."""
-    scaled = any(one["kind"] == "HorizontalPodAutoscaler" for one in cluster_objects(topology))
-    return {BALANCER, SUBSTATION} if scaled else {BALANCER}
+def are_alike(planned: Mapping[str, Entry]) -> bool:
+    """Whether there are substations, with the same settings all."""
+    settings = [one.settings for one in planned.values() if one.role == SUBSTATION]
+    return bool(settings) and all(one == settings[0] for one in settings)
+
+
+def is_counted(topology: Topology) -> bool:
+    """Whether substations have no names but numbers, and are alike."""
+    names = [entry.name for entry in topology.substations]
+    return names == [f"substation{number}" for number in range(1, len(names) + 1)] and are_alike(launched(topology))
 
 
 def port_of_replicas(role: str, planned: Mapping[str, Entry]) -> int:
@@ -172,7 +217,7 @@ def port_of_replicas(role: str, planned: Mapping[str, Entry]) -> int:
 
 
 def targets_of_compose(topology: Topology) -> list[dict[str, Any]]:
-    files = read(compose(deployment(topology, "city", HOST_GATEWAY), Context((), "1")))
+    files = read(compose(deployment(topology, "city", HOST_GATEWAY), IMAGES))
     return list(json.loads(files["targets/targets.json"]))
 
 
@@ -183,9 +228,7 @@ def targets_of_monitoring(topology: Topology) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("targets", [targets_of_compose, targets_of_monitoring])
 @ready
-def test_prometheus_finds_each_where_it_is(
-    targets: Callable[[Topology], list[dict[str, Any]]], name: str
-) -> None:
+def test_prometheus_finds_each_where_it_is(targets: Callable[[Topology], list[dict[str, Any]]], name: str) -> None:
     """Each service by its role and name, at its port; also those elsewhere."""
     topology = shipped(name)
     groups = targets(topology)
@@ -247,7 +290,7 @@ def test_containers_and_pods_may_take_the_same(name: str) -> None:
     """CPUs and memory, by name of the service."""
     topology = own(shipped(name))
     listed = {each.name: each.limits for each in deployment(topology, "city", HOST_GATEWAY).containers}
-    document = yaml.load(read(compose(deployment(topology, "city"), Context((), "1")))["compose.yaml"], LOADER)
+    document = yaml.load(read(compose(deployment(topology, "city"), IMAGES))["compose.yaml"], LOADER)
     composed = {
         one["environment"]["NAME"]: (float(one["cpus"]), one["mem_limit"])
         for one in document["services"].values()
