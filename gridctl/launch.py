@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from config import otel
 from config.access import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
 from config.errors import GridError, InUse, NotRunning
 from gridctl.clusters import running
@@ -61,11 +62,12 @@ def launch(paths: ClusterPaths) -> Supervisor:
     """Start the supervisor of the cluster at `paths` in a session of its own.
 
     Raises InUse when the cluster has one already, GridError when its folder cannot be written, it does not answer, or
-    this system has no subreaper.
+    this system has no subreaper; Invalid when spans are wanted and cannot be sent.
     """
     if not LINUX:
         hint = "run single services with `gridctl serve`, or the grid in a Linux machine"
         raise GridError("a whole grid needs Linux: its supervisor is the subreaper of what it forks", hint)
+    otel.demand(os.environ)
     log = _folder(paths)
     ready, told = os.pipe()
     held, leash = os.pipe()

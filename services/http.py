@@ -20,6 +20,7 @@ from config.problems import FieldFault, Problem, bad_fields
 from services.gate import Gate
 from services.problem import ProblemError, from_http_error, json_response, problem_response
 from services.service import Listener, Service
+from services.tracing import CURRENT, PassingTracer, Span, Tracer, parent_of
 from services.traffic import Traffic
 
 Message = TypeVar("Message", bound=ChargeRequest)
@@ -30,6 +31,10 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 #: `/health?live` asks whether anybody answers at all; only that is a reason to kill a service.
 LIVE = "live"
 
+#: What looks at a service, or is said between services all the time: no work for anybody's request.
+_LOOKS = frozenset(
+    {"/health", "/metrics", "/status", "/targets", "/decisions", "/openapi.json", "/reports", "/peers", "/fences"}
+)
 #: How requests are answered that the gate refuses; no service answers so itself.
 REFUSED = frozenset({401, 403})
 
@@ -85,13 +90,16 @@ def _bad_key(rule: str, key: str) -> ProblemError:
     return ProblemError(bad_fields((FieldFault(IDEMPOTENCY_KEY, rule, key[:80]),)))
 
 
-def application(service: Service, traffic: Traffic, access: Access = LOCAL) -> web.Application:
+def application(
+    service: Service, traffic: Traffic, access: Access = LOCAL, tracer: Tracer | None = None
+) -> web.Application:
     """The web application of `service`: its routes, /health, /metrics, errors as problem+json, its headers.
 
-    Who may not ask, by `access`, learns nothing of the service: neither its paths nor its headers.
+    Who may not ask, by `access`, learns nothing of the service: neither its paths nor its headers. `tracer` begins a span
+    for each request that does some work; None: they are passed on and not recorded.
     """
-    gate = Gate(access)
-    app = web.Application(middlewares=[_problems, _admitted(service, traffic, gate)], client_max_size=MAX_BODY_BYTES)
+    admitted = _admitted(service, traffic, Gate(access), tracer or PassingTracer())
+    app = web.Application(middlewares=[_problems, admitted], client_max_size=MAX_BODY_BYTES)
     app.add_routes(service.routes())
     app.router.add_get("/health", _health(service, traffic))
     app.router.add_get("/metrics", _metrics(service))
@@ -107,7 +115,7 @@ def application(service: Service, traffic: Traffic, access: Access = LOCAL) -> w
     return app
 
 
-def _admitted(service: Service, traffic: Traffic, gate: Gate) -> Any:
+def _admitted(service: Service, traffic: Traffic, gate: Gate, tracer: Tracer) -> Any:
     heard = service.heard if isinstance(service, Listener) else None
 
     @web.middleware
@@ -116,6 +124,7 @@ def _admitted(service: Service, traffic: Traffic, gate: Gate) -> Any:
         if refusal is None:
             if heard is not None:
                 heard(request)
+            CURRENT.set(_span(request, tracer))
             with traffic.request():
                 return await handler(request)
         if gate.is_open(request):
@@ -130,19 +139,34 @@ def _admitted(service: Service, traffic: Traffic, gate: Gate) -> Any:
     return admitted
 
 
+def _span(request: web.Request, tracer: Tracer) -> Span | None:
+    """The span of `request`; None for looks at a service, unless who asks is in a trace."""
+    parent = parent_of(request.headers)
+    resource = request.match_info.route.resource
+    route = "" if resource is None else resource.canonical
+    if parent is None and (route in _LOOKS or (request.method == "GET" and route == "/sessions")):
+        return None
+    return tracer.begin(request.method, route, parent)
+
+
 @web.middleware
 async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    response: web.StreamResponse | None = None
     try:
-        return await handler(request)
+        response = await handler(request)
     except ProblemError as raised:
-        return problem_response(raised.problem)
+        response = problem_response(raised.problem)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return problem_response(from_http_error(error))
+        response = problem_response(from_http_error(error))
     except Exception:  # noqa: BLE001  the last line: whatever it was, it is logged and answered
         _log.exception("failed to answer", extra={"method": request.method, "path": request.path[:200]})
-        return problem_response(Problem(500, "this service failed to answer; its log says why", "internal-error"))
+        response = problem_response(Problem(500, "this service failed to answer; its log says why", "internal-error"))
+    finally:
+        if (span := CURRENT.get()) is not None:
+            span.end(None if response is None else response.status)
+    return response
 
 
 def _health(service: Service, traffic: Traffic) -> Handler:

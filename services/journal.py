@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from services.journalfile import Entry, JournalError, JournalFile, Schema, explained
+from services.tracing import apart
 
 __all__ = ["Entry", "Job", "Journal", "JournalError", "OpenJournal", "Schema", "Worker", "attempt"]
 
@@ -165,7 +166,7 @@ class Journal:
     def _wake(self) -> None:
         if not (self._due or self._busy or self.error):
             self._due = True
-            asyncio.get_running_loop().call_soon(self._next)
+            asyncio.get_running_loop().call_soon(self._next, context=apart())
 
     def _next(self) -> None:
         self._due = False
@@ -199,7 +200,7 @@ class Journal:
     def _note(self, error: JournalError | None) -> None:
         before, self.error = self.error, error
         if error is not None and not error.lasting:
-            self._retry = asyncio.get_running_loop().call_later(self._retry_s, self._next)
+            self._retry = asyncio.get_running_loop().call_later(self._retry_s, self._next, context=apart())
         if (before and before.reason) == (error and error.reason):
             return
         if error is not None:

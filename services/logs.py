@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from services.tracing import CURRENT, about
+
 #: A log file is rotated at this size; this many older ones are kept.
 ROTATE_BYTES = 50 * 1000**2
 KEPT_FILES = 3
@@ -21,7 +23,10 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 
 
 class JsonLines(logging.Formatter):
-    """A record as one JSON line: ts, level, name, role, message, then the record's extra fields."""
+    """A record as one JSON line: ts, level, name, role, message, the record's extra fields, then what it was about.
+
+    That is `request_id`, `trace_id` and `span_id` of the request for which the work is done, where there is one.
+    """
 
     def __init__(self, name: str, role: str) -> None:
         super().__init__()
@@ -38,6 +43,10 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
         }
         line.update((key, value) for key, value in record.__dict__.items() if key not in _STANDARD and key not in line)
+        for key, value in about().items():
+            line.setdefault(key, value)
+        if (span := CURRENT.get()) is not None:
+            line["span_id"] = span.span_id
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=repr)

@@ -12,10 +12,11 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from config import otel
 from config.access import LOCAL, PATIENT, Access, Patience, Token
 from config.names import BALANCER, CHARGE_REQUEST, SUBSTATION
 from config.settings import Settings
@@ -23,6 +24,7 @@ from monitoring.metrics import ServiceMetrics
 from services.clock import SystemClock
 from services.logs import LogFile, set_up
 from services.service import READY, Service
+from services.tracing import PassingTracer, Tracer
 
 #: Where each role's `create(settings, clock, random, token) -> Service` lives; imported only when it is run.
 MODULES = {
@@ -38,7 +40,8 @@ MOST_FILES = 16_384
 
 def preload() -> None:
     """Imports all that any service needs, so that a process forked from this one starts in milliseconds."""
-    for module in (*MODULES.values(), "services.serving", "uvloop"):
+    recording = ("services.otel",) if otel.is_wanted(os.environ) else ()
+    for module in (*MODULES.values(), "services.serving", "uvloop", *recording):
         importlib.import_module(module)
     _version()
 
@@ -63,7 +66,7 @@ def run(
 
     `sock` listens already; `lifeline` is the launcher's socket, whose end ends this process at once. Takes over the
     process: logging, signals, the limit of open files and the event loop are set up here. The token of `access` is
-    demanded, and brought to other services.
+    demanded, and brought to other services. Spans go where OpenTelemetry's variables say.
     """
     _raise_file_limit()
     path = os.environ.get(LOG_FILE_VARIABLE)
@@ -72,8 +75,12 @@ def run(
     service = create(role, settings, access.token)
     set_up(service.name, role, log_file)  # it may have taken another name, with a journal
     ServiceMetrics(service.registry, _version(), settings.time_scale, lambda: service.health().status in READY)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        received = runner.run(_serve(service, sock, lifeline, access, patience))
+    tracer = _tracer(service.name, role, os.environ)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            received = runner.run(_serve(service, sock, lifeline, access, patience, tracer))
+    finally:
+        tracer.close()
     return 130 if received is signal.SIGINT else 0
 
 
@@ -87,12 +94,26 @@ def _version() -> str:
         return "unknown"
 
 
+def _tracer(name: str, role: str, environ: Mapping[str, str]) -> Tracer:
+    if not otel.is_wanted(environ):
+        return PassingTracer()
+    otel.demand(environ)
+    from services.otel import RecordingTracer  # noqa: PLC0415  an extra, and slow
+
+    return RecordingTracer(name, role, _version())
+
+
 async def _serve(
-    service: Service, sock: socket.socket, lifeline: socket.socket | None, access: Access, patience: Patience
+    service: Service,
+    sock: socket.socket,
+    lifeline: socket.socket | None,
+    access: Access,
+    patience: Patience,
+    tracer: Tracer,
 ) -> signal.Signals:
     from services.serving import serve  # noqa: PLC0415  aiohttp's web side is wanted only where something is served
 
-    return await serve(service, sock, lifeline, access, patience)
+    return await serve(service, sock, lifeline, access, patience, tracer)
 
 
 def _raise_file_limit() -> None:

@@ -19,6 +19,7 @@ from services.faults import Switch
 from services.http import application
 from services.lifeline import follow, obey_waiting
 from services.service import Departing, Draining, Service
+from services.tracing import Tracer
 from services.traffic import Traffic
 from services.visits import Visits
 
@@ -36,10 +37,11 @@ async def serve(
     lifeline: socket.socket | None = None,
     access: Access = LOCAL,
     patience: Patience = PATIENT,
+    tracer: Tracer | None = None,
 ) -> signal.Signals:
     """Serves `service` on the listening `sock` until SIGTERM or SIGINT, which it returns once all is answered.
 
-    `access` says to whom, `patience` how long clients may take.
+    `access` says to whom, `patience` how long clients may take; `tracer` may record what is done.
 
     The socket is closed here, never shut down: the launcher may hold it too, and new connections then wait for the
     next process. On SIGTERM a service that drains goes on until it has. A second signal ends any waiting.
@@ -50,7 +52,7 @@ async def serve(
     async with (
         _following(lifeline, faults.ahead_of(service.command)),
         _running(service),
-        _listening(application(service, traffic, access), traffic, faults, sock, patience) as listener,
+        _listening(application(service, traffic, access, tracer), traffic, faults, sock, patience) as listener,
     ):
         _log.info("listening", extra={"port": _port(sock)})
         received = await signals.get()

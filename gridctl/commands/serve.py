@@ -9,6 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from config import otel
 from config.names import BALANCER, CHARGE_REQUEST, SUBSTATION
 from gridctl.serve.access import ACCESS, PATIENCE, access_of, patience_of
 from gridctl.serve.listening import listening_socket, resolve, url_of
@@ -58,6 +59,7 @@ def command(context: click.Context, /, role: str, **texts: str | None) -> int:
     settings, host, port = settings_of(role, given)
     place, patience = resolve(host, port), patience_of(given)
     access = access_of(given, os.environ, place.ip)
+    otel.demand(os.environ)
     sock = listening_socket(place)
     from services.run import run  # noqa: PLC0415  aiohttp is wanted only once there is something to run
 

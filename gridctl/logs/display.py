@@ -14,7 +14,7 @@ from gridctl.logs.lines import Line
 #: ANSI colours, one a process in turn: those that can be read on dark and on light.
 _COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
 _LEVEL_COLOURS = {"debug": "90", "warning": "33", "error": "31", "critical": "31;1"}
-_SHOWN_APART = frozenset({"ts", "level", "name", "role", "message", "traceback"})
+_SHOWN_APART = frozenset({"ts", "level", "name", "role", "message", "traceback", "trace_id", "span_id"})
 #: Control characters could move the cursor or rename the window; they are shown, not sent.
 _VISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 

@@ -211,7 +211,7 @@ class Attendant:
                 owed = True
                 self._kept.keep(waiting, now_s)
             if goes:
-                waiting.placing = asyncio.ensure_future(self._place(waiting))
+                waiting.placing = waiting.context.run(asyncio.ensure_future, self._place(waiting))
                 placing += 1
                 await asyncio.sleep(0)  # it takes its place in the ledger before the next one looks
             elif ready:

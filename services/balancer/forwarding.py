@@ -23,6 +23,7 @@ from services.balancer.line import Silent
 from services.balancer.membership import Peer
 from services.balancer.peers import PeerLine, Reply
 from services.balancer.replicas import Replicas
+from services.tracing import REQUEST_ID
 
 #: After an answer that nobody could use, or that of one which sees the members otherwise, the next try (wall seconds).
 PAUSE_S = 0.025
@@ -58,6 +59,7 @@ class Forwarding:
         """What `request` is answered; one that was `forwarded` is not passed on again: its sender looks for its owner."""
         if request.request_id is None:
             request = request.model_copy(update={"request_id": uuid.uuid4().hex})
+        REQUEST_ID.set(str(request.request_id))
         answer: Answer | None = None
         while answer is None and deadline_s - self._now_s() > SHORTEST_TRY_S:
             changed, owner = self._replicas.change(), self._members.whose(request.ev_id)

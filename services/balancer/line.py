@@ -16,6 +16,7 @@ from services.balancer.directory import Introduction
 from services.balancer.reading import Answer, Page, Result, answer_of, object_of, report_of
 from services.balancer.targets import Target
 from services.problem import to_json
+from services.tracing import REQUEST, SUBSTATION, Hop
 
 __all__ = ["Answer", "Ended", "HttpLine", "Line", "Page", "Result", "Silent", "report_of"]
 
@@ -143,15 +144,17 @@ class HttpLine:
         """See `Line.charge`."""
         headers = {**_JSON, "Idempotency-Key": request_id} if target.external else {**_JSON, **self._named(target)}
         try:
-            async with self._pool(target).post(
-                URL(f"{target.url}/charge"),
-                data=body,
-                headers=headers,
-                timeout=connections.within(timeout_s),
-                allow_redirects=False,
-            ) as response:
-                said = b"" if target.external else await connections.read(response)
-                return answer_of(target, response.status, report_of(response.headers), said)
+            with Hop("POST /charge", {SUBSTATION: target.name, REQUEST: request_id}) as hop:
+                async with self._pool(target).post(
+                    URL(f"{target.url}/charge"),
+                    data=body,
+                    headers={**headers, **hop.headers},
+                    timeout=connections.within(timeout_s),
+                    allow_redirects=False,
+                ) as response:
+                    hop.status = response.status
+                    said = b"" if target.external else await connections.read(response)
+                    return answer_of(target, response.status, report_of(response.headers), said)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return Answer(Result.UNREACHABLE, detail=connections.said(error))
         except (aiohttp.ClientError, TimeoutError, OSError, Silent) as error:
@@ -193,29 +196,37 @@ class HttpLine:
 
     async def _delete(self, target: Target, which: str, timeout_s: float) -> Ended:
         url = URL(f"{target.url}/sessions/{which}")
+        hop = Hop("DELETE /sessions/{request_id}", {SUBSTATION: target.name, REQUEST: which.partition("?")[0]})
+        headers = {**self._named(target), **hop.headers}
         try:
-            async with self._pool(target).delete(
-                url, headers=self._named(target), timeout=connections.within(timeout_s), allow_redirects=False
-            ) as response:
-                body = await connections.read(response)
-                _demand_the_meant(response.status)
-                if response.status >= 500:
-                    raise Silent(f"{target.url} answered {response.status}")
-                return object_of(body) if response.status < 400 else None, report_of(response.headers)
+            with hop:
+                async with self._pool(target).delete(
+                    url, headers=headers, timeout=connections.within(timeout_s), allow_redirects=False
+                ) as response:
+                    hop.status = response.status
+                    body = await connections.read(response)
+                    _demand_the_meant(response.status)
+                    if response.status >= 500:
+                        raise Silent(f"{target.url} answered {response.status}")
+                    return object_of(body) if response.status < 400 else None, report_of(response.headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Silent(connections.said(error)) from error
 
     async def _get(self, target: Target, url: str, timeout_s: float) -> dict[str, Any] | None:
+        hop = Hop("GET /sessions", {SUBSTATION: target.name})
+        headers = {**self._named(target), **hop.headers}
         try:
-            async with self._pool(target).get(
-                URL(url), headers=self._named(target), timeout=connections.within(timeout_s), allow_redirects=False
-            ) as response:
-                body = await connections.read(response, MOST_SESSIONS_BYTES)
-                if response.status == 404:
-                    return None
-                if response.status != 200:
-                    raise Silent(f"{url} answered {response.status}")
-                return object_of(body)
+            with hop:
+                async with self._pool(target).get(
+                    URL(url), headers=headers, timeout=connections.within(timeout_s), allow_redirects=False
+                ) as response:
+                    hop.status = response.status
+                    body = await connections.read(response, MOST_SESSIONS_BYTES)
+                    if response.status == 404:
+                        return None
+                    if response.status != 200:
+                        raise Silent(f"{url} answered {response.status}")
+                    return object_of(body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Silent(connections.said(error)) from error
 

@@ -14,6 +14,7 @@ from config.access import Token
 from services.balancer import connections
 from services.balancer.connections import Silent
 from services.problem import to_json
+from services.tracing import PEER, Hop, route_of
 
 #: Connections to one balancer; who waits for one has sent nothing yet.
 CONNECTIONS_PER_PEER = 1_024
@@ -112,19 +113,22 @@ class HttpPeerLine:
         if self._pool is None:
             raise Silent("the line is not open")
         typed = {} if body is None else {"Content-Type": "application/json"}
+        hop = Hop(f"{method} {route_of(path)}", {PEER: url})
         try:
-            async with self._pool.request(
-                method,
-                URL(url + path),
-                data=None if body is None else to_json(body),
-                headers={**headers, **typed},
-                timeout=connections.within(timeout_s),
-                allow_redirects=False,
-            ) as response:
-                said = json.loads(await connections.read(response))
-                if not isinstance(said, dict):
-                    raise Silent(f"{url} answered with no JSON object")
-                return Reply(response.status, said)
+            with hop:
+                async with self._pool.request(
+                    method,
+                    URL(url + path),
+                    data=None if body is None else to_json(body),
+                    headers={**headers, **typed, **hop.headers},
+                    timeout=connections.within(timeout_s),
+                    allow_redirects=False,
+                ) as response:
+                    hop.status = response.status
+                    said = json.loads(await connections.read(response))
+                    if not isinstance(said, dict):
+                        raise Silent(f"{url} answered with no JSON object")
+                    return Reply(response.status, said)
         except (aiohttp.ServerConnectionError, aiohttp.ClientOSError) as error:
             if isinstance(error, TimeoutError):
                 raise Silent(str(error)) from error

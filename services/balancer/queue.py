@@ -6,7 +6,8 @@ import asyncio
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from config.messages import ChargeRequest
@@ -23,7 +24,8 @@ class Waiting:
     """A request that waits until `until_at_s` (wall seconds, monotonic), the `number`-th that came.
 
     `power_w` is what it would draw, `least_w` what it draws for certain. While it is being placed, `placing` is that task;
-    where that failed it is tried again at `retry_at_s`, and not at all once it is `cancelled`.
+    where that failed it is tried again at `retry_at_s`, and not at all once it is `cancelled`. It is placed in the
+    `context` of who asked for it, so in that trace.
     """
 
     request: ChargeRequest
@@ -37,6 +39,7 @@ class Waiting:
     failures: int = 0
     retry_at_s: float = 0.0
     cancelled: bool = False
+    context: Context = field(default_factory=copy_context, compare=False, repr=False)
 
     @property
     def ev_id(self) -> str:

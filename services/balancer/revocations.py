@@ -15,6 +15,7 @@ from services.balancer.account import Account
 from services.balancer.journal import Attempt, BalancerJournal
 from services.balancer.ledger import Ledger
 from services.balancer.line import Line, Silent
+from services.tracing import apart
 
 #: A silent substation is told again after this (wall seconds): a revoked duplicate ends within 2 s of its return.
 RETRY_S = 1.0
@@ -71,7 +72,7 @@ class Revocations:
         """Begins to tell those of `substations` that something is open for; one that is not discovered has to wait."""
         for substation in substations:
             if substation in self._open and substation not in self._tasks:
-                self._tasks[substation] = asyncio.ensure_future(self._deliver(substation))
+                self._tasks[substation] = asyncio.create_task(self._deliver(substation), context=apart())
 
     async def stop(self) -> None:
         """Ends all deliveries; what was not delivered stays in the journal."""

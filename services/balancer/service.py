@@ -33,6 +33,7 @@ from services.http import read_body, read_messages
 from services.journal import Journal, OpenJournal
 from services.problem import ProblemError, json_response, problem_response, to_json
 from services.service import Health
+from services.tracing import REQUEST_ID, Timed
 
 #: What `balancer_requests_total{outcome}` and /health count an answer as; any other status is `failed`.
 _OUTCOMES = {202: "accepted", 409: "conflict", 422: "invalid"}
@@ -117,7 +118,7 @@ class BalancerService:
             await line.stop()
 
     async def _route(self, request: web.Request) -> web.Response:
-        with self._metrics.request_duration_s.time():
+        with Timed(self._metrics.request_duration_s):
             return await self._routed(request)
 
     async def _routed(self, request: web.Request) -> web.Response:
@@ -145,6 +146,7 @@ class BalancerService:
         if self.core.recovery.stuck:
             return problem_response(self.core.recovery.problem)
         forwarded = FORWARDED in request.headers
+        REQUEST_ID.set(request_id)
         answer = await self.core.forwarding.follow(request.method, request_id, self._deadline_s(request), forwarded)
         return _response(answer, 200)
 

@@ -18,6 +18,7 @@ from yarl import URL
 from config.access import Token
 from config.problems import Problem
 from services import deadline
+from services.tracing import PEER, Hop, route_of
 
 #: Open connections to all balancers together; further requests wait for one, within their time.
 CONNECTIONS = 1_024
@@ -125,12 +126,14 @@ class Forward:
 
     async def _try(self, method: str, url: URL, body: bytes | None, timeout_s: float) -> Reply | Problem:
         typed = {} if body is None else {"Content-Type": "application/json"}
-        headers = {**typed, **deadline.grant(timeout_s)}
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S, ceil_threshold=float("inf"))
-        async with self._pool.request(
-            method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
-        ) as answer:
-            said = await answer.read()
+        with Hop(f"{method} {route_of(url.path)}", {PEER: str(url.origin())}) as hop:
+            headers = {**typed, **deadline.grant(timeout_s), **hop.headers}
+            async with self._pool.request(
+                method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+            ) as answer:
+                hop.status = answer.status
+                said = await answer.read()
         if answer.status not in _PASSED_ON:
             _log.warning("balancer failed", extra={"balancer": str(url), "status": answer.status})
             return _failed(answer.status)

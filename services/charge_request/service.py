@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,7 @@ from services.http import read_messages
 from services.openapi import document
 from services.problem import ProblemError, json_response, problem_response, to_json
 from services.service import Health
+from services.tracing import REQUEST_ID, Timed
 
 #: Of an array, so many go to the balancer in one request: at most 2 kB each, so within its 1 MiB.
 PART = 250
@@ -36,9 +36,6 @@ MOST_IN_FLIGHT = 10_000
 #: Where so many are held, and the oldest has waited for half of its time, new ones are refused at once: they would be
 #: answered too late, as would those after them, and nobody in the end.
 CROWD = 64
-#: Whose time leads to the request itself, by an exemplar: each one that was so slow (wall seconds), and one of so many.
-SLOW_S = 0.05
-EXAMPLE_EVERY = 16
 
 
 class ChargeRequestService:
@@ -89,11 +86,14 @@ class ChargeRequestService:
         await self._forward.stop()
 
     async def _charge(self, request: web.Request) -> web.Response:
-        began_s, number = time.perf_counter(), self._number
+        with Timed(self._metrics.request_duration_s):
+            return await self._charged(request)
+
+    async def _charged(self, request: web.Request) -> web.Response:
+        number = self._number
         self._number += 1
-        example: dict[str, str] = {}
         try:
-            response = await self._answer(request, number, example)
+            response = await self._answer(request, number)
         except ProblemError as raised:
             response = problem_response(raised.problem)
             self._count(response.status, raised.problem.reason)
@@ -105,13 +105,9 @@ class ChargeRequestService:
             raise
         finally:
             self._held_since_s.pop(number, None)
-            took_s = time.perf_counter() - began_s
-            shown = took_s > SLOW_S or number % EXAMPLE_EVERY == 0
-            self._metrics.request_duration_s.observe(took_s, example if shown and example else None)
         return response
 
-    async def _answer(self, request: web.Request, number: int, example: dict[str, str]) -> web.Response:
-        """The answer; `example` is told what leads from the time that it took to this very request."""
+    async def _answer(self, request: web.Request, number: int) -> web.Response:
         now_s = self._now_s()
         deadline_s = now_s + time_left_s({}, self._timeout_s)
         if self._is_crowded(now_s):
@@ -121,13 +117,13 @@ class ChargeRequestService:
         if batch.is_array:
             return json_response(await self._several(batch, deadline_s))
         item = batch.items[0]
-        reply = item if isinstance(item, Problem) else await self._forward_one(item, deadline_s, example)
+        reply = item if isinstance(item, Problem) else await self._ask(item, deadline_s)
         self._count(reply.status, _reason(reply))
         return problem_response(reply) if isinstance(reply, Problem) else _passed_on(reply)
 
-    async def _forward_one(self, item: ChargeRequest, deadline_s: float, example: dict[str, str]) -> Reply | Problem:
+    async def _ask(self, item: ChargeRequest, deadline_s: float) -> Reply | Problem:
         fields = _fields(item)
-        example["request_id"] = fields["request_id"]
+        REQUEST_ID.set(fields["request_id"])
         return await self._forward.send(to_json(fields), deadline_s)
 
     def _is_crowded(self, now_s: float) -> bool:
@@ -165,6 +161,7 @@ class ChargeRequestService:
         if not is_name(request_id):
             raise ProblemError(bad_fields((FieldFault("request_id", f"must be {NAME_RULE}", request_id[:80]),)))
         deadline_s = self._now_s() + time_left_s({}, self._timeout_s)
+        REQUEST_ID.set(request_id)
         reply = await self._forward.follow(request.method, request_id, deadline_s)
         return problem_response(reply) if isinstance(reply, Problem) else _passed_on(reply)
 

@@ -15,6 +15,7 @@ import aiohttp
 
 from config.access import Token
 from services.problem import to_json
+from services.tracing import apart
 
 #: The header by which a balancer says where it listens.
 HEADER = "Grid-Balancer"
@@ -69,7 +70,7 @@ class Pushes:
         """Something changed that nobody could foresee: tell everybody, once for all that changes now."""
         if not self._due and self._heard:
             self._due = True
-            asyncio.get_running_loop().call_soon(self._tell)
+            asyncio.get_running_loop().call_soon(self._tell, context=apart())
 
     def _tell(self) -> None:
         self._due = False

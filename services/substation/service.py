@@ -39,6 +39,7 @@ from services.substation.pushes import Post, Pushes
 from services.substation.recovery import Recovery
 from services.substation.session import Session, watts
 from services.substation.sessions import SessionRoutes
+from services.tracing import REQUEST_ID, Timed, apart
 
 #: Requests in flight at a stop are answered within this (wall seconds); each takes milliseconds.
 STOP_TIMEOUT_S = 10.0
@@ -191,7 +192,7 @@ class SubstationService:
         await self._keeper.close()
 
     async def _charge(self, request: web.Request) -> web.Response:
-        with self._metrics.request_duration_s.time():
+        with Timed(self._metrics.request_duration_s):
             return await self._charged(request)
 
     async def _charged(self, request: web.Request) -> web.Response:
@@ -202,6 +203,8 @@ class SubstationService:
             raise
         if (fenced := self._fences.refusal(request.headers)) is not None:
             raise ProblemError(fenced)
+        if not batch.is_array and not isinstance(batch.items[0], Problem):
+            REQUEST_ID.set(batch.items[0].request_id or "")
         found = await self._answers(batch.items)
         if batch.is_array:
             return json_response([_element(answer) for answer in found])
@@ -228,7 +231,7 @@ class SubstationService:
             self._timer = None
             return
         wait_s = max(0.0, end_s - self._clock.grid_s()) / self._clock.time_scale
-        self._timer = asyncio.get_running_loop().call_later(min(wait_s, LONGEST_TIMER_S), self._due)
+        self._timer = asyncio.get_running_loop().call_later(min(wait_s, LONGEST_TIMER_S), self._due, context=apart())
 
     def _due(self) -> None:
         self._timer_end_s = None

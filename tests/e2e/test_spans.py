@@ -1,0 +1,228 @@
+"""Spans at a receiver of OTLP: of a cluster's processes, forked from the zygote, and of one that `gridctl serve` runs."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tests.e2e.conftest import Cluster
+from tests.e2e.served import JSON, served, until
+
+pytestmark = pytest.mark.e2e
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+SERVER, CLIENT = 2, 3
+#: The endpoint is dead, and a stop may cost so much more (wall seconds), on a busy machine.
+STOP_S = 1.0
+BUSY_S = 2.0
+
+
+@dataclass(frozen=True)
+class Span:
+    """One, as it arrived."""
+
+    service: str
+    process: str
+    name: str
+    kind: int
+    trace_id: str
+    span_id: str
+    parent_id: str
+    attributes: dict[str, str]
+    state: str
+
+
+class Receiver:
+    """Takes `POST /v1/traces`, or only the connection where it is `dead`."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        self.dead = False
+        receiver = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                if receiver.dead:
+                    threading.Event().wait(30)
+                    return
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                assert self.path == "/v1/traces"
+                assert self.headers["Content-Type"] == "application/x-protobuf"
+                receiver.take(ExportTraceServiceRequest.FromString(body))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What sends spans here, soon after they end."""
+        url = f"http://127.0.0.1:{self.server.server_port}"
+        return {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+
+    def take(self, request: ExportTraceServiceRequest) -> None:
+        """Keeps the spans of one batch."""
+        for several in request.resource_spans:
+            about = {each.key: each.value.string_value for each in several.resource.attributes}
+            for scope in several.scope_spans:
+                for span in scope.spans:
+                    self.spans.append(
+                        Span(
+                            about["service.name"],
+                            about["service.instance.id"],
+                            span.name,
+                            span.kind,
+                            span.trace_id.hex(),
+                            span.span_id.hex(),
+                            span.parent_span_id.hex(),
+                            {each.key: each.value.string_value for each in span.attributes},
+                            span.trace_state,
+                        )
+                    )
+
+    def trace(self, trace_id: str) -> list[Span]:
+        """The spans of one trace."""
+        return [span for span in list(self.spans) if span.trace_id == trace_id]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    found = Receiver()
+    thread = threading.Thread(target=found.server.serve_forever)
+    thread.start()
+    try:
+        yield found
+    finally:
+        found.server.shutdown()
+        thread.join()
+        found.server.server_close()
+
+
+def _line(spans: list[Span]) -> list[tuple[str, int, str]]:
+    """One trace from its first span to its last, each the only child of the one before."""
+    children = defaultdict(list)
+    for span in spans:
+        children[span.parent_id].append(span)
+    ids = {span.span_id for span in spans}
+    (at,) = (span for span in spans if span.parent_id not in ids)
+    line = [at]
+    while children[at.span_id]:
+        (at,) = children[at.span_id]
+        line.append(at)
+    assert len(line) == len(spans)
+    return [(span.service, span.kind, span.name) for span in line]
+
+
+THREE = [
+    ("charge-request", SERVER, "POST /charge"),
+    ("charge-request", CLIENT, "POST /route"),
+    ("balancer", SERVER, "POST /route"),
+    ("balancer", CLIENT, "POST /charge"),
+    ("substation", SERVER, "POST /charge"),
+]
+
+
+def test_one_charge_request_is_one_trace_of_three_services(cluster: Cluster, receiver: Receiver) -> None:
+    grid = cluster(2, env=receiver.environment)
+    status, answer = grid.charge("EV1", request_id="r1")
+    assert status == 202
+    until(lambda: len(receiver.spans) >= len(THREE))
+    (trace_id,) = {span.trace_id for span in receiver.spans}
+    spans = receiver.trace(trace_id)
+    assert _line(spans) == THREE
+    assert {span.process for span in spans} == {"charge-request", "balancer", answer["routed_to"]}
+    attempt = next(span for span in spans if span.service == "balancer" and span.kind == CLIENT)
+    assert (attempt.attributes["grid.substation"], attempt.attributes["grid.request_id"]) == (answer["routed_to"], "r1")
+    # what others began goes on, and is left alone where they do not record
+    headers = {**JSON, "tracestate": "a=1"}
+    for flags, expected in (("00", 0), ("01", len(THREE))):
+        parent = {"traceparent": f"00-{TRACE}-{SPAN}-{flags}"}
+        curl = ["curl", "-s", f"{grid.url}/charge", "-d", json.dumps({"ev_id": f"EV{flags}"})]
+        curl += [part for name, value in {**headers, **parent}.items() for part in ("-H", f"{name}: {value}")]
+        assert "charging started" in subprocess.run(curl, capture_output=True, text=True, check=True, timeout=30).stdout
+        until(lambda expected=expected: len(receiver.trace(TRACE)) >= expected)
+    found = receiver.trace(TRACE)
+    assert _line(found) == THREE
+    assert next(span for span in found if span.parent_id == SPAN).service == "charge-request"
+    assert {span.state for span in found} == {"a=1"}
+    # a crash takes its thread along; who comes back has one again
+    grid.run("kill", "balancer")
+    grid.wait_until(lambda grid: grid.charge("EV9", request_id="r9")[0] == 202)
+    until(lambda: any(span.attributes.get("grid.request_id") == "r9" for span in receiver.spans))
+
+
+@contextmanager
+def _dead() -> Iterator[str]:
+    """An endpoint that takes connections and says nothing."""
+    found = Receiver()
+    found.dead = True
+    thread = threading.Thread(target=found.server.serve_forever)
+    thread.start()
+    try:
+        yield found.environment["OTEL_EXPORTER_OTLP_ENDPOINT"]
+    finally:
+        found.server.shutdown()
+        thread.join()
+        found.server.server_close()
+
+
+@pytest.mark.parametrize("kind", ["refusing", "silent"])
+def test_a_dead_endpoint_costs_no_request_and_delays_no_stop(environment: dict[str, str], kind: str) -> None:
+    with _dead() as silent:
+        endpoint = silent if kind == "silent" else "http://127.0.0.1:9"
+        with served({**environment, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "50"}) as it:
+            for number in range(9):
+                assert it.charge(f"EV{number}")[0] == 202
+            time.sleep(0.3)  # sleep: a batch shall be on its way when the stop comes
+            it.charge("EV9")
+            began_s = time.monotonic()
+            code, log = it.end()
+            took_s = time.monotonic() - began_s
+    assert code == 0, log
+    assert took_s < 0.5 + STOP_S + BUSY_S
+    assert "Traceback" not in log
+
+
+def test_what_was_done_last_is_sent_before_the_end(environment: dict[str, str], receiver: Receiver) -> None:
+    with served({**environment, **receiver.environment, "OTEL_BSP_SCHEDULE_DELAY": "60000"}) as it:
+        assert it.charge("EV1")[0] == 202
+        assert it.ask("GET", "/health")[0] == 200
+        assert receiver.spans == []
+        assert it.end()[0] == 0
+    assert [(span.name, span.service) for span in receiver.spans] == [("POST /charge", "substation")]
+
+
+def test_a_wish_that_cannot_be_met_is_told_at_once(environment: dict[str, str]) -> None:
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    without = "import sys; sys.modules['opentelemetry'] = None; from gridctl.cli import main; main()"
+    for command in (["up", "-d"], ["serve", "substation", "--port", "0"]):
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", without, *command],
+            env={**environment, **endpoint},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 2, done.stderr
+        assert "OTEL_EXPORTER_OTLP_ENDPOINT is set" in done.stderr
+        assert "the extra otel" in done.stderr
+    grpc = {**environment, **endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    command = [sys.executable, "-P", "-m", "gridctl", "serve", "substation", "--port", "0"]
+    done = subprocess.run(command, env=grpc, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, "http/protobuf" in done.stderr) == (2, True)
