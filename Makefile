@@ -79,9 +79,11 @@ docs: install ## Make the reference anew: docs/cli.md, docs/topology.md, docs/mo
 dashboards: install ## Make Grafana's dashboards anew from monitoring/grafana: grid.json and services.json
 	@$(BIN)/python -P docs/dashboards.py
 
+# hdrhistogram (and what only it needs) is the load tester's; it has no wheel for arm64, and images build nothing.
 lock: install ## Pin what the images install anew, with hashes: gridctl/export/requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lock]'
 	@$(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --generate-hashes --upgrade --no-config --quiet \
+	  --no-emit-package hdrhistogram --no-emit-package pbr --no-emit-package setuptools \
 	  --custom-compile-command 'make lock' --output-file gridctl/export/requirements.txt
 
 dashboards-picture: install ## Make docs/dashboard-*.svg anew: both dashboards, from what a Prometheus saw of a grid (five minutes)

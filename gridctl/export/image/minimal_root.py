@@ -22,17 +22,6 @@ UNUSED = (
     *("test", "tests", "ensurepip", "venv", "distutils", "lib2to3", "idlelib", "pydoc_data", "tkinter", "turtledemo"),
     *("site-packages", "dist-packages", "__pycache__"),
 )
-#: What only building needs, though a dependency asks for it.
-BUILD_TOOLS = (
-    "pip",
-    "setuptools",
-    "wheel",
-    "pbr",
-    "pkg_resources",
-    "_distutils_hack",
-    "distutils-precedence.pth",
-    "__pycache__",
-)
 #: Names are looked up in files, then by DNS.
 NSSWITCH = "hosts: files dns\n"
 #: The loader's own settings, and whom to trust.
@@ -47,7 +36,7 @@ def gather(environment: Path, root: Path) -> None:
     standard = sorted({Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")})
     for folder in standard:
         _copy_folder(folder, root, UNUSED)
-    _copy_folder(environment, root, ("__pycache__", *BUILD_TOOLS, *_described(environment, BUILD_TOOLS)))
+    _copy_folder(environment, root, ("__pycache__",))
     _place_interpreter(interpreter, _inside(root, environment / "bin/python3"))
     binaries = [path for folder in (*standard, environment) for path in _inside(root, folder).rglob("*.so*")]
     for library in sorted(libraries([interpreter, *binaries])):
@@ -64,12 +53,6 @@ def _place_interpreter(interpreter: Path, place: Path) -> None:
     """There and nowhere else: `pyvenv.cfg` leads it to its library. No link, whose end a builder's cache may overlook."""
     place.unlink()
     shutil.copy2(interpreter, place)
-
-
-def _described(environment: Path, names: Iterable[str]) -> list[str]:
-    """The folders that describe the packages `names`."""
-    found = environment.glob("lib/python*/site-packages/*.dist-info")
-    return [path.name for path in found if path.name.split("-")[0].lower() in names]
 
 
 def libraries(binaries: Iterable[Path]) -> set[Path]:

@@ -17,6 +17,10 @@ ENTRY = re.compile(
 )
 
 
+#: No service needs it, and it has no wheel for arm64.
+LOAD_TESTERS = "hdrhistogram"
+
+
 def _pinned() -> dict[str, Version]:
     return {found["name"]: Version(found["version"]) for found in ENTRY.finditer(pins())}
 
@@ -36,11 +40,13 @@ def test_it_is_what_setup_cfg_asks_for() -> None:
     pinned = _pinned()
     for wanted in _wanted():
         name = wanted.name.lower().replace("_", "-")
+        if name == LOAD_TESTERS:
+            continue
         assert name in pinned, f"{name} is not pinned: make lock"
         assert pinned[name] in wanted.specifier, f"{name}: make lock"
 
 
 def test_it_names_no_index_and_not_gridctl() -> None:
-    assert "gridctl" not in _pinned()
+    assert not {"gridctl", LOAD_TESTERS, "setuptools", "pip"} & _pinned().keys()
     assert "index" not in pins()
     assert "://" not in pins()
