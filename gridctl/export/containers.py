@@ -93,12 +93,14 @@ class Deployment:
     """A cluster outside its launcher: `containers` in the plan's order, and the services elsewhere that it uses.
 
     URLs of `externals` are those that containers use. `rerouted` are the names of those that lie on the machine itself.
+    Prometheus is to look each `scrape_interval_s` (wall seconds).
     """
 
     cluster: str
     containers: tuple[Container, ...]
     externals: tuple[ProcessSpec, ...]
     rerouted: tuple[str, ...] = ()
+    scrape_interval_s: float = 5.0
 
     def of_role(self, role: str) -> tuple[Container, ...]:
         """The containers of one role."""
@@ -139,7 +141,8 @@ def deployment(topology: Topology, cluster: str, host_gateway: str | None = None
     externals = tuple(_reachable(spec, host_gateway) for spec in found)
     urls = {f"http://{spec.host}:{spec.port}": f"http://{hosts[spec.name]}:{spec.port}" for spec in own}
     containers = tuple(_container(spec, hosts[spec.name], urls) for spec in own)
-    return Deployment(cluster, containers, externals, tuple(spec.name for spec in loopback))
+    rerouted = tuple(spec.name for spec in loopback)
+    return Deployment(cluster, containers, externals, rerouted, topology.monitoring.scrape_interval_s)
 
 
 def _hosts(specs: Sequence[ProcessSpec]) -> dict[str, str]:

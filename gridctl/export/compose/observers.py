@@ -52,11 +52,13 @@ def observer_files(deployment: Deployment, discovery: Discovery | None = None) -
     Balancers read those too. `discovery`: how Prometheus finds services, if it is not by that list alone.
     """
     yield "targets/targets.json", json.dumps(render(deployment.cluster, deployment.targets), indent=1) + "\n"
-    setup = Setup(discovery or _discovery(deployment), poll_interval_s=_poll_interval_s(deployment))
+    scraped_s = deployment.scrape_interval_s
+    setup = Setup(discovery or _discovery(deployment), scraped_s, _poll_interval_s(deployment))
     for path, text in files(setup):
         yield f"prometheus/{path}", text
     yield "prometheus/alertmanager.example.yml", alertmanager.EXAMPLE
-    for path, text in provisioning.files(f"http://{PROMETHEUS}:{_PROMETHEUS_PORT}"):
+    asked = f"http://{PROMETHEUS}:{_PROMETHEUS_PORT}"
+    for path, text in provisioning.files(asked, scrape_interval_s=max(1, round(scraped_s))):
         yield f"grafana/{path}", text
 
 

@@ -19,8 +19,8 @@ def readme(deployment: Deployment, grid: Grid) -> str:
 # {deployment.cluster} on Kubernetes
 
 Written by `gridctl kubernetes export`, whose `--check` says if this is current. For Kubernetes {OLDEST} or newer with a
-default StorageClass of block storage. `servicemonitor-{APP}.yaml` needs Prometheus' operator: without it, take it off
-`kustomization.yaml`.
+default StorageClass of block storage. `servicemonitor-{APP}.yaml` and `prometheusrule-{APP}.yaml` need Prometheus' operator:
+without it, take them off `kustomization.yaml`.
 
 1. Build an image, which is good for all services: `docker build --target {SUBSTATION} -t IMAGE gridctl-compose/image`, where
    `gridctl compose export` wrote it. Push it, and export this folder again with `--image IMAGE`.

@@ -58,7 +58,7 @@ def render(deployment: Deployment, image: str, namespace: str) -> Iterator[File]
         _namespace(grid),
         *Workloads(deployment, grid, image).files(),
         *Network(deployment, grid).files(),
-        *Watching(grid, poll_interval_s(deployment)).files(),
+        *Watching(grid, deployment.scrape_interval_s, poll_interval_s(deployment)).files(),
     ]
     yield from objects
     yield KUSTOMIZATION, _kustomization([path for path, _ in objects], namespace)

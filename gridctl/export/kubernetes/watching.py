@@ -12,8 +12,10 @@ from config.names import SUBSTATION
 from gridctl.export.folder import File
 from gridctl.export.kubernetes.objects import APP, PORT_NAME, SUBSTATION_ANNOTATION, Grid, Object, file
 from monitoring import rules
-from monitoring.prometheus import SAMPLE_LIMIT
+from monitoring.prometheus import SAMPLE_LIMIT, duration
 
+#: An answer is waited for no longer than this (wall seconds).
+LONGEST_SCRAPE_S = 10.0
 API = "monitoring.coreos.com/v1"
 _POD = "__meta_kubernetes_pod_name"
 _ROLE = "__meta_kubernetes_pod_label_app_kubernetes_io_component"
@@ -21,7 +23,7 @@ _ROLE = "__meta_kubernetes_pod_label_app_kubernetes_io_component"
 _NAMED = "__meta_kubernetes_pod_annotation_" + SUBSTATION_ANNOTATION.replace("/", "_").replace("-", "_")
 
 _WHY_MONITOR = """\
-Read by Prometheus' operator: everybody's /metrics every 5 seconds. The labels are those of every other gridctl grid:
+Read by Prometheus' operator: everybody's /metrics. The labels are those of every other gridctl grid:
 a substation is called as its annotation says, or else as its pod.
 An operator may look for monitors with certain labels only (kube-prometheus-stack: `release: …`): add them to this one."""
 _WHY_RULES = """\
@@ -31,9 +33,13 @@ They are for all gridctl grids of a Prometheus: where it watches several, one of
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """The ServiceMonitor and the PrometheusRule of `grid`, whose balancers poll each `poll_interval_s` (wall seconds)."""
+    """The ServiceMonitor and the PrometheusRule of `grid`.
+
+    Prometheus looks each `scrape_interval_s`, balancers each `poll_interval_s` (wall seconds).
+    """
 
     grid: Grid
+    scrape_interval_s: float
     poll_interval_s: float
 
     def files(self) -> Iterator[File]:
@@ -47,8 +53,8 @@ class Watching:
         endpoint = {
             "port": PORT_NAME,
             "path": "/metrics",
-            "interval": "5s",
-            "scrapeTimeout": "4s",
+            "interval": duration(self.scrape_interval_s),
+            "scrapeTimeout": duration(min(self.scrape_interval_s, LONGEST_SCRAPE_S)),
             "relabelings": self.relabelings(),
         }
         spec = {

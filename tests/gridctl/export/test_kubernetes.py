@@ -451,7 +451,7 @@ def test_prometheus_calls_pods_as_every_other_gridctl_grid_does(tmp_path: Path) 
     """The real relabelling, on what Kubernetes' discovery says of a pod."""
     relabelings = [
         {re.sub(r"[A-Z]", lambda letter: f"_{letter[0].lower()}", key): value for key, value in rule.items()}
-        for rule in Watching(Grid("city", "gridctl-city"), 5.0).relabelings()
+        for rule in Watching(Grid("city", "gridctl-city"), 5.0, 5.0).relabelings()
     ]
     pods = {
         "substation-2": (SUBSTATION, None),

@@ -30,7 +30,7 @@ from gridctl.export.compose.render import render as compose
 from gridctl.export.compose.swarm import render as swarm
 from gridctl.export.containers import HOST_GATEWAY, deployment
 from gridctl.export.folder import File
-from gridctl.export.image.context import Context
+from gridctl.export.image.context import ROLES, Context
 from gridctl.export.kubernetes.render import render as kubernetes
 from gridctl.export.monitoring import wanted
 from gridctl.export.scalable import replicated
@@ -285,22 +285,56 @@ def test_prometheus_operator_finds_each_where_it_is(name: str) -> None:
         assert listening[role] <= {one.port for one in planned.values() if one.role == role}
 
 
+def test_everybodys_prometheus_looks_as_often() -> None:
+    """The interval of scrapes, and what alarms make of that of polls."""
+    topology = Topology.model_validate(
+        {"monitoring": {"scrape_interval_s": 2.5}, "balancer": {"poll_interval_s": 60}, "substations": 2}
+    )
+    listed = deployment(topology, "city")
+    watched = monitoring.Watched("city", topology, [])
+    configured = {
+        "compose": read(compose(listed, IMAGES)),
+        "swarm": read(swarm(listed, IMAGES)),
+        "monitoring": {
+            f"prometheus/{path}": text for path, text in read(monitoring.exported(watched, Path("/"))).items()
+        },
+    }
+    for files in configured.values():
+        assert yaml.load(files["prometheus/prometheus.yml"], LOADER)["global"]["scrape_interval"] == "2500ms"
+    alarms = {files["prometheus/rules/alerts.yml"] for files in configured.values()}
+    objects = {one["kind"]: one for one in cluster_objects(topology)}
+    assert objects["ServiceMonitor"]["spec"]["endpoints"][0]["interval"] == "2500ms"
+    assert [yaml.load(text, LOADER)["groups"][0] for text in alarms] == [objects["PrometheusRule"]["spec"]["groups"][1]]
+
+
 @ready
 def test_containers_and_pods_may_take_the_same(name: str) -> None:
-    """CPUs and memory, by name of the service."""
+    """CPUs and memory (in MiB), by name of the service."""
     topology = own(shipped(name))
-    listed = {each.name: each.limits for each in deployment(topology, "city", HOST_GATEWAY).containers}
-    document = yaml.load(read(compose(deployment(topology, "city"), IMAGES))["compose.yaml"], LOADER)
-    composed = {
-        one["environment"]["NAME"]: (float(one["cpus"]), one["mem_limit"])
-        for one in document["services"].values()
-        if one["image"].startswith("gridctl-")
-    }
-    assert composed == {name: (limits.cpus, f"{limits.memory_mb}m") for name, limits in listed.items()}
+    listed = deployment(topology, "city")
+    planned = {each.name: (each.limits.cpus, each.limits.memory_mb) for each in listed.containers}
+    assert {each["environment"]["NAME"]: taken(each) for each in composed(compose(listed, IMAGES))} == planned
+    by_role = {role: {planned[each.name] for each in listed.of_role(role)} for role in ROLES}
+    for service in composed(swarm(listed, IMAGES)):
+        assert taken(service) in by_role[service["image"].split("gridctl-")[1].split(":")[0]]
     objects = cluster_objects(topology)
     for workload in (one for one in objects if one["kind"] in {"StatefulSet", "Deployment"}):
         container = workload["spec"]["template"]["spec"]["containers"][0]
         for pod in pod_names(workload, objects):
-            limits = listed[launched_name(variables(container, pod, ANY)["NAME"])]
-            wanted = {"cpu": f"{limits.cpus:g}", "memory": f"{limits.memory_mb}Mi"}
-            assert container["resources"]["limits"] == wanted
+            limits = container["resources"]["limits"]
+            found = (float(limits["cpu"]), int(limits["memory"].removesuffix("Mi")))
+            assert found == planned[launched_name(variables(container, pod, ANY)["NAME"])]
+
+
+def composed(files: Iterator[File]) -> list[dict[str, Any]]:
+    """Our own services of a compose.yaml or stack.yaml."""
+    (text,) = [text for path, text in read(files).items() if path in {"compose.yaml", "stack.yaml"}]
+    services = yaml.load(text, LOADER)["services"].values()
+    return [service for service in services if "gridctl-" in service["image"]]
+
+
+def taken(service: Mapping[str, Any]) -> tuple[float, int]:
+    """What a service of Compose or Swarm may take: CPUs and MiB, for Compose's `m` and Swarm's `M` are MiB."""
+    limits = service.get("deploy", {}).get("resources", {}).get("limits")
+    cpus, memory = (limits["cpus"], limits["memory"]) if limits else (service["cpus"], service["mem_limit"])
+    return float(cpus), int(memory.rstrip("mM"))
