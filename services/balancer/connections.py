@@ -5,12 +5,10 @@ from __future__ import annotations
 import aiohttp
 
 from config.access import Token
+from services import addresses
 
 #: No answer is longer, but for lists.
 MOST_ANSWER_BYTES = 2**20
-#: An address is believed for so long (wall seconds; aiohttp's own is 10): a restarted container has another.
-#: Not for no time at all, or a burst of new connections would be a burst of questions.
-DNS_S = 1
 
 
 class Silent(Exception):
@@ -35,10 +33,11 @@ async def read(response: aiohttp.ClientResponse, most: int = MOST_ANSWER_BYTES) 
 def pool(per_host: int, force_close: bool = False, token: Token | None = None) -> aiohttp.ClientSession:
     """Connections, at most `per_host` to one, used again unless `force_close`; opened in the event loop.
 
-    What DNS said is kept for `DNS_S`. Each request brings `token`, so with one
-    they are for the grid's own services only.
+    Each request brings `token`, so with one they are for the grid's own services only.
     """
-    connector = aiohttp.TCPConnector(limit=0, limit_per_host=per_host, force_close=force_close, ttl_dns_cache=DNS_S)
+    connector = aiohttp.TCPConnector(
+        limit=0, limit_per_host=per_host, force_close=force_close, ttl_dns_cache=addresses.BELIEVED_S
+    )
     return aiohttp.ClientSession(
         connector=connector,
         headers=None if token is None else token.header(),

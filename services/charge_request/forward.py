@@ -17,7 +17,7 @@ from yarl import URL
 
 from config.access import Token
 from config.problems import Problem
-from services import deadline
+from services import addresses, deadline
 from services.tracing import PEER, Hop, route_of
 
 #: Open connections to all balancers together; further requests wait for one, within their time.
@@ -26,10 +26,8 @@ CONNECTIONS = 1_024
 PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.5
 #: A connection is there within this (wall seconds), or the next try asks DNS again: a container that restarts comes back at
-#: another address, and at the old one nobody answers, not even with a refusal.
+#: another address, and at the old one nobody answers, not even with a refusal. Not below `addresses.BELIEVED_S`.
 CONNECT_S = 1.0
-#: What DNS said is kept for so long (wall seconds): no longer than that, so that the next try asks it.
-DNS_S = 1
 #: No try is begun with less than this left (wall seconds).
 SHORTEST_TRY_S = 0.01
 #: Where there are several balancers each may take this share of what time remains, so that a silent one costs little …
@@ -76,7 +74,9 @@ class Forward:
     async def start(self) -> None:
         """Opens the connection pool; in the event loop."""
         self._pool = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=DNS_S, resolver=self._resolver),
+            connector=aiohttp.TCPConnector(
+                limit=CONNECTIONS, ttl_dns_cache=addresses.BELIEVED_S, resolver=self._resolver
+            ),
             headers=None if self._token is None else self._token.header(),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import aiohttp
 
 from config.access import Token
+from services import addresses
 from services.problem import to_json
 from services.tracing import apart
 
@@ -83,7 +84,8 @@ class Pushes:
 
     async def _http_post(self, url: str, body: bytes) -> None:
         if self._client is None:
-            self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
+            connector = aiohttp.TCPConnector(ttl_dns_cache=addresses.BELIEVED_S)
+            self._client = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
         async with self._client.post(url, data=body, headers=self._headers, allow_redirects=False):
             return
 
