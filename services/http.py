@@ -105,6 +105,7 @@ def application(
     app.router.add_get("/metrics", _metrics(service))
 
     async def complete(_: web.Request, response: web.StreamResponse) -> None:
+        response.headers.pop("Server", None)  # versions are nobody's business
         if response.status not in REFUSED:
             response.headers.update(service.headers())
         if traffic.stopping:

@@ -6,10 +6,12 @@ import json
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
+import psutil
 import pytest
 
 from tests.e2e.served import Served, served
@@ -118,10 +120,14 @@ def test_the_second_request_of_a_connection_must_arrive_in_time_too_and_an_idle_
         assert 0.9 <= time.monotonic() - idle_s < 2 + BUSY_S
 
 
-def test_in_pieces_but_in_time_is_well(station: Served) -> None:
+def test_in_pieces_but_in_time_is_well(environment: dict[str, str]) -> None:
     whole = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
-    for at in (1, 20, len(whole) - len(BODY), len(whole) - 1):
-        with _connected(station.port) as sock:
+    with ExitStack() as stack:
+        station = stack.enter_context(served(environment, "--client-timeout-s", str(TIMEOUT_S)))
+        socks = []
+        for at in (1, 20, len(whole) - len(BODY), len(whole) - 1):
+            sock = stack.enter_context(_connected(station.port))
+            socks.append(sock)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.sendall(whole[:at])
             time.sleep(0.05)  # sleep: the pieces shall not arrive as one
@@ -132,7 +138,10 @@ def test_in_pieces_but_in_time_is_well(station: Served) -> None:
             while answers.count(b"HTTP/1.1 ") < 2:
                 answers += sock.recv(1 << 16)
             assert answers.count(b"HTTP/1.1 20") == 2, answers
-            time.sleep(TIMEOUT_S + 0.3)  # sleep: whoever was still believed to be in a request would be sent away now
+            sock.sendall(HEALTH)
+            assert sock.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        time.sleep(TIMEOUT_S + 0.2)  # sleep: whoever was still believed to be in a request would be sent away now
+        for sock in socks:
             sock.sendall(HEALTH)
             assert sock.recv(1 << 16).startswith(b"HTTP/1.1 200")
 
@@ -150,6 +159,20 @@ def test_a_head_may_not_grow_for_ever(station: Served) -> None:
         answer = _rest(sock)
     assert not answer or _problem(answer)[0] in (400, 431)
     assert station.ask("GET", "/health")[0] == 200
+
+
+def test_a_body_may_neither_grow_for_ever_nor_unfold(station: Served) -> None:
+    packed = zlib.compressobj(9, zlib.DEFLATED, 31)
+    bomb = b"".join(packed.compress(b" " * (1 << 20)) for _ in range(256)) + packed.flush()
+    before = psutil.Process(station.process.pid).memory_info().rss
+    for head, body in (
+        (b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb), bomb),
+        (b"Transfer-Encoding: chunked\r\n\r\n", b"10000\r\n%s\r\n" % (b"x" * (1 << 16)) * 17),
+    ):
+        with _connected(station.port) as sock:
+            sock.sendall(HEAD + head + body)
+            assert _problem(_rest(sock)) == (413, "too-large")
+    assert psutil.Process(station.process.pid).memory_info().rss - before < 64 << 20
 
 
 def test_who_does_not_take_the_answer_is_cut(environment: dict[str, str]) -> None:

@@ -14,11 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from config.settings import ChargeRequestSettings
+from config.access import LOCAL
+from config.settings import ChargeRequestSettings, SubstationSettings
 from services.charge_request.service import ChargeRequestService
 from services.clock import SystemClock
+from services.http import application
 from services.logs import JsonLines
-from services.tracing import CURRENT, REQUEST_ID, Hop, Parent, PassingTracer, apart, parent_of, state_of
+from services.substation.service import SubstationService
+from services.tracing import CURRENT, REQUEST_ID, Hop, Parent, PassingTracer, Span, apart, parent_of, state_of
+from services.traffic import Traffic
 from tests.services.grid import Grid, a_grid, until
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -169,7 +173,8 @@ class Seen:
 async def _grid(grid: Grid, seen: Seen, **more: Any) -> None:
     url = await grid.third_party("other", seen.charge, seen.metrics)
     await grid.balancer(f"other={url}#substation_current_load", **more)
-    await grid.serve(ChargeRequestService(ChargeRequestSettings(balancers=(grid.urls["balancer"],)), SystemClock()))
+    settings = ChargeRequestSettings(balancers=(grid.urls["balancer"],), request_timeout_s=2)
+    await grid.serve(ChargeRequestService(settings, SystemClock()))
 
 
 async def test_a_trace_goes_through_all_hops_with_a_new_span_at_each() -> None:
@@ -224,18 +229,35 @@ async def test_a_failure_is_logged_with_the_trace_and_the_request(caplog: pytest
     assert {line["request_id"] for line in told} == {"r1"}
 
 
+class Begun(PassingTracer):
+    """Remembers what it began: routes, and the traces of who asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all: list[tuple[str, str]] = []
+
+    def begin(self, method: str, route: str, parent: Parent | None) -> Span:
+        self.all.append((route, parent.trace_id if parent else ""))
+        return super().begin(method, route, parent)
+
+
 async def test_one_who_waited_in_the_queue_is_placed_in_its_own_trace() -> None:
     async with a_grid() as grid:
-        station = await grid.substation("substation1", max_sessions=1, session_s=9999)
+        settings, begun = SubstationSettings(max_sessions=1, session_s=9999), Begun()
+        station = SubstationService(settings, SystemClock(), Random(1))
+        await station.start()
+        await grid.serve_app("substation1", application(station, Traffic(), LOCAL, begun))
         await grid.balancer("substation1", admission="queue")
         assert (await grid.route("EV0", request_id="r0")).status == 202
         body = {"ev_id": "EV1", "request_id": "r1"}
         answer = await grid.post("balancer", "/route", body, headers={"traceparent": PARENT})
         assert (await answer.json())["response"]["status"] == "queued"
+        begun.all.clear()
         async with grid.client.delete(grid.urls["balancer"] + "/requests/r0") as cancelled:
             assert cancelled.status == 200
         await until(lambda: station.admission.find("r1") is not None)
-        assert TRACE in await _open_metrics(grid, "substation1")
+        assert {trace for route, trace in begun.all if route == "/charge"} == {TRACE}
+        await station.stop()
 
 
 async def _open_metrics(grid: Grid, name: str) -> str:
