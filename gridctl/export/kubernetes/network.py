@@ -22,7 +22,9 @@ _WHY_REQUEST = "Where EVs ask for a charge. Inside the cluster only: put an Ingr
 _WHY_HEADLESS = """\
 One DNS name with the addresses of all pods, and a name for each: how they are found.
 Also of those that are not ready: who is a member is not a matter of health, and balancers judge health themselves."""
-_WHY_DENY = "Nobody talks to anybody, but for what the other policies allow."
+_WHY_DENY = """\
+Nobody talks to anybody, but for what the other policies allow.
+Who is to send traces (OTEL_EXPORTER_OTLP_ENDPOINT) needs one more, that lets it out to your collector."""
 _WHY_DNS = "All may ask for names: at a DNS server in the cluster, or at the node's own cache."
 _WHY_METRICS = f"""\
 Prometheus may read everybody's /metrics, from the namespace `{PROMETHEUS_NAMESPACE}`: change it if yours runs elsewhere."""
