@@ -66,7 +66,8 @@ def config(setup: Setup) -> str:
 
 
 def _scraping(setup: Setup) -> dict[str, Any]:
-    guarded = {"authorization": {"credentials_file": setup.token_file}} if setup.token_file else {}
+    bearer = {"type": "Bearer", "credentials_file": setup.token_file}  # Prometheus 2.42 has no default for the type
+    guarded = {"authorization": bearer} if setup.token_file else {}
     return {
         "job_name": "gridctl",
         **guarded,

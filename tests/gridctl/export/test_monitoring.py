@@ -122,7 +122,7 @@ def test_a_token_is_named_and_never_written(topology_file: Path, tmp_path: Path)
     token.write_text("s" * 40)
     assert _export(tmp_path / "out", "-f", topology_file, "--token-file", token) == 0
     (scraping,) = yaml.safe_load((tmp_path / "out" / "prometheus.yml").read_text())["scrape_configs"]
-    assert scraping["authorization"] == {"credentials_file": str(token)}
+    assert scraping["authorization"] == {"type": "Bearer", "credentials_file": str(token)}
     assert not any("s" * 40 in path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file())
 
 
