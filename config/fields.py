@@ -22,6 +22,8 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 Sessions = Annotated[int, Field(ge=1, le=10**9, strict=True)]
 WallSeconds = Annotated[float, Field(ge=0.01, le=3600, allow_inf_nan=False, strict=True)]
+#: Alarms go by the last minute: that must hold some scrapes.
+ScrapeSeconds = Annotated[float, Field(ge=0.1, le=15, allow_inf_nan=False, strict=True)]
 GridSeconds = Annotated[float, Field(ge=0.001, le=10**9, allow_inf_nan=False, strict=True)]
 #: Power is held as whole watts, so nothing is smaller than one.
 Kilowatts = Annotated[float, Field(ge=0.001, le=10**6, allow_inf_nan=False, strict=True)]

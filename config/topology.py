@@ -20,6 +20,7 @@ from config.fields import (
     Part,
     Policy,
     Port,
+    ScrapeSeconds,
     Sessions,
     TimeScale,
     WallSeconds,
@@ -137,7 +138,7 @@ class Monitoring(Part):
         description="Its port. Unset: 3000, or a free one where that is taken. A port that is set is never moved.",
         examples=[3000],
     )
-    scrape_interval_s: WallSeconds = Field(
+    scrape_interval_s: ScrapeSeconds = Field(
         5.0, description="How often Prometheus reads every service's /metrics, in wall seconds.", examples=[5]
     )
 
