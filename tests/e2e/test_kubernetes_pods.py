@@ -58,7 +58,7 @@ def test_replicas_find_each_other_come_and_go(environment: dict[str, str], tmp_p
         assert first.ask("POST", "/charge", {"ev_id": "EV99"})[0] == 401
 
         leaving = running.pods["substation-3"]
-        assert leaving.ask("GET", "/health")[1]["sessions"] == 4
+        assert leaving.ask("GET", "/health")[1]["sessions"] > 0
         assert running.delete("substation-3") == 0
         assert '"message": "drained", "charging": 0' in leaving.log.read_text()
 
