@@ -49,7 +49,7 @@ def by_gridctl(folder: Path, substations: int) -> float:
     begin = time.monotonic()
     run(*GRIDCTL, "up", "-d", "--substations", str(substations), *named, folder=folder, env=env)
     took_s = time.monotonic() - begin
-    run(*GRIDCTL, "down", "-v", *named, folder=folder, env=env)
+    run(*GRIDCTL, "down", "-v", "--yes", *named, folder=folder, env=env)
     return took_s
 
 
@@ -73,8 +73,24 @@ def by_compose(out: Path, env: dict[str, str]) -> float:
             sys.exit(f"not healthy within {PATIENCE_S} s")
         time.sleep(0.1)
     took_s = time.monotonic() - begin
-    run("docker-compose", "down", "-v", "-t", "5", folder=out, env=env)
+    remove(out, env)
     return took_s
+
+
+def remove(out: Path, env: dict[str, str]) -> None:
+    """All of it; again where the engine takes a container for attached that has just ended."""
+    for attempt in range(3):
+        done = subprocess.run(
+            ["docker-compose", "down", "-v", "-t", "5"],
+            cwd=out,
+            env={**os.environ, **env},
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            return
+        time.sleep(1 + attempt)
+    sys.exit("docker-compose down failed three times")
 
 
 def _healthy(out: Path, env: dict[str, str]) -> bool:
