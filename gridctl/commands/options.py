@@ -100,15 +100,23 @@ def required_names_argument(command: Command) -> Command:
 
 
 def declaration_options(command: Command) -> Command:
-    """`--substations`, `--policy`, `--time-scale`, …: what a flag may change of the topology; None: not given."""
+    """`--substations`, `--policy`, `--time-scale`: what a flag may change of the topology; None: not given."""
+    for option in (
+        click.option("--time-scale", type=float, metavar="X", help="Grid seconds per wall second."),
+        click.option("--policy", metavar="POLICY", shell_complete=complete_policies, help="The balancer's policy."),
+        click.option("--substations", type=int, metavar="N", help="How many substations of our own."),
+    ):
+        command = option(command)
+    return command
+
+
+def watcher_options(command: Command) -> Command:
+    """`--prometheus`, `--grafana`: what the launcher is to run beside the grid; None: not given."""
     for option in (
         click.option("--grafana/--no-grafana", default=None, help="A Grafana with dashboards beside the grid."),
         click.option(
             "--prometheus/--no-prometheus", default=None, help="A Prometheus beside the grid that watches it."
         ),
-        click.option("--time-scale", type=float, metavar="X", help="Grid seconds per wall second."),
-        click.option("--policy", metavar="POLICY", shell_complete=complete_policies, help="The balancer's policy."),
-        click.option("--substations", type=int, metavar="N", help="How many substations of our own."),
     ):
         command = option(command)
     return command

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gridctl.commands.options import declaration_options, file_option, json_option, name_option
+from gridctl.commands.options import declaration_options, file_option, json_option, name_option, watcher_options
 
 if TYPE_CHECKING:
     from gridctl.declared import Declared
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Show what `up` would change, and why.")
 @file_option
 @declaration_options
+@watcher_options
 @json_option
 @name_option
 def command(file: Path | None, name: str | None, as_json: bool, **declared: Any) -> int:

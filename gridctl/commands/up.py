@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gridctl.commands.options import declaration_options, drain_option, file_option, name_option, wait_option
+from gridctl.commands.options import (
+    declaration_options,
+    drain_option,
+    file_option,
+    name_option,
+    wait_option,
+    watcher_options,
+)
 
 if TYPE_CHECKING:
     from gridctl.declared import Declared
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Start the grid, or bring a running one to what its topology says.")
 @file_option
 @declaration_options
+@watcher_options
 @click.option("-d", "--detach", is_flag=True, help="Return once all processes are healthy; the grid runs on.")
 @click.option("--dry-run", is_flag=True, help="Print what would change, and why; change nothing.")
 @click.option("--force", is_flag=True, help="Converge the running cluster though it was started from another topology.")

@@ -141,6 +141,7 @@ class Workloads:
             url=f"http://{OWN_NAME}.{BALANCER}:{first.port}",
             substations_dns=behind,
             targets_file=TARGETS_FILE if self._listed else None,
+            cluster=self.grid.cluster,
         )
         environment = _environment(first, settings, named=False)
         wait_s = settings.request_timeout_s
