@@ -56,6 +56,8 @@ def test_a_grid_of_named_substations(grid: Project) -> None:
     grid.up(*STARTED)
     assert {each.service for each in grid.containers()} == {*PORTS, "balancer", *STARTED}
 
+    check_confinement(grid)
+
     first = grid.loadtest("--rate", "20", "--duration", "3", "--seed", "1")
     assert (first["accepted"], first["refused"], first["failed"]) == (60, 0, 0)
     assert len(charging(grid)) == 60
@@ -67,10 +69,30 @@ def test_a_grid_of_named_substations(grid: Project) -> None:
     assert len(set(requests)) == len(requests) == accepted
     assert {each.service: each.restarts for each in grid.containers() if each.restarts} == {"depot": 1, "balancer": 1}
 
+    ours = [each.id for each in grid.containers() if each.service != "prometheus"]
+    grid.compose("stop")
+    assert run("docker", "inspect", "--format", "{{.State.ExitCode}}", *ours).split() == ["0"] * len(ours)
     grid.compose("down")
     assert grid.containers() == []
     grid.up(*PORTS)
     assert sorted(charging(grid)) == sorted(requests)
+
+
+def check_confinement(grid: Project) -> None:
+    """What compose.yaml says a container may do and take, the engine enforces."""
+    for each in grid.containers():
+        (about,) = json.loads(run("docker", "inspect", each.id))
+        host = about["HostConfig"]
+        assert (host["ReadonlyRootfs"], host["CapDrop"], host["SecurityOpt"]) == (
+            True,
+            ["ALL"],
+            ["no-new-privileges:true"],
+        )
+        assert host["NanoCpus"] == 10**9
+        assert host["Memory"] >= 256 * 2**20
+        assert host["PidsLimit"] >= 64
+        published = [port["HostIp"] for ports in host["PortBindings"].values() for port in ports]
+        assert published == (["127.0.0.1"] if each.service in STARTED else [])
 
 
 def check_prometheus(grid: Project) -> None:
