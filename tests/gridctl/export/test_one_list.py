@@ -19,6 +19,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 
+from config import plan
 from config.errors import Invalid
 from config.loading import parse_topology
 from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, SUBSTATION
@@ -80,8 +81,9 @@ def served(role: str, environment: Mapping[str, str]) -> tuple[str, Entry]:
 
 
 def launched(topology: Topology) -> dict[str, Entry]:
-    """What `up` starts."""
-    return {spec.name: entry(spec.role, spec.port, spec.settings) for spec in expand(topology) if spec.role != EXTERNAL}
+    """What the launcher runs of the grid, by the function that it asks itself."""
+    specs = plan.launched(topology, "targets.json", "data")
+    return {spec.name: entry(spec.role, spec.port, spec.settings) for spec in specs if spec.settings is not None}
 
 
 def by_compose(topology: Topology) -> dict[str, Entry]:
