@@ -128,6 +128,13 @@ def _line(spans: list[Span]) -> list[tuple[str, int, str]]:
     return [(span.service, span.kind, span.name) for span in line]
 
 
+def _is_whole(spans: list[Span]) -> bool:
+    """Whether all between who asked and a substation has arrived."""
+    ids = {span.span_id for span in spans}
+    first = [span.parent_id for span in spans if span.parent_id not in ids]
+    return first == [SPAN] and any(span.service == "substation" for span in spans)
+
+
 THREE = [
     ("charge-request", SERVER, "POST /charge"),
     ("charge-request", CLIENT, "POST /route"),
@@ -164,6 +171,20 @@ def test_one_charge_request_is_one_trace_of_three_services(cluster: Cluster, rec
     grid.run("kill", "balancer")
     grid.wait_until(lambda grid: grid.charge("EV9", request_id="r9")[0] == 202)
     until(lambda: any(span.attributes.get("grid.request_id") == "r9" for span in receiver.spans))
+
+
+def test_a_balancer_that_passes_a_request_on_is_one_hop_more(cluster: Cluster, receiver: Receiver) -> None:
+    grid = cluster(2, topology={"balancer": {"replicas": 2}}, env=receiver.environment)
+    traces = [f"{number:032x}" for number in range(1, 9)]
+    for trace_id in traces:
+        curl = ["curl", "-s", f"{grid.url}/charge", "-H", f"traceparent: 00-{trace_id}-{SPAN}-01"]
+        curl += ["-H", "Content-Type: application/json", "-d", json.dumps({"ev_id": f"EV{trace_id}"})]
+        assert "charging started" in subprocess.run(curl, capture_output=True, text=True, check=True, timeout=30).stdout
+    passed_on = [*THREE[:3], ("balancer", CLIENT, "POST /route"), ("balancer", SERVER, "POST /route"), *THREE[3:]]
+    until(lambda: all(_is_whole(receiver.trace(each)) for each in traces))
+    lines = [_line(receiver.trace(each)) for each in traces]
+    assert all(line in (THREE, passed_on) for line in lines), lines
+    assert passed_on in lines
 
 
 @contextmanager
