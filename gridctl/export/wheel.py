@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import Distribution
 from pathlib import Path, PurePosixPath
 
+import gridctl
 from config.errors import GridError
 
 #: The earliest that a ZIP file can tell.
@@ -47,11 +48,13 @@ def wheel(distribution: Distribution | None = None) -> tuple[str, bytes]:
 
 
 def _installed() -> Distribution:
-    """The one with a record: a source tree's `egg-info`, where it is on the path, may be old."""
+    """That of the running code. It has a record: a source tree's `egg-info`, where it is on the path, may be old."""
+    running = Path(gridctl.__file__).resolve()
     for found in importlib.metadata.distributions(name="gridctl"):
-        if found.read_text("RECORD") is not None:
+        own = Path(str(found.locate_file("gridctl/__init__.py")))  # an editable one has no files there
+        if found.read_text("RECORD") is not None and (own.resolve() == running or not own.exists()):
             return found
-    raise GridError("gridctl is not installed here, so it cannot be packed", "install it with pip")
+    raise GridError("the gridctl that runs here is not installed, so it cannot be packed", "install it with pip")
 
 
 def _package_files(found: Distribution, packages: Sequence[str]) -> Iterator[tuple[str, bytes]]:

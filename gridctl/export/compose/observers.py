@@ -27,12 +27,15 @@ _PROMETHEUS_PORT, _GRAFANA_PORT = 9090, 3000
 
 #: Nobody signs in: whoever reaches the port looks, and changes nothing. So there is no password to be made.
 _GRAFANA_SETTINGS = {
+    "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
     "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
     "GF_ANALYTICS_REPORTING_ENABLED": "false",
     "GF_AUTH_ANONYMOUS_ENABLED": "true",
     "GF_AUTH_ANONYMOUS_ORG_ROLE": "Viewer",
     "GF_AUTH_BASIC_ENABLED": "false",
     "GF_AUTH_DISABLE_LOGIN_FORM": "true",
+    "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH": f"{provisioning.DASHBOARDS_PATH}/grid.json",
+    "GF_LOG_MODE": "console",
     "GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION": "true",
 }
 
