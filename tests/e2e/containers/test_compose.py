@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from config.shipped import shipped_names, shipped_text
 from tests.e2e.containers.engine import Project, gridctl, project, run, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -52,7 +53,6 @@ def charging(grid: Project) -> list[str]:
 
 
 def test_a_grid_of_named_substations(grid: Project) -> None:
-    run("docker-compose", "-f", grid.folder / "compose.yaml", "config", "-q")
     grid.up(*STARTED)
     assert {each.service for each in grid.containers()} == {*PORTS, "balancer", *STARTED}
 
@@ -76,6 +76,16 @@ def test_a_grid_of_named_substations(grid: Project) -> None:
     assert grid.containers() == []
     grid.up(*PORTS)
     assert sorted(charging(grid)) == sorted(requests)
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_docker_compose_reads_every_ready_topology(engine: None, tmp_path: Path, name: str) -> None:
+    (tmp_path / "gridctl.yaml").write_text(shipped_text(name))
+    gridctl("compose", "export", "-f", tmp_path / "gridctl.yaml", "-o", tmp_path / "out")
+    (tmp_path / "out/gridctl-token").write_text("x")
+    told = yaml.safe_load(run("docker-compose", "-f", tmp_path / "out/compose.yaml", "config"))
+    written = yaml.safe_load((tmp_path / "out/compose.yaml").read_text())
+    assert told["services"].keys() == written["services"].keys()
 
 
 def check_confinement(grid: Project) -> None:

@@ -27,7 +27,7 @@ from gridctl.export.containers import (
     environment_of,
     host_names,
 )
-from gridctl.serve.settings import SETTINGS, Given, settings_of
+from gridctl.serve.settings import LONGEST_BASE, SETTINGS, Given, settings_of
 from tests.config.test_plan import topologies
 
 positive = st.floats(1e-6, 1e9)
@@ -38,7 +38,16 @@ durability = st.sampled_from(["fsync", "process"])
 journals = st.none() | st.sampled_from([f"{DATA_FOLDER}/a b.db"])
 common = {"name": names, "time_scale": positive}
 of_charging = {"session_s": positive, "power_kw": positive, "journal": journals, "durability": durability}
+without_journal = {key: value for key, value in of_charging.items() if key != "journal"}
+waits = st.just(0.0) | positive
 every_settings = st.one_of(
+    st.builds(
+        SubstationSettings,
+        name=names.filter(lambda name: len(name) <= LONGEST_BASE),
+        **without_journal,
+        journal_dir=st.just(DATA_FOLDER),
+        drain_s=waits,
+    ),
     st.builds(
         SubstationSettings,
         **common,
@@ -62,6 +71,8 @@ every_settings = st.one_of(
         peers=st.just(()) | many_urls,
         url=st.just("") | urls,
         replicas=st.lists(names, max_size=3).map(tuple),
+        substations_dns=st.none() | st.just("tasks.substation:9001"),
+        cluster=st.none() | names,
     ),
     st.builds(ChargeRequestSettings, **common, balancers=many_urls, request_timeout_s=positive),
 )
