@@ -23,7 +23,7 @@ REQUEST_BUCKETS_S = (
     *(1.0, 2.5, 5.0, 10.0, 20.0),
 )
 #: Wall seconds of a decision: some ten microseconds, and what a crowded machine adds.
-DECISION_BUCKETS_S = (5e-6, 1e-5, 2e-5, 3e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 1e-1)
+DECISION_BUCKETS_S = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 3e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 1e-1)
 #: Grid seconds of charging: half a minute; of recorded sessions nine in ten last 1 to 23 hours, and one in a hundred 68.
 CHARGING_BUCKETS_S = (
     *(15.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 10800.0, 14400.0, 21600.0, 28800.0, 43200.0),
