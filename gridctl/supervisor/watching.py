@@ -83,7 +83,8 @@ def _grafana_environment(paths: ClusterPaths, port: int) -> dict[str, str]:
         "AUTH_DISABLE_LOGIN_FORM": "true",
         "AUTH_BASIC_ENABLED": "false",
         "AUTH_ANONYMOUS_ENABLED": "true",
-        "AUTH_ANONYMOUS_ORG_ROLE": "Editor",
+        "AUTH_ANONYMOUS_ORG_ROLE": "Viewer",
+        "USERS_VIEWERS_CAN_EDIT": "true",  # explore, and change what they see; save nothing
         "ANALYTICS_REPORTING_ENABLED": "false",
         "ANALYTICS_CHECK_FOR_UPDATES": "false",
         "ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",

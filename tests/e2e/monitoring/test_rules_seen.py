@@ -65,7 +65,7 @@ def test_a_slow_answer_leads_to_the_request_that_was_slow(seen: Watched) -> None
     ],
 )
 def test_buckets_fit_what_was_measured(histogram: str, seen: Watched) -> None:
-    """Of what was measured hardly anything is beyond the last bucket, and not most of it in the first, nor all of it in one."""
+    """Of what was measured hardly anything is beyond the last bucket, not most in the first, nor all in one."""
     found = seen.at_the_end(f"sum by (le) ({histogram}_bucket)")
     bounds = sorted((float(series.labels["le"]), series.samples[-1][1]) for series in found)
     counts = [count - before for (_, count), before in zip(bounds, [0.0, *(each for _, each in bounds)], strict=False)]

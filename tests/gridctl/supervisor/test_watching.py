@@ -86,6 +86,7 @@ def test_grafana_finds_its_own_files_and_ours(tmp_path: Path, name: str, first: 
     told = command.environment
     assert (told["GF_SERVER_HTTP_ADDR"], told["GF_SERVER_HTTP_PORT"]) == ("127.0.0.1", str(PORT))
     assert told["GF_AUTH_BASIC_ENABLED"] == "false", "nobody can log in with the usual password"
+    assert told["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer", "nobody can save anything either"
     source = (Path(told["GF_PATHS_PROVISIONING"]) / "datasources" / "gridctl.yaml").read_text()
     assert "http://127.0.0.1:9090" in source
     assert "timeInterval: 2s" in source
