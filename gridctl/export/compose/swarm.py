@@ -188,14 +188,18 @@ def readme(deployment: Deployment, images: Context) -> str:
     (front,) = deployment.of_role(CHARGE_REQUEST)
     balancers = [each.host for each in deployment.of_role(BALANCER)]
     stack = project(deployment.cluster)
-    alone = "" if len(balancers) > 1 else " while they wait for the new one; with `balancer: {replicas: 2}` none waits"
+    lost = (
+        "no request is lost"
+        if len(balancers) > 1
+        else "away for about 10 s; `balancer: {replicas: 2}` loses no request"
+    )
     return f"""\
 # {deployment.cluster}, by Docker Swarm
 
     openssl rand -hex 32 > gridctl-token && chmod 700 .      # once: the secret of the services
     for role in {" ".join(ROLES)}; do docker build --target $role -t gridctl-$role:{images.tag} image; done
     docker stack deploy --resolve-image never -c stack.yaml {stack}     # several nodes: push the images, set REGISTRY=host/
-    docker service update --force {stack}_{balancers[-1]}    # no request is lost{alone}
+    docker service update --force {stack}_{balancers[-1]}    # {lost}
     GRIDCTL_TOKEN_FILE=gridctl-token gridctl loadtest --target http://127.0.0.1:{front.port} --rate 2 --duration 60
 
 The request service's port is the node's own, on all its addresses: the token guards it. Where the kernel has ipvs,
