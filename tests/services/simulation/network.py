@@ -263,7 +263,7 @@ def _settle(exchange: Exchange, outcome: Reply | ConnectionError) -> None:
 
 
 def _request(host: str, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-    kept = {"Host": host, "Connection": "close", "Content-Type": "application/json", **headers}
+    kept = {"Host": f"{host}.localhost", "Connection": "close", "Content-Type": "application/json", **headers}
     if not body:
         del kept["Content-Type"]
     kept["Content-Length"] = str(len(body))
