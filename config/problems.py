@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -59,6 +59,10 @@ class Problem:
         if self.retry_after_s is not None:
             body["retry_after_s"] = self.retry_after_s
         return {**body, **self.extra}
+
+    def about(self, request_id: str) -> Problem:
+        """The same, with the `request_id` of the charge request that it answers."""
+        return replace(self, extra={**self.extra, "request_id": request_id})
 
     def all_headers(self) -> dict[str, str]:
         """`headers`, with `Retry-After` (whole seconds, rounded up, at least 1) where `retry_after_s` is set."""

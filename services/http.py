@@ -20,7 +20,7 @@ from config.problems import FieldFault, Problem, bad_fields
 from services.gate import Gate
 from services.problem import ProblemError, from_http_error, json_response, problem_response
 from services.service import Listener, Service
-from services.tracing import CURRENT, PassingTracer, Span, Tracer, parent_of
+from services.tracing import CURRENT, REQUEST_ID, PassingTracer, Span, Tracer, parent_of
 from services.traffic import Traffic
 
 Message = TypeVar("Message", bound=ChargeRequest)
@@ -163,7 +163,8 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         response = problem_response(from_http_error(error))
     except Exception:  # noqa: BLE001  the last line: whatever it was, it is logged and answered
         _log.exception("failed to answer", extra={"method": request.method, "path": request.path[:200]})
-        response = problem_response(Problem(500, "this service failed to answer; its log says why", "internal-error"))
+        problem = Problem(500, "this service failed to answer; its log says why", "internal-error")
+        response = problem_response(problem.about(request_id) if (request_id := REQUEST_ID.get()) else problem)
     finally:
         if (span := CURRENT.get()) is not None:
             span.end(None if response is None else response.status)

@@ -234,6 +234,8 @@ def _started() -> dict[str, Any]:
     }
 
 
+_NAMED = "Of the charge request, given or made; missing where that was not read."
+
 _PLACE = {
     "position": {"type": "integer", "minimum": 1, "description": "1 is served next."},
     "eta_s": {
@@ -283,6 +285,7 @@ def _problem_schema() -> dict[str, Any]:
             "status": {"type": "integer"},
             "detail": {"type": "string"},
             "reason": {"type": "string"},
+            "request_id": {"type": "string", "description": _NAMED},
             "errors": {"type": "array", "items": fault},
             "retry_after_s": {"type": "number", "minimum": 0},
             "earliest_end_in_s": {"type": ["number", "null"]},

@@ -25,7 +25,7 @@ def command(request_id: str, name: str | None, file: Path | None, as_json: bool)
 
     Who could be asked, what the balancer believed of each and how old that was, who refused, every attempt, and the
     sessions that came of it. Balancers remember their last 10,000 decisions; of older ones, and of a grid that is stopped,
-    journals and logs tell what they hold. REQUEST_ID is in every answer to a charge request.
+    journals and logs tell what they hold. REQUEST_ID is in every answer to a charge request that was read.
     """
     from config.names import NAME_RULE, is_name  # noqa: PLC0415 - only what a verb needs is imported
     from gridctl.clusters import not_running, resolve  # noqa: PLC0415
@@ -34,7 +34,8 @@ def command(request_id: str, name: str | None, file: Path | None, as_json: bool)
 
     if not is_name(request_id):
         raise Invalid(
-            f"{request_id!r} is no request id", f"one is {NAME_RULE}; it is in every answer to a charge request"
+            f"{request_id!r} is no request id",
+            f"one is {NAME_RULE}; it is in every answer to a charge request that was read",
         )
     paths = resolve(name, file)
     if not paths.folder.is_dir():

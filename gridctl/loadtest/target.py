@@ -20,6 +20,10 @@ from gridctl.state import ClusterPaths
 
 RECORDS_TIMEOUT_S = 30.0
 
+#: Why nobody could be asked: it left a cluster that runs here; or no cluster is known, only a server that named it.
+_GONE = "it was gone before its records were read"
+_UNKNOWN = "its records cannot be read from here: the target is a URL, and its substations' addresses are not known"
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -113,9 +117,8 @@ async def records(
     names = [name for name in target.substations if name in target.limits]
     read = await asyncio.gather(*(_read(http, target.substations[name], since_s, now_s) for name in names))
     sessions: dict[str, Sequence[Session]] = {}
-    missing = {
-        name: "it was gone before its records were read" for name in accepted if name and name not in target.names
-    }
+    why = _GONE if target.names else _UNKNOWN
+    missing = {name: why for name in accepted if name and name not in target.names}
     for name, found in zip(names, read, strict=True):
         if isinstance(found, str):
             missing[name] = found

@@ -6,7 +6,6 @@ A request may be passed on more than once: its ids make that harmless. Must not 
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,9 +55,10 @@ class Forwarding:
         self._now_s = now_s
 
     async def answer(self, request: ChargeRequest, deadline_s: float, forwarded: bool) -> Answer:
-        """What `request` is answered; one that was `forwarded` is not passed on again: its sender looks for its owner."""
-        if request.request_id is None:
-            request = request.model_copy(update={"request_id": uuid.uuid4().hex})
+        """What `request`, which has its id, is answered; one that was `forwarded` is not passed on again.
+
+        Its sender looks for its owner.
+        """
         REQUEST_ID.set(str(request.request_id))
         answer: Answer | None = None
         while answer is None and deadline_s - self._now_s() > SHORTEST_TRY_S:

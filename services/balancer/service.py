@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -132,14 +134,18 @@ class BalancerService:
     async def _answer(self, item: ChargeRequest | Problem, deadline_s: float, forwarded: bool) -> Answer:
         if isinstance(item, Problem):
             answer: Answer = item
-        elif self.core.recovery.stuck:
-            answer = self.core.recovery.problem
         else:
-            answer = await self.core.forwarding.answer(item, deadline_s, forwarded)
+            item, request_id = _identified(item)
+            answer = _named(await self._decide(item, deadline_s, forwarded), request_id)
         outcome = _outcome(answer)
         self._outcomes[outcome] += 1
         self._metrics.requests.labels(outcome).inc()
         return answer
+
+    async def _decide(self, item: ChargeRequest, deadline_s: float, forwarded: bool) -> Answer:
+        if self.core.recovery.stuck:
+            return self.core.recovery.problem
+        return await self.core.forwarding.answer(item, deadline_s, forwarded)
 
     async def _request(self, request: web.Request) -> web.Response:
         request_id = _name(request.match_info["request_id"])
@@ -183,6 +189,23 @@ def _name(request_id: str) -> str:
     if not is_name(request_id):
         raise ProblemError(bad_fields((FieldFault("request_id", f"must be {NAME_RULE}", request_id[:80]),)))
     return request_id
+
+
+def _identified(item: ChargeRequest) -> tuple[ChargeRequest, str]:
+    """`item` with its `request_id`, which is made where it has none."""
+    if item.request_id is not None:
+        return item, item.request_id
+    request_id = uuid.uuid4().hex
+    return item.model_copy(update={"request_id": request_id}), request_id
+
+
+def _named(answer: Answer, request_id: str) -> Answer:
+    """`answer` with the `request_id` where it refuses; that of a 202 says it anyway."""
+    if isinstance(answer, Problem):
+        return answer.about(request_id)
+    if isinstance(answer, Passed) and answer.status >= 400:
+        return replace(answer, body={**answer.body, "request_id": request_id})
+    return answer
 
 
 def _response(answer: Answer, status: int) -> web.Response:

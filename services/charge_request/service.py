@@ -7,6 +7,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from random import Random
 from typing import Any
@@ -17,13 +18,13 @@ from prometheus_client import CollectorRegistry
 from config.access import Token
 from config.messages import Batch, ChargeRequest
 from config.names import CHARGE_REQUEST, NAME_RULE, is_name
-from config.problems import FieldFault, Problem, bad_fields
+from config.problems import CONTENT_TYPE, FieldFault, Problem, bad_fields
 from config.settings import ChargeRequestSettings
 from monitoring.metrics import FAILURES, REFUSED, ChargeRequestMetrics
 from services.charge_request.forward import Forward, Reply
 from services.clock import Clock
 from services.deadline import time_left_s
-from services.http import read_messages
+from services.http import IDEMPOTENCY_KEY, read_messages
 from services.openapi import document
 from services.problem import ProblemError, json_response, problem_response, to_json
 from services.service import Health
@@ -111,7 +112,7 @@ class ChargeRequestService:
         now_s = self._now_s()
         deadline_s = now_s + time_left_s({}, self._timeout_s)
         if self._is_crowded(now_s):
-            raise ProblemError(Problem(503, "too many requests are waiting here", "busy", retry_after_s=1.0))
+            raise ProblemError(_busy(request.headers.get(IDEMPOTENCY_KEY, "")))
         self._held_since_s[number] = now_s
         batch = await read_messages(request, ChargeRequest)
         if batch.is_array:
@@ -124,7 +125,7 @@ class ChargeRequestService:
     async def _ask(self, item: ChargeRequest, deadline_s: float) -> Reply | Problem:
         fields = _fields(item)
         REQUEST_ID.set(fields["request_id"])
-        return await self._forward.send(to_json(fields), deadline_s)
+        return _named(await self._forward.send(to_json(fields), deadline_s), fields["request_id"])
 
     def _is_crowded(self, now_s: float) -> bool:
         held = self._held_since_s
@@ -147,13 +148,16 @@ class ChargeRequestService:
         return list(chain.from_iterable(answers))
 
     async def _place_part(self, items: Sequence[ChargeRequest], deadline_s: float) -> list[dict[str, Any]]:
-        reply = await self._forward.send(to_json([_fields(item) for item in items]), deadline_s)
+        requests = [_fields(item) for item in items]
+        reply = await self._forward.send(to_json(requests), deadline_s)
         if isinstance(reply, Problem):
-            return [_element(reply)] * len(items)
+            return [_element(reply.about(each["request_id"])) for each in requests]
         elements = json.loads(reply.body)
         if reply.status != 200 or len(elements) != len(items):
             problem = Problem(503, "the balancer's answer is none to an array", "balancer-failed", retry_after_s=1.0)
-            return [_element(problem)] * len(items)
+            return [_element(problem.about(each["request_id"])) for each in requests]
+        for each, element in zip(requests, elements, strict=True):
+            element.setdefault("request_id", each["request_id"])
         return list(elements)
 
     async def _request(self, request: web.Request) -> web.Response:
@@ -179,6 +183,21 @@ def _fields(item: ChargeRequest) -> dict[str, Any]:
     fields = item.model_dump(exclude_none=True)
     fields.setdefault("request_id", uuid.uuid4().hex)
     return fields
+
+
+def _busy(key: str) -> Problem:
+    """The answer to a request that is not even read, so only its header may name it."""
+    problem = Problem(503, "too many requests are waiting here", "busy", retry_after_s=1.0)
+    return problem.about(key) if is_name(key) else problem
+
+
+def _named(reply: Reply | Problem, request_id: str) -> Reply | Problem:
+    """`reply` with the `request_id` where it is a problem: a balancer that did not read the request knows none."""
+    if isinstance(reply, Problem):
+        return reply.about(request_id)
+    if reply.status < 400 or reply.content_type != CONTENT_TYPE or b'"request_id":' in reply.body:
+        return reply
+    return replace(reply, body=to_json({**json.loads(reply.body), "request_id": request_id}))
 
 
 def _reason(reply: Reply | Problem) -> str:

@@ -23,6 +23,12 @@ def test_a_refusal_says_when_exactly_and_in_whole_seconds() -> None:
     assert problem.body()["type"] == "urn:problem-type:gridctl:substation-full"
 
 
+def test_a_problem_is_about_one_request_and_keeps_the_rest() -> None:
+    problem = Problem(503, "full", "grid-full", retry_after_s=1.2, extra={"earliest_end_in_s": None})
+    assert problem.about("r1").body() == {**problem.body(), "request_id": "r1"}
+    assert problem.about("r1").all_headers() == problem.all_headers()
+
+
 @pytest.mark.parametrize(("exact_s", "whole"), [(0.0, 1), (0.01, 1), (1.0, 1), (1.001, 2), (30.0, 30)])
 def test_retry_after_is_never_too_early(exact_s: float, whole: int) -> None:
     assert whole_seconds(exact_s) == whole

@@ -14,6 +14,7 @@ from config.problems import Problem
 from services.http import read_messages
 from services.problem import ProblemError, json_response
 from services.service import Health
+from services.tracing import REQUEST_ID
 
 
 class Echo:
@@ -36,6 +37,7 @@ class Echo:
         return [
             web.post("/echo", self._echo),
             web.get("/bug", self._bug),
+            web.get("/bug/{request_id}", self._bug),
             web.get("/gone", self._gone),
             web.post("/slow", self._slow),
         ]
@@ -44,7 +46,8 @@ class Echo:
         batch = await read_messages(request, ChargeRequest)
         return json_response([item.detail if isinstance(item, Problem) else item.ev_id for item in batch.items])
 
-    async def _bug(self, _: web.Request) -> web.Response:
+    async def _bug(self, request: web.Request) -> web.Response:
+        REQUEST_ID.set(request.match_info.get("request_id", ""))
         raise LookupError("this is a bug")
 
     async def _gone(self, _: web.Request) -> web.Response:

@@ -84,6 +84,12 @@ async def test_a_bug_is_logged_and_answered(caplog: pytest.LogCaptureFixture) ->
     assert "this is a bug" in (record.exc_text or "")
 
 
+async def test_a_bug_in_a_request_that_was_read_names_it() -> None:
+    async with _client() as client:
+        assert (await _problem(client, "GET", "/bug/r1", 500))["request_id"] == "r1"
+        assert "request_id" not in await _problem(client, "GET", "/bug", 500)
+
+
 async def test_health_has_a_status_of_its_own() -> None:
     echo, traffic = Echo(), Traffic()
     async with _client(echo, traffic) as client:

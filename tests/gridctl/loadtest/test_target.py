@@ -82,6 +82,13 @@ async def test_a_running_session_is_load_until_now() -> None:
     assert found.missing == {"gone": "it was gone before its records were read"}
 
 
+async def test_who_is_behind_a_url_cannot_be_asked_and_is_not_called_gone() -> None:
+    async with aiohttp.ClientSession() as http:
+        found = await target.records(http, target.from_url("http://grid", 1), 90.5, {"s1": 1, "": 2}, "lt-x-", 120.0)
+    assert set(found.missing) == {"s1"}
+    assert "cannot be read from here" in found.missing["s1"]
+
+
 async def test_fewer_sessions_than_clients_were_told_of_are_lost_ones() -> None:
     found = await read(web.json_response({"sessions": [ENTRY]}), accepted=3)
     assert "1 of 3" in found.missing["s1"]

@@ -133,6 +133,7 @@ async def test_a_full_grid_of_another_balancers_doing_is_refused_not_overloaded(
         answers = await asyncio.gather(*(fellows.ask(n % 2, ev_id) for n, ev_id in enumerate(EVS)))
         assert sorted(answer.status for answer in answers) == [202] * 12 + [503] * 28
         assert all("Retry-After" in answer.headers for answer in answers if answer.status == 503)
+        assert len({(await answer.json())["request_id"] for answer in answers}) == 40, "also where another one refused"
         assert len(await _sessions(grid)) == 12
 
 

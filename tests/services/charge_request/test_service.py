@@ -90,6 +90,39 @@ async def test_a_full_grid_says_when() -> None:
         assert int(answer.headers["Retry-After"]) >= problem["retry_after_s"] > 25
 
 
+async def test_who_is_refused_is_told_the_id_by_which_the_balancer_remembers_why() -> None:
+    async with a_grid() as grid:
+        await _whole(grid, max_sessions=1)
+        await grid.post("charge-request", "/charge", {"ev_id": "EV1"})
+        refused = [await (await grid.post("charge-request", "/charge", {"ev_id": ev})).json() for ev in ("EV2", "EV1")]
+        requests = [{"ev_id": "EV3"}, {"ev": 4}, {"ev_id": "EV1"}, {"ev_id": "EV5", "request_id": "r5"}]
+        elements = await (await grid.post("charge-request", "/charge", requests)).json()
+        assert [told["status"] for told in (*refused, *elements)] == [503, 409, 503, 422, 409, 503]
+        assert "request_id" not in elements.pop(1), "what could not be read has no id"
+        ids = [told["request_id"] for told in (*refused, *elements)]
+        assert (len(set(ids)), ids[-1]) == (5, "r5")
+        for told in (refused[0], elements[0], elements[-1]):
+            found = await grid.get("balancer", f"/decisions?request_id={told['request_id']}")
+            assert [each["outcome"]["reason"] for each in found["decisions"]] == ["grid-full"]
+
+
+async def test_a_balancer_that_refuses_what_it_did_not_read_knows_no_id_and_the_client_is_told_it() -> None:
+    async with a_grid() as grid:
+
+        async def crowded(_: web.Request) -> web.StreamResponse:
+            return problem_response(Problem(503, "no place", "too-many-connections", retry_after_s=1.0))
+
+        await _ingress(grid, await _fake(grid, crowded))
+        one = await grid.post("charge-request", "/charge", {"ev_id": "EV1", "request_id": "r1"})
+        assert (one.headers["Retry-After"], (await one.json())["request_id"]) == ("1", "r1")
+        requests = [{"ev_id": "EV1", "request_id": "r1"}, {"ev_id": "EV2", "request_id": "r2"}]
+        several = await (await grid.post("charge-request", "/charge", requests)).json()
+        assert [(each["reason"], each["request_id"]) for each in several] == [
+            ("balancer-failed", "r1"),
+            ("balancer-failed", "r2"),
+        ]
+
+
 async def test_an_array_keeps_its_order_and_its_bad_elements_to_itself() -> None:
     async with a_grid() as grid:
         await _whole(grid, max_sessions=2)
@@ -122,12 +155,15 @@ async def test_no_balancer_is_503_in_time() -> None:
         await _ingress(grid, NOWHERE, timeout_s=0.5)
         began_s = time.monotonic()
         answers = await asyncio.gather(
-            grid.post("charge-request", "/charge", {"ev_id": "EV1"}),
-            grid.post("charge-request", "/charge", [{"ev_id": "EV2"}, {"ev_id": "EV3"}]),
+            grid.post("charge-request", "/charge", {"ev_id": "EV1", "request_id": "r1"}),
+            grid.post("charge-request", "/charge", [{"ev_id": "EV2", "request_id": "r2"}, {"ev_id": "EV3"}]),
         )
         assert time.monotonic() - began_s < 0.5 + BUSY_S
         assert (answers[0].status, (await answers[0].json())["reason"]) == (503, "balancer-unreachable")
-        assert [element["status_code"] for element in await answers[1].json()] == [503, 503]
+        elements = await answers[1].json()
+        assert [element["status_code"] for element in elements] == [503, 503]
+        ids = [told["request_id"] for told in (await answers[0].json(), *elements)]
+        assert (ids[:2], len(set(ids))) == (["r1", "r2"], 3)
 
 
 async def test_a_silent_balancer_is_504_in_time() -> None:
@@ -143,7 +179,8 @@ async def test_a_silent_balancer_is_504_in_time() -> None:
         began_s = time.monotonic()
         answer = await grid.post("charge-request", "/charge", {"ev_id": "EV1"})
         assert time.monotonic() - began_s < 0.5 + BUSY_S
-        assert (answer.status, (await answer.json())["reason"]) == (504, "balancer-silent")
+        problem = await answer.json()
+        assert (answer.status, problem["reason"], len(problem["request_id"])) == (504, "balancer-silent", 32)
         assert 300 < granted[0] < 500, "it is told what time remains"
 
 
@@ -167,6 +204,8 @@ async def test_a_crowd_that_waits_too_long_keeps_nobody_else_waiting() -> None:
             answered, _ = await asyncio.wait({one}, timeout=0.2)
             crowd.append(one)
         assert await crowd.pop() == "busy"
+        keyed = await grid.post("charge-request", "/charge", {"ev_id": "EV"}, headers={"Idempotency-Key": "r1"})
+        assert {"busy", "r1"} <= set((await keyed.json()).values()), "its body is not read, its header is"
         assert not any(one.done() for one in crowd)
         assert set(await asyncio.gather(*crowd)) == {"balancer-silent"}
 
