@@ -105,4 +105,4 @@ def _marked(error: MarkedYAMLError, text: str, where: str) -> Invalid:
 def broken(where: str, line: int, key: str, found: str, allowed: str) -> Invalid:
     """The error for a file of which nothing else can be said."""
     fault = Fault(where, line, key, found, allowed)
-    return Invalid(f"{where} cannot be read as a topology", "Nothing was started.", (fault,))
+    return Invalid(f"{where} cannot be read as a topology", "Nothing was changed.", (fault,))

@@ -57,4 +57,4 @@ def _validated(value: dict[str, Any], source: Declared, where: str) -> tuple[Top
 
 def _invalid(where: str, faults: tuple[Fault, ...]) -> Invalid:
     count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-    return Invalid(f"{where} is no valid topology: {count}", "Nothing was started.", faults)
+    return Invalid(f"{where} is no valid topology: {count}", "Nothing was changed.", faults)

@@ -114,7 +114,7 @@ def apply_overrides(
     }
     if faults:
         places = ", ".join(fault.where for fault in faults)
-        raise Invalid(f"{places} cannot be used", "Nothing was started.", faults)
+        raise Invalid(f"{places} cannot be used", "Nothing was changed.", faults)
     if count is not None:
         topology = topology.with_substations(count)
     if chosen_policy is not None:

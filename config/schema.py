@@ -81,17 +81,19 @@ def allowed(path: Sequence[str | int]) -> str:
 def _words(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return "one of " + ", ".join(schema["enum"])
-    bounds = f"from {_number(schema.get('minimum'))} to {_number(schema.get('maximum'))}"
     match schema.get("type"):
-        case "integer":
-            return f"a whole number {bounds}"
-        case "number":
-            return f"a number {bounds}"
+        case "integer" | "number" as kind:
+            bounds = f"from {_number(schema.get('minimum'))} to {_number(schema.get('maximum'))}"
+            return f"a {'whole ' if kind == 'integer' else ''}number {bounds}"
+        case "boolean":
+            return "true or false"
         case "string":
             return _PATTERNS.get(schema.get("pattern", ""), "a text")
         case "array":
             return f"a list of at most {_number(schema.get('maxItems'))} substations"
-    return "a mapping with the keys " + ", ".join(schema.get("properties", {}))
+        case "object":
+            return "a mapping with the keys " + ", ".join(schema["properties"])
+    raise AssertionError(f"no words for the type of {schema}")
 
 
 def _number(value: float | None) -> str:

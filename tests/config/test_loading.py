@@ -45,7 +45,7 @@ def test_message_and_hint() -> None:
     with pytest.raises(Invalid) as caught:
         parse_topology("a: 1\nb: 2\n", "grid.yaml")
     assert caught.value.message == "grid.yaml is no valid topology: 2 faults"
-    assert caught.value.hint == "Nothing was started."
+    assert caught.value.hint == "Nothing was changed."
     assert str(caught.value.faults[0]).startswith("grid.yaml:1: a: found an unknown key; allowed: name, ")
 
 

@@ -1,6 +1,7 @@
 """The emitted JSON Schema: complete enough for editors, and of one mind with what the loader accepts."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
+from config.errors import Invalid
+from config.loading import parse_topology
 from config.names import is_name
 from config.rules import breaks
 from config.schema import allowed, keys_at, sections, subschema, topology_schema
@@ -153,3 +156,43 @@ def test_subschemas() -> None:
     assert subschema(("nowhere",)) is None
     assert set(sections()) == {"request_service", "balancer", "defaults", "monitoring", "substations[]"}
     assert allowed(("balancer", "port")) == "a whole number from 1 to 65535"
+
+
+#: How what may stand somewhere begins, by its type in the schema.
+WORDS = {
+    "boolean": "true or false",
+    "integer": "a whole number from ",
+    "number": "a number from ",
+    "string": ("a text", "a name: ", "http://", "the name of a Prometheus metric"),
+    "array": "a list of at most 10000 substations",
+    "object": "a mapping with the keys ",
+}
+
+
+def _places(path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every path at which something may stand in a topology."""
+    yield path
+    for key in keys_at(path):
+        yield from _places((*path, key))
+    if path == ("substations",):
+        yield from _places((*path, 0))
+
+
+def test_each_place_of_whatever_type_says_what_may_stand_there() -> None:
+    seen = set()
+    for path in _places():
+        schema = subschema(path) or {}
+        options = [option for option in schema.get("anyOf", [schema]) if option.get("type") != "null"]
+        words = allowed(path)
+        assert words == words.strip(), path
+        for option in options:
+            if "enum" in option:
+                assert "one of " in words
+            elif "type" in option:
+                starts = WORDS[option["type"]]
+                assert any(start in words for start in ([starts] if isinstance(starts, str) else starts)), (path, words)
+                seen.add(option["type"])
+    assert seen == WORDS.keys()
+    with pytest.raises(Invalid) as caught:
+        parse_topology("monitoring: {prometheus: maybe}", "grid.yaml")
+    assert [fault.allowed for fault in caught.value.faults] == ["true or false"]
