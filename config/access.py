@@ -6,6 +6,7 @@ The token is a secret: it is in no setting, no text, no exception and no `repr`,
 from __future__ import annotations
 
 import hmac
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -111,8 +112,17 @@ def _from_file(name: str, where: str) -> Token:
             found = file.read(_MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "no such path"
-        raise Invalid(f"{where}: the token cannot be read from {name!r}: {why}", HOW_TO_MAKE) from error
+        hint = _who_must_read_it() if isinstance(error, PermissionError) else HOW_TO_MAKE
+        raise Invalid(f"{where}: the token cannot be read from {name!r}: {why}", hint) from error
     return _from_text(found.decode("ascii", "replace"), f"{where}: {name}")
+
+
+def _who_must_read_it() -> str:
+    """Where one is there: in a container it is the host's file, with the host's mode, and the reader is nobody there."""
+    return (
+        f"user {os.geteuid()}, who runs this, must be able to read it: chmod 444 the file (of a container: on its host), "
+        "and chmod 700 its folder there, so that nobody else gets to it"
+    )
 
 
 def _from_text(text: str, where: str) -> Token:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 
@@ -72,6 +73,22 @@ def test_where_it_comes_from(tmp_path: Path) -> None:
     ):
         assert found is not None
         assert found.header() == Token(SECRET).header()
+
+
+def test_who_may_not_read_it_is_told_who_must(tmp_path: Path) -> None:
+    """As in a container, whose user is another than the one who made the file with `chmod 600`."""
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o000)
+    reader = 10001 if os.geteuid() == 0 else os.geteuid()  # root may read all
+    os.seteuid(reader)
+    try:
+        with pytest.raises(Invalid, match="Permission denied") as refused:
+            read_token({"GRIDCTL_TOKEN_FILE": str(folder / "token")})
+    finally:
+        os.seteuid(os.getuid())
+    assert f"user {reader}, who runs this, must be able to read it" in refused.value.hint
+    assert "chmod 444" in refused.value.hint
+    assert "600" not in refused.value.hint
 
 
 def test_what_cannot_be_used_is_an_error_and_never_no_token(tmp_path: Path) -> None:
