@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from config.otel import ENDPOINT_VARIABLES
+from config.overrides import POLICY, SUBSTATIONS, SWITCHES, TIME_SCALE
 from config.policies import SHIPPED
 from gridctl.audit.verdict import Verdict
 from gridctl.chaos import storm
@@ -31,6 +33,8 @@ from services.routing.registry import Entry
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
+#: What the supervisor tells the processes that it starts, and nobody sets.
+INTERNAL = {"GRIDCTL_LOG_FILE"}
 
 
 def test_made_pages_are_as_the_code_makes_them() -> None:
@@ -43,6 +47,18 @@ def test_made_pages_are_as_the_code_makes_them() -> None:
 def test_every_verb_is_in_the_readme_and_in_the_reference(verb: str) -> None:
     assert f"| `{verb}` |" in (ROOT / "README.md").read_text()
     assert re.search(rf"^## gridctl {verb}\b", (DOCS / "cli.md").read_text(), re.MULTILINE)
+
+
+def test_every_variable_is_in_the_table_of_the_environment() -> None:
+    """All of ours that the sources read by name, and those of others on which something depends."""
+    table = (DOCS / "cli.md").read_text().split("## Environment\n")[1].split("\n## ")[0]
+    sources = [path.read_text() for floor in ("config", "services", "gridctl") for path in (ROOT / floor).rglob("*.py")]
+    read = {name for text in sources for name in re.findall(r'"(GRIDCTL_[A-Z_]*[A-Z])"', text)} - INTERNAL
+    read |= {knob.variable for knob in (*SWITCHES.values(), SUBSTATIONS, POLICY, TIME_SCALE)}
+    assert len(read) > 5
+    assert [
+        name for name in sorted({*read, "ALLOWED_HOSTS", *ENDPOINT_VARIABLES, "NO_COLOR"}) if f"`{name}`" not in table
+    ] == []
 
 
 def test_every_state_is_explained() -> None:

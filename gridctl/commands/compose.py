@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gridctl.commands.exporting import finish, output_option, writing_options
 from gridctl.commands.options import declaration_options, file_option, name_option
 
 if TYPE_CHECKING:
     from gridctl.declared import Declared
     from gridctl.export.containers import Deployment
-    from gridctl.export.folder import File, Outcome
+    from gridctl.export.folder import File
 
 _FOLDER = Path("gridctl-compose")
 _STACK = Path("gridctl-swarm")
+#: What a folder remembers, by whether it is a stack. With --scalable or without is one kind: neither removes the other's.
+_KINDS = {False: "gridctl compose export", True: "gridctl compose export --swarm"}
 
 
 @click.group()
@@ -26,21 +30,14 @@ def command() -> None:
 
 
 @command.command("export")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help=f"Where to; else {_FOLDER}, and {_STACK} with --swarm.",
-)
+@output_option(help=f"Where to; else {_FOLDER}, and {_STACK} with --swarm.")
 @file_option
 @declaration_options
 @click.option(
     "--scalable", is_flag=True, help="One service for all substations, to be scaled by `up --scale substation=N`."
 )
 @click.option("--swarm", is_flag=True, help="A stack for Docker Swarm: stack.yaml in place of compose.yaml.")
-@click.option("--force", is_flag=True, help="Overwrite files that no export wrote, or that were edited since.")
-@click.option("--check", is_flag=True, help="Write nothing; exit 4 unless the files there are current.")
+@writing_options
 @name_option
 def export_command(
     output: Path | None, file: Path | None, name: str | None, force: bool, check: bool, **options: Any
@@ -60,7 +57,7 @@ def export_command(
 
     found = declare(name, file, options, os.environ)
     files = list((_stack if swarm else _compose)(found, scalable))
-    return _finish(output or (_STACK if swarm else _FOLDER), files, force, check)
+    return _finish(output or (_STACK if swarm else _FOLDER), files, swarm, force, check)
 
 
 def _compose(found: Declared, scalable: bool) -> Iterator[File]:
@@ -82,25 +79,11 @@ def _stack(found: Declared, _scalable: bool) -> Iterator[File]:
     return render(deployment(found.topology, found.paths.name), context())
 
 
-def _finish(output: Path, files: list[File], force: bool, check: bool) -> int:
-    from gridctl.export.folder import require_current, write  # noqa: PLC0415
+def _finish(output: Path, files: list[File], swarm: bool, force: bool, check: bool) -> int:
+    from gridctl.export.compose.services import MAKE_TOKEN, SECRET_FILE  # noqa: PLC0415
 
-    if check:
-        require_current(output, files)
-        click.echo(f"{output} is current")
-        return 0
-    _tell(output, write(output, files, force))
-    return 0
-
-
-def _tell(output: Path, outcome: Outcome) -> None:
-    done = {"written": outcome.written, "unchanged": outcome.unchanged, "removed": outcome.removed}
-    click.echo(f"{output}: {', '.join(f'{len(paths)} {word}' for word, paths in done.items() if paths)}")
-    if outcome.kept:
-        click.echo(f"kept, because they were edited: {', '.join(outcome.kept)}")
-    if not (output / "gridctl-token").exists():
-        click.echo(f"next: (cd {output} && openssl rand -hex 32 > gridctl-token && chmod 444 gridctl-token)")
-    click.echo(f"{output / 'README.md'} says how to run it")
+    first = None if (output / SECRET_FILE).exists() else f"(cd {shlex.quote(str(output))} && {MAKE_TOKEN})"
+    return finish(_KINDS[swarm], output, files, force=force, check=check, first=first)
 
 
 def _tell_rerouted(wanted: Deployment) -> None:

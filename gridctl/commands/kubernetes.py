@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gridctl import __version__
+from gridctl.commands.exporting import finish, output_option, writing_options
 from gridctl.commands.options import declaration_options, file_option, name_option
 
 if TYPE_CHECKING:
@@ -23,21 +24,12 @@ def command() -> None:
 
 
 @command.command("export")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=_FOLDER,
-    show_default=True,
-    metavar="DIR",
-    help="Where to.",
-)
+@output_option(default=_FOLDER, show_default=True, help="Where to.")
 @file_option
 @declaration_options
 @click.option("--image", metavar="IMAGE", help="The image that all services run; else gridctl and this version.")
 @click.option("--namespace", metavar="NAMESPACE", help="Where the objects live; else gridctl- and the cluster's name.")
-@click.option("--force", is_flag=True, help="Overwrite files that no export wrote, or that were edited since.")
-@click.option("--check", is_flag=True, help="Write nothing; exit 4 unless the files there are current.")
+@writing_options
 @name_option
 def export_command(output: Path, file: Path | None, name: str | None, force: bool, check: bool, **options: Any) -> int:
     """Write StatefulSets, Services and what belongs to them: one object a file, ready for `kubectl apply -k`.
@@ -45,18 +37,7 @@ def export_command(output: Path, file: Path | None, name: str | None, force: boo
     Counted substations (`substations: 3`) are replicas that are scaled by the grid's loading; substations with names are
     a StatefulSet each. No Secret is written: README.md there says how to make it.
     """
-    from gridctl.export.folder import require_current, write  # noqa: PLC0415
-
-    files = rendered(name, file, **options)
-    if check:
-        require_current(output, files)
-        click.echo(f"{output} is current")
-        return 0
-    outcome = write(output, files, force)
-    click.echo(f"{output}: {len(files)} files, {len(outcome.written)} written; next: {output / 'README.md'}")
-    if outcome.kept:
-        click.echo(f"kept, because they were edited: {', '.join(outcome.kept)}")
-    return 0
+    return finish("gridctl kubernetes export", output, rendered(name, file, **options), force=force, check=check)
 
 
 def rendered(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gridctl.commands.exporting import finish, output_option, writing_options
 from gridctl.commands.options import declaration_options, file_option, name_option
 
 if TYPE_CHECKING:
@@ -23,15 +24,7 @@ def command() -> None:
 
 
 @command.command("export")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=_FOLDER,
-    show_default=True,
-    metavar="DIR",
-    help="Where to.",
-)
+@output_option(default=_FOLDER, show_default=True, help="Where to.")
 @file_option
 @declaration_options
 @click.option(
@@ -41,8 +34,7 @@ def command() -> None:
     envvar="GRIDCTL_TOKEN_FILE",
     help="The token of the services, where they demand one.",
 )
-@click.option("--force", is_flag=True, help="Overwrite files that no export wrote, or that were edited since.")
-@click.option("--check", is_flag=True, help="Write nothing; exit 4 unless the files there are current.")
+@writing_options
 @name_option
 def export_command(
     output: Path,
@@ -59,20 +51,11 @@ def export_command(
     lists what the topology wants.
     """
     from gridctl.declared import declare  # noqa: PLC0415 - pydantic, only when needed
-    from gridctl.export.folder import require_current, write  # noqa: PLC0415
     from gridctl.export.monitoring import exported  # noqa: PLC0415
 
     found = _watched(declare(name, file, declared, os.environ), token_file)
     files = list(exported(found, output.absolute()))
-    if check:
-        require_current(output, files)
-        click.echo(f"{output} is current")
-        return 0
-    outcome = write(output, files, force)
-    click.echo(f"{output}: {len(files)} files, {len(outcome.written)} written; next: {output / 'README.md'}")
-    if outcome.kept:
-        click.echo(f"kept, because they were edited: {', '.join(outcome.kept)}")
-    return 0
+    return finish("gridctl monitoring export", output, files, force=force, check=check)
 
 
 def _watched(declared: Declared, token_file: Path | None) -> Watched:

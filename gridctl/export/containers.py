@@ -15,6 +15,7 @@ from config import policies
 from config.errors import Fault, Invalid
 from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, SUBSTATION
 from config.plan import ProcessSpec, expand
+from config.ports import GRAFANA_PORT, PROMETHEUS_PORT
 from config.rules import loopback_port
 from config.settings import BalancerSettings, ChargeRequestSettings, Settings, SubstationSettings
 from config.topology import Topology
@@ -93,7 +94,8 @@ class Deployment:
     """A cluster outside its launcher: `containers` in the plan's order, and the services elsewhere that it uses.
 
     URLs of `externals` are those that containers use. `rerouted` are the names of those that lie on the machine itself.
-    Prometheus is to look each `scrape_interval_s` (wall seconds).
+    Prometheus is to look each `scrape_interval_s` (wall seconds). `prometheus_port` and `grafana_port` are what the machine
+    publishes of those two, where an engine does.
     """
 
     cluster: str
@@ -101,6 +103,8 @@ class Deployment:
     externals: tuple[ProcessSpec, ...]
     rerouted: tuple[str, ...] = ()
     scrape_interval_s: float = 5.0
+    prometheus_port: int = PROMETHEUS_PORT
+    grafana_port: int = GRAFANA_PORT
 
     def of_role(self, role: str) -> tuple[Container, ...]:
         """The containers of one role."""
@@ -142,7 +146,9 @@ def deployment(topology: Topology, cluster: str, host_gateway: str | None = None
     urls = {f"http://{spec.host}:{spec.port}": f"http://{hosts[spec.name]}:{spec.port}" for spec in own}
     containers = tuple(_container(spec, hosts[spec.name], urls) for spec in own)
     rerouted = tuple(spec.name for spec in loopback)
-    return Deployment(cluster, containers, externals, rerouted, topology.monitoring.scrape_interval_s)
+    watching = topology.monitoring
+    ports = (watching.prometheus_port or PROMETHEUS_PORT, watching.grafana_port or GRAFANA_PORT)
+    return Deployment(cluster, containers, externals, rerouted, watching.scrape_interval_s, *ports)
 
 
 def _hosts(specs: Sequence[ProcessSpec]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Writes rendered files into a folder, and never over anybody else's; must not know what is rendered, or for whom.
 
-A manifest in the folder says what was written. What it does not name, or what was edited since, is not ours.
+A manifest in the folder says what was written, and by which kind of export: a folder has one. What the manifest does not
+name, or what was edited since, is not ours.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from config.errors import GridError, NotReady
 
-#: The manifest: every file that was written here, with the SHA-256 of its content.
+#: The manifest: the kind of export that wrote here, and every file of it, with the SHA-256 of its content.
 MANIFEST = ".gridctl-export.json"
 _FORMAT = 1
 #: What stands where a file should and can never be replaced by one.
@@ -60,9 +61,28 @@ class _Plan:
     ours: dict[str, str] = field(default_factory=dict)
 
 
-def write(folder: Path, files: Iterable[File], force: bool = False) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    """Path → the digests that are ours (one, or two where an export was cut short), and the `kind` that wrote them."""
+
+    files: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    kind: str = ""
+
+    def foreign(self, kind: str) -> bool:
+        """Whether there is something that another kind of export wrote, or one that did not say which it is."""
+        return bool(self.files) and self.kind != kind
+
+    @property
+    def writer(self) -> str:
+        """Who wrote the folder, for a message."""
+        return f"`{self.kind}`" if self.kind else "an earlier gridctl"
+
+
+def write(folder: Path, files: Iterable[File], *, kind: str, force: bool = False) -> Outcome:
     """Make `folder` hold `files`, all readable for everybody, and remove what an earlier export left there unchanged.
 
+    `kind` is the command that exports, as a user knows it. GridError where another kind wrote the folder, for its files
+    would be removed, unless `force`.
     A file that was not written by an export, or was edited since, is a conflict: GridError names all of them and nothing
     is written, unless `force`. Each file is replaced as a whole; an export that was cut short can be repeated.
     GridError where the disk refuses. ValueError for a path that leaves the folder or is rendered twice.
@@ -70,9 +90,12 @@ def write(folder: Path, files: Iterable[File], force: bool = False) -> Outcome:
     contents = _contents(files)
     try:
         manifest = _manifest(folder, force)
-        plan = _plan(folder, contents, manifest)
+        if manifest.foreign(kind) and not force:
+            hint = "name another folder with -o; --force removes what was written there"
+            raise GridError(f"{folder} was written by {manifest.writer}, and this is `{kind}`", hint)
+        plan = _plan(folder, contents, manifest.files)
         _refuse(folder, plan, force)
-        _carry_out(folder, contents, plan)
+        _carry_out(folder, contents, plan, kind)
     except OSError as error:
         where = error.filename or folder
         raise GridError(f"{where} cannot be written: {error.strerror}", "name another folder with -o") from error
@@ -85,7 +108,7 @@ def differences(folder: Path, files: Iterable[File]) -> tuple[Difference, ...]:
     try:
         manifest = _manifest(folder, force=False)
         found = {path: _found(folder, path) for path in contents}
-        stale = [path for path in manifest if path not in contents and _found(folder, path) is not None]
+        stale = [path for path in manifest.files if path not in contents and _found(folder, path) is not None]
     except OSError as error:
         raise GridError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
     changed = [
@@ -96,11 +119,18 @@ def differences(folder: Path, files: Iterable[File]) -> tuple[Difference, ...]:
     return tuple(sorted([*changed, *(Difference(path, "not rendered any more") for path in stale)], key=_by_path))
 
 
-def require_current(folder: Path, files: Iterable[File]) -> None:
-    """NotReady, which names every file that differs, unless `folder` holds what would be written now (`--check`)."""
-    found = differences(folder, files)
+def require_current(folder: Path, files: Iterable[File], *, kind: str) -> None:
+    """NotReady, which names every file that differs, unless `folder` holds what would be written now (`--check`).
+
+    NotReady too, and says so, where another kind of export wrote the folder.
+    """
+    found, manifest = differences(folder, files), _manifest(folder, force=False)
+    if manifest.foreign(kind):
+        raise NotReady(
+            f"{folder} was written by {manifest.writer}, and this is `{kind}`", "name another folder with -o"
+        )
     if found:
-        listed = _listed(f"{each.path} ({each.how})" for each in found)
+        listed = listing(f"{each.path} ({each.how})" for each in found)
         raise NotReady(f"{folder} is not current: {listed}", "export again, without --check")
 
 
@@ -127,17 +157,16 @@ def _is_inside(path: str) -> bool:
     return bool(path) and str(plain) == path and path != "." and not ({"..", "/"} & {*plain.parts}) and "\0" not in path
 
 
-def _manifest(folder: Path, force: bool) -> dict[str, frozenset[str]]:
-    """Path → the digests that are ours: one, or two where an export was cut short."""
+def _manifest(folder: Path, force: bool) -> _Manifest:
     file = folder / MANIFEST
     try:
         document = json.loads(file.read_bytes())
-        return _digests(document)
+        return _Manifest(_digests(document), str(document.get("export", "")))
     except FileNotFoundError:
-        return {}
+        return _Manifest()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if force:
-            return {}
+            return _Manifest()
         raise GridError(f"{file} is damaged: {error}", "--force writes everything anew") from error
 
 
@@ -202,26 +231,26 @@ def _refuse(folder: Path, plan: _Plan, force: bool) -> None:
     hopeless = {path: why for path, why in plan.conflicts.items() if why in {_FOLDER, _LINK_ABOVE}}
     refused = hopeless if force else plan.conflicts
     if refused:
-        listed = _listed(f"{path} ({why})" for path, why in refused.items())
+        listed = listing(f"{path} ({why})" for path, why in refused.items())
         hint = "move that away" if hopeless else "--force overwrites"
         raise GridError(f"not overwritten in {folder}: {listed}", f"{hint}; or name another folder with -o")
 
 
-def _carry_out(folder: Path, contents: Mapping[str, bytes], plan: _Plan) -> None:
+def _carry_out(folder: Path, contents: Mapping[str, bytes], plan: _Plan, kind: str) -> None:
     wanted = {path: _digest(content) for path, content in contents.items()}
     _make_folders(folder, contents)
     if plan.writes or plan.removals:
-        _replace(folder / MANIFEST, _document(plan.ours, wanted))
+        _replace(folder / MANIFEST, _document(kind, plan.ours, wanted))
     for path in plan.writes:
         _replace(folder / path, contents[path])
     for path in plan.removals:
         (folder / path).unlink(missing_ok=True)
         _remove_empty(folder, path)
-    _replace(folder / MANIFEST, _document(wanted))
+    _replace(folder / MANIFEST, _document(kind, wanted))
 
 
-def _document(files: Mapping[str, str], unfinished: Mapping[str, str] | None = None) -> bytes:
-    document = {"format": _FORMAT, "files": files} | ({"unfinished": unfinished} if unfinished else {})
+def _document(kind: str, files: Mapping[str, str], unfinished: Mapping[str, str] | None = None) -> bytes:
+    document = {"format": _FORMAT, "export": kind, "files": files} | ({"unfinished": unfinished} if unfinished else {})
     return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
 
 
@@ -259,7 +288,8 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _listed(texts: Iterable[str]) -> str:
+def listing(texts: Iterable[str]) -> str:
+    """The texts with commas between; of many the first ones, and how many more there are."""
     every = list(texts)
     more = f" and {len(every) - _NAMED} more" if len(every) > _NAMED else ""
     return ", ".join(every[:_NAMED]) + more

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from config.plan import ProcessSpec, expand
-from config.ports import PROMETHEUS_PORT
+from config.ports import GRAFANA_PORT, LOOPBACK, PROMETHEUS_PORT
 from config.topology import Topology
 from gridctl.export.folder import File
 from gridctl.supervisor.targets import Target, render
@@ -28,9 +28,9 @@ _README = """\
 
 Written by `gridctl monitoring export`. {targets}
 
-    prometheus --config.file=prometheus.yml --enable-feature=exemplar-storage --web.listen-address=127.0.0.1:9090
+    prometheus --config.file=prometheus.yml --enable-feature=exemplar-storage --web.listen-address=127.0.0.1:{port}
     alertmanager --config.file=alertmanager.yml        # in Debian: prometheus-alertmanager
-    GF_PATHS_PROVISIONING={folder}/grafana/provisioning grafana server --homepath /usr/share/grafana
+    GF_SERVER_HTTP_PORT={grafana_port} GF_PATHS_PROVISIONING={provisioning} grafana server --homepath /usr/share/grafana
 
 - `rules/recording.yml`, `rules/alerts.yml`: what is worked out beforehand, and the alarms
 - `alertmanager.yml`: an example; put your own receiver there
@@ -43,15 +43,30 @@ class Watched:
     """The grid that is to be watched.
 
     `targets` is the `file_sd` document of its services; `live` is the file in which a running cluster keeps it current.
-    `prometheus_url` is the Prometheus that Grafana asks.
+    `prometheus_url` is the Prometheus that Grafana asks; else one on the port that the topology wants for it.
     """
 
     cluster: str
     topology: Topology
     targets: Sequence[dict[str, Any]]
     live: Path | None = None
-    prometheus_url: str = f"http://127.0.0.1:{PROMETHEUS_PORT}"
+    prometheus_url: str | None = None
     token_file: Path | None = None
+
+    @property
+    def prometheus_port(self) -> int:
+        """Where one is to listen that this export configures."""
+        return self.topology.monitoring.prometheus_port or PROMETHEUS_PORT
+
+    @property
+    def grafana_port(self) -> int:
+        """Likewise."""
+        return self.topology.monitoring.grafana_port or GRAFANA_PORT
+
+    @property
+    def asked(self) -> str:
+        """The URL of the Prometheus that Grafana asks."""
+        return self.prometheus_url or f"http://{LOOPBACK}:{self.prometheus_port}"
 
 
 def wanted(cluster: str, topology: Topology) -> list[dict[str, Any]]:
@@ -70,7 +85,7 @@ def exported(watched: Watched, folder: Path) -> Iterator[File]:
     yield "targets.json", json.dumps(watched.targets, indent=1) + "\n"
     yield "alertmanager.yml", alertmanager.EXAMPLE
     interval_s = max(1, round(watched.topology.monitoring.scrape_interval_s))
-    for path, content in provisioning.files(watched.prometheus_url, str(folder / "grafana/dashboards"), interval_s):
+    for path, content in provisioning.files(watched.asked, str(folder / "grafana/dashboards"), interval_s):
         yield f"grafana/{path}", content
     yield "README.md", _readme(watched, folder)
 
@@ -93,5 +108,10 @@ def _readme(watched: Watched, folder: Path) -> str:
         else f"Prometheus reads `{watched.live}`, which the cluster keeps current; `targets.json` is what stood there."
     )
     return _README.format(
-        cluster=watched.cluster, targets=targets, folder=folder, prometheus_url=watched.prometheus_url
+        cluster=watched.cluster,
+        targets=targets,
+        provisioning=folder / "grafana/provisioning",
+        prometheus_url=watched.asked,
+        port=watched.prometheus_port,
+        grafana_port=watched.grafana_port,
     )

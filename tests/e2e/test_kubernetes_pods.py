@@ -32,7 +32,7 @@ substations:
 def exported(text: str, folder: Path) -> Path:
     topology, out = folder / "gridctl.yaml", folder / "out"
     topology.write_text(text)
-    write(out, rendered(None, topology))
+    write(out, rendered(None, topology), kind="gridctl kubernetes export")
     return out
 
 

@@ -26,7 +26,7 @@ def _topology(folder: Path, text: str) -> Path:
 
 def test_it_writes_where_it_is_told_and_says_what_is_next(tmp_path: Path) -> None:
     said = _run("-f", _topology(tmp_path, "name: harbour"), "-o", tmp_path / "out").output
-    assert said.endswith(f"written; next: {tmp_path / 'out' / 'README.md'}\n")
+    assert said.endswith(f"\n{tmp_path / 'out' / 'README.md'} says how to go on\n")
     found = yaml.safe_load((tmp_path / "out" / "kustomization.yaml").read_text())
     assert found["namespace"] == "gridctl-harbour"
     assert all((tmp_path / "out" / path).is_file() for path in found["resources"])

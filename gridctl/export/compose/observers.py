@@ -23,6 +23,7 @@ Discovery = Mapping[str, Sequence[Mapping[str, Any]]]
 PROMETHEUS_IMAGE = "prom/prometheus:v2.53.5"
 GRAFANA_IMAGE = f"grafana/grafana:{provisioning.GRAFANA_VERSION}"
 PROMETHEUS, GRAFANA = "prometheus", "grafana"
+#: Where they listen in their containers.
 _PROMETHEUS_PORT, _GRAFANA_PORT = 9090, 3000
 
 #: Nobody signs in: whoever reaches the port looks, and changes nothing. So there is no password to be made.
@@ -44,8 +45,8 @@ def observers(deployment: Deployment, gateway: Mapping[str, Any]) -> tuple[dict[
     """The shared blocks, the services and the volumes that they need. `gateway`: how Prometheus finds this machine."""
     block = hardened("observer", stop_grace_period="30s")
     secrets = {"secrets": [SECRET]} if _listing(deployment) else {}
-    watching = {**_prometheus(), **secrets, **gateway}
-    services = {PROMETHEUS: merged(block, watching), GRAFANA: merged(block, _grafana())}
+    watching = {**_prometheus(deployment.prometheus_port), **secrets, **gateway}
+    services = {PROMETHEUS: merged(block, watching), GRAFANA: merged(block, _grafana(deployment.grafana_port))}
     return {"x-observer": block}, services, [PROMETHEUS, GRAFANA]
 
 
@@ -112,10 +113,10 @@ def grafana_core() -> dict[str, Any]:
     }
 
 
-def _prometheus() -> dict[str, Any]:
+def _prometheus(port: int) -> dict[str, Any]:
     return {
         **prometheus_core(),
-        "ports": [published("PROMETHEUS_PORT", _PROMETHEUS_PORT)],
+        "ports": [published("PROMETHEUS_PORT", port, _PROMETHEUS_PORT)],
         "volumes": [
             f"{PROMETHEUS}:/prometheus",
             "./prometheus:/etc/prometheus:ro",
@@ -127,11 +128,11 @@ def _prometheus() -> dict[str, Any]:
     }
 
 
-def _grafana() -> dict[str, Any]:
+def _grafana(port: int) -> dict[str, Any]:
     return {
         **grafana_core(),
         "tmpfs": ["/tmp:size=64m"],  # noqa: S108  in the container
-        "ports": [published("GRAFANA_PORT", _GRAFANA_PORT)],
+        "ports": [published("GRAFANA_PORT", port, _GRAFANA_PORT)],
         "volumes": [
             f"{GRAFANA}:/var/lib/grafana",
             "./grafana/provisioning:/etc/grafana/provisioning:ro",

@@ -9,7 +9,7 @@ from typing import Any
 from config.names import CHARGE_REQUEST
 from gridctl.export.compose.document import Block, yaml_text
 from gridctl.export.compose.observers import GRAFANA_IMAGE, PROMETHEUS_IMAGE, observer_files, observers
-from gridctl.export.compose.services import SECRET, SECRET_FILE, Service, named, role_blocks
+from gridctl.export.compose.services import IGNORE, MAKE_TOKEN, SECRET, SECRET_FILE, Service, named, role_blocks
 from gridctl.export.containers import HOST_GATEWAY, Container, Deployment
 from gridctl.export.folder import File
 from gridctl.export.image.context import PYTHON_IMAGE, Context
@@ -34,7 +34,8 @@ def beside(deployment: Deployment, images: Context) -> Iterator[File]:
     yield from ((f"image/{path}", content) for path, content in images.files)
     yield from observer_files(deployment)
     (front,) = deployment.of_role(CHARGE_REQUEST)
-    yield ".env", env(deployment.cluster, front.port)
+    yield ".env", env(deployment, front.port)
+    yield IGNORE
     yield "README.md", readme(deployment, front.port)
 
 
@@ -74,15 +75,15 @@ def project(cluster: str) -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", cluster.lower()).strip("-_") or "grid"
 
 
-def env(cluster: str, request_port: int) -> str:
+def env(deployment: Deployment, request_port: int) -> str:
     """`.env`: what may be changed without another export."""
     return f"""\
 # Written by `gridctl compose export`. Compose reads it; variables of the shell come before it.
-COMPOSE_PROJECT_NAME={project(cluster)}
+COMPOSE_PROJECT_NAME={project(deployment.cluster)}
 # ports on this machine's loopback
 REQUEST_PORT={request_port}
-PROMETHEUS_PORT=9090
-GRAFANA_PORT=3000
+PROMETHEUS_PORT={deployment.prometheus_port}
+GRAFANA_PORT={deployment.grafana_port}
 # images that are not built here
 PYTHON_IMAGE={PYTHON_IMAGE}
 PROMETHEUS_IMAGE={PROMETHEUS_IMAGE}
@@ -92,16 +93,17 @@ GRAFANA_IMAGE={GRAFANA_IMAGE}
 
 def readme(deployment: Deployment, request_port: int) -> str:
     """README.md, of about ten lines."""
+    prometheus, grafana = (f"http://127.0.0.1:{port}" for port in (deployment.prometheus_port, deployment.grafana_port))
     return f"""\
 # {deployment.cluster}, by Compose
 
-    openssl rand -hex 32 > gridctl-token && chmod 444 gridctl-token && chmod 700 .   # once: the secret of the services
+    {MAKE_TOKEN}   # once: the secret of the services
     docker compose up -d          # or docker-compose 1.29; the first time builds the images, about half a minute
     docker compose ps             # all are healthy after some seconds
     GRIDCTL_TOKEN_FILE=gridctl-token gridctl loadtest --target http://127.0.0.1:{request_port} --rate 2 --duration 60
 {"".join(_scaling(each) for each in deployment.containers if each.scalable)}\
     docker compose down           # the journals stay in their volumes; down -v deletes them
 
-Prometheus: http://127.0.0.1:9090, Grafana: http://127.0.0.1:3000; to go without one, name the other services after `up -d`.
+Prometheus: {prometheus}, Grafana: {grafana}; to go without one, name the other services after `up -d`.
 The containers' user (10001) must be able to read the token, hence its mode; that of the folder keeps others away from it.
 """

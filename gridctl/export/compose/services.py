@@ -18,6 +18,10 @@ from gridctl.export.image.context import PYTHON_IMAGE, ROLES, Context
 SECRET = "gridctl_token"  # noqa: S105  a name
 SECRET_FILE = "./gridctl-token"  # noqa: S105
 SECRET_PATH = f"/run/secrets/{SECRET}"
+#: How the user makes that file, in the folder: the containers' user must be able to read it, and nobody else to get there.
+MAKE_TOKEN = "openssl rand -hex 32 > gridctl-token && chmod 444 gridctl-token && chmod 700 ."  # noqa: S105  how to make it
+#: What keeps it out of a repository.
+IGNORE = (".gitignore", "gridctl-token\n")
 #: Folder beside compose.yaml with the list of targets.
 TARGETS_FOLDER = "./targets"
 #: What a stopping service may take (wall seconds): the requests that it answers still, and its journal.
@@ -95,9 +99,9 @@ def volumes(container: Container) -> list[str]:
     return mounts
 
 
-def published(variable: str, port: int) -> str:
-    """A port on this machine's loopback; `variable` changes its number there."""
-    return f"127.0.0.1:${{{variable}:-{port}}}:{port}"
+def published(variable: str, port: int, inside: int | None = None) -> str:
+    """A port on this machine's loopback, which is `inside` in the container; `variable` changes its number here."""
+    return f"127.0.0.1:${{{variable}:-{port}}}:{port if inside is None else inside}"
 
 
 def healthy(hosts: Iterable[str]) -> Service:

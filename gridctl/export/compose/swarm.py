@@ -18,7 +18,16 @@ from config.names import BALANCER, CHARGE_REQUEST, SUBSTATION
 from gridctl.export.compose.document import Block, merged, yaml_text
 from gridctl.export.compose.observers import GRAFANA, PROMETHEUS, grafana_core, observer_files, prometheus_core
 from gridctl.export.compose.render import project, volume_names
-from gridctl.export.compose.services import GRACE_S, SECRET, SECRET_FILE, Service, check_interval_s, environment
+from gridctl.export.compose.services import (
+    GRACE_S,
+    IGNORE,
+    MAKE_TOKEN,
+    SECRET,
+    SECRET_FILE,
+    Service,
+    check_interval_s,
+    environment,
+)
 from gridctl.export.containers import DATA_FOLDER, TARGETS_FILE, Container, Deployment
 from gridctl.export.folder import File
 from gridctl.export.image.context import ROLES, Context
@@ -60,6 +69,7 @@ def render(deployment: Deployment, images: Context) -> Iterator[File]:
     yield "stack.yaml", stack_yaml(placed, images, watched)
     yield from ((f"image/{path}", content) for path, content in images.files)
     yield from watched
+    yield IGNORE
     yield "README.md", readme(placed, images)
 
 
@@ -196,7 +206,7 @@ def readme(deployment: Deployment, images: Context) -> str:
     return f"""\
 # {deployment.cluster}, by Docker Swarm
 
-    openssl rand -hex 32 > gridctl-token && chmod 700 .      # once: the secret of the services
+    {MAKE_TOKEN}   # once: the secret of the services
     for role in {" ".join(ROLES)}; do docker build --target $role -t gridctl-$role:{images.tag} image; done
     docker stack deploy --resolve-image never -c stack.yaml {stack}     # several nodes: push the images, set REGISTRY=host/
     docker service update --force {stack}_{balancers[-1]}    # {lost}

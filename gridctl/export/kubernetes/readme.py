@@ -31,7 +31,13 @@ without it, take them off `kustomization.yaml`.
 4. Ask from here, with `Authorization: Bearer …`: `kubectl -n {space} port-forward service/{CHARGE_REQUEST} {port}`
 5. {_counted(space) if deployment.counted else _NAMED}
 6. After an edit export and apply again. What is not exported any more runs until you delete it; volumes stay even then.
-"""
+{_elsewhere(deployment)}"""
+
+
+def _elsewhere(deployment: Deployment) -> str:
+    names = ", ".join(f"`{spec.name}`" for spec in deployment.externals)
+    told = "is elsewhere: balancers use it, but the ServiceMonitor finds pods only. Scrape it by a job of your own"
+    return f"\nWhat {told}: {names}.\n" if names else ""
 
 
 def _counted(space: str) -> str:

@@ -13,6 +13,7 @@ from gridctl.export.containers import Deployment
 from gridctl.export.folder import File
 from gridctl.export.kubernetes.network import Network
 from gridctl.export.kubernetes.objects import Grid, dns_label, file, text
+from gridctl.export.kubernetes.pods import SECRET
 from gridctl.export.kubernetes.readme import readme
 from gridctl.export.kubernetes.watching import Watching
 from gridctl.export.kubernetes.workloads import Workloads, poll_interval_s
@@ -62,6 +63,7 @@ def render(deployment: Deployment, image: str, namespace: str) -> Iterator[File]
     ]
     yield from objects
     yield KUSTOMIZATION, _kustomization([path for path, _ in objects], namespace)
+    yield ".gitignore", f"{SECRET}\n"
     yield "README.md", readme(deployment, grid)
 
 

@@ -103,7 +103,7 @@ def node(images: dict[str, str], tmp_path: Path) -> Iterator[Node]:
     """All pods from one image, as README.md of the export says."""
     topology, out, token = tmp_path / "gridctl.yaml", tmp_path / "out", tmp_path / "token"
     topology.write_text(TOPOLOGY)
-    write(out, rendered(None, topology, image=images[SUBSTATION]))
+    write(out, rendered(None, topology, image=images[SUBSTATION]), kind="gridctl kubernetes export")
     token.write_text(TOKEN + "\n")
     token.chmod(0o444)
     with one_at_a_time():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import stat
@@ -12,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.errors import GridError, NotReady
-from gridctl.export.folder import MANIFEST, Difference, differences, require_current, write
+from gridctl.export import folder as exporting
+from gridctl.export.folder import MANIFEST, Difference, differences
 
+write = functools.partial(exporting.write, kind="a")
+require_current = functools.partial(exporting.require_current, kind="a")
 FILES = (("compose.yaml", "a: 1\n"), ("prometheus/rules/load.yml", b"b\n"), (".env", ""))
 
 
@@ -198,3 +202,29 @@ def test_after_any_exports_the_folder_holds_the_last_one(
         write(folder, files.items())
         assert {path: text.encode() for path, text in files.items()} == _contents(folder)
         assert differences(folder, files.items()) == ()
+
+
+def test_a_folder_of_another_kind_of_export_is_refused_and_loses_nothing(tmp_path: Path) -> None:
+    write(tmp_path, FILES)
+    before = _contents(tmp_path)
+    for files in ([("other.yaml", "o")], FILES):
+        with pytest.raises(GridError, match="was written by `a`, and this is `b`") as caught:
+            write(tmp_path, files, kind="b")
+        assert "another folder" in caught.value.hint
+        assert "--force" in caught.value.hint
+        with pytest.raises(NotReady, match="was written by `a`, and this is `b`"):
+            require_current(tmp_path, files, kind="b")
+    assert _contents(tmp_path) == before
+    outcome = write(tmp_path, [("other.yaml", "o")], kind="b", force=True)
+    assert set(outcome.removed) == before.keys()
+    require_current(tmp_path, [("other.yaml", "o")], kind="b")
+
+
+def test_a_folder_that_does_not_say_who_wrote_it_is_another_kinds(tmp_path: Path) -> None:
+    write(tmp_path, FILES)
+    manifest = tmp_path / MANIFEST
+    document = json.loads(manifest.read_text())
+    del document["export"]
+    manifest.write_text(json.dumps(document))
+    with pytest.raises(GridError, match="written by an earlier gridctl"):
+        write(tmp_path, FILES)

@@ -534,3 +534,10 @@ def test_a_namespace_is_named_after_the_cluster(cluster: str, namespace: str) ->
 def test_a_namespace_that_kubernetes_would_refuse(given: str) -> None:
     with pytest.raises(Invalid, match="--namespace"):
         namespace_of("city", given)
+
+
+def test_the_readme_names_whom_the_servicemonitor_does_not_find() -> None:
+    told = exported("with-others")["README.md"]
+    assert "the ServiceMonitor finds pods only" in told
+    assert told.endswith("`other`, `another`.\n")
+    assert "ServiceMonitor finds" not in exported("named")["README.md"]

@@ -309,6 +309,30 @@ def test_everybodys_prometheus_looks_as_often() -> None:
     assert [yaml.load(text, LOADER)["groups"][0] for text in alarms] == [objects["PrometheusRule"]["spec"]["groups"][1]]
 
 
+@pytest.mark.parametrize(("told", "ports"), [({}, (9090, 3000)), ({"prometheus": 9191, "grafana": 3131}, (9191, 3131))])
+@pytest.mark.parametrize("shape", ["named", "scalable"])
+def test_prometheus_and_grafana_are_where_the_topology_wants_them(
+    shape: str, told: dict[str, int], ports: tuple[int, int]
+) -> None:
+    """Published by Compose and named in its README; asked and started by what `monitoring export` writes."""
+    topology = Topology.model_validate({"monitoring": {f"{name}_port": port for name, port in told.items()}})
+    listed = deployment(topology, "city", HOST_GATEWAY)
+    files = read(compose(replicated(listed) if shape == "scalable" else listed, IMAGES))
+    services = yaml.load(files["compose.yaml"], LOADER)["services"]
+    variables_set = dict(line.split("=", 1) for line in files[".env"].splitlines() if "=" in line and line[0] != "#")
+    for name, port, inside in zip(("prometheus", "grafana"), ports, (9090, 3000), strict=True):
+        assert services[name]["ports"] == [f"127.0.0.1:${{{name.upper()}_PORT:-{port}}}:{inside}"]
+        assert variables_set[f"{name.upper()}_PORT"] == str(port)
+        assert f"{name.capitalize()}: http://127.0.0.1:{port}" in files["README.md"]
+    beside = read(monitoring.exported(monitoring.Watched("city", topology, []), Path("/")))
+    source = yaml.load(beside["grafana/provisioning/datasources/gridctl.yaml"], LOADER)["datasources"][0]
+    assert source["url"] == f"http://127.0.0.1:{ports[0]}"
+    assert f"--web.listen-address=127.0.0.1:{ports[0]}\n" in beside["README.md"]
+    assert f"GF_SERVER_HTTP_PORT={ports[1]} " in beside["README.md"]
+    within = yaml.load(files["grafana/provisioning/datasources/gridctl.yaml"], LOADER)["datasources"][0]
+    assert within["url"] == "http://prometheus:9090"  # between containers nothing is published
+
+
 @ready
 def test_containers_and_pods_may_take_the_same(name: str) -> None:
     """CPUs and memory (in MiB), by name of the service."""
