@@ -12,6 +12,8 @@ from gridctl.commands.exporting import finish, output_option, writing_options
 from gridctl.commands.options import declaration_options, file_option, name_option
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gridctl.declared import Declared
     from gridctl.export.monitoring import Watched
 
@@ -31,8 +33,7 @@ def command() -> None:
     "--token-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    envvar="GRIDCTL_TOKEN_FILE",
-    help="The token of the services, where they demand one.",
+    help="The token of the services, where they demand one; else, unless the cluster runs, what GRIDCTL_TOKEN_FILE names.",
 )
 @writing_options
 @name_option
@@ -53,20 +54,33 @@ def export_command(
     from gridctl.declared import declare  # noqa: PLC0415 - pydantic, only when needed
     from gridctl.export.monitoring import exported  # noqa: PLC0415
 
-    found = _watched(declare(name, file, declared, os.environ), token_file)
+    found = _watched(declare(name, file, declared, os.environ), token_file, os.environ)
     files = list(exported(found, output.absolute()))
     return finish("gridctl monitoring export", output, files, force=force, check=check)
 
 
-def _watched(declared: Declared, token_file: Path | None) -> Watched:
+def _watched(declared: Declared, token_file: Path | None, environ: Mapping[str, str]) -> Watched:
     from gridctl.clusters import running  # noqa: PLC0415
     from gridctl.export.monitoring import Watched, wanted  # noqa: PLC0415
 
-    token = None if token_file is None else token_file.absolute()
-    if running(declared.paths):
-        return _live(declared, token)
+    if running(declared.paths):  # what `up` runs demands no token, and none of another grid is meant for it
+        return _live(declared, _readable(token_file, {}))
     cluster, topology = declared.paths.name, declared.topology
-    return Watched(cluster, topology, wanted(cluster, topology), token_file=token)
+    return Watched(cluster, topology, wanted(cluster, topology), token_file=_readable(token_file, environ))
+
+
+def _readable(token_file: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The file that holds the token, by the flag or by the environment; Invalid where none can be read from it.
+
+    The token itself goes nowhere.
+    """
+    from config.access import TOKEN_FILE_VARIABLE, read_token  # noqa: PLC0415
+
+    named = environ.get(TOKEN_FILE_VARIABLE)
+    if token_file is None and named is None:
+        return None
+    read_token(environ, None if token_file is None else str(token_file))
+    return Path(token_file or named or "").absolute()
 
 
 def _live(declared: Declared, token_file: Path | None) -> Watched:

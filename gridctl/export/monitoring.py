@@ -19,7 +19,7 @@ from gridctl.export.folder import File
 from gridctl.supervisor.targets import Target, render
 from monitoring import alertmanager
 from monitoring.grafana import provisioning
-from monitoring.prometheus import Setup, files, targets_file
+from monitoring.prometheus import Setup, beside, files, targets_file
 
 #: Where Alertmanager listens unless it is told otherwise.
 ALERTMANAGER = "127.0.0.1:9093"
@@ -81,7 +81,7 @@ def _target(spec: ProcessSpec) -> Target:
 
 def exported(watched: Watched, folder: Path) -> Iterator[File]:
     """Every file for `folder`, an absolute path: Grafana wants to be told where its dashboards are."""
-    yield from files(_setup(watched))
+    yield from files(_setup(watched, str(folder)))
     yield "targets.json", json.dumps(watched.targets, indent=1) + "\n"
     yield "alertmanager.yml", alertmanager.EXAMPLE
     interval_s = max(1, round(watched.topology.monitoring.scrape_interval_s))
@@ -90,14 +90,16 @@ def exported(watched: Watched, folder: Path) -> Iterator[File]:
     yield "README.md", _readme(watched, folder)
 
 
-def _setup(watched: Watched) -> Setup:
+def _setup(watched: Watched, folder: str) -> Setup:
     topology = watched.topology
+    targets = beside(folder, "targets.json") if watched.live is None else str(watched.live)
     return Setup(
-        discovery=targets_file("targets.json" if watched.live is None else str(watched.live)),
+        discovery=targets_file(targets),
         scrape_interval_s=topology.monitoring.scrape_interval_s,
         poll_interval_s=topology.balancer.poll_interval_s,
         alertmanagers=(ALERTMANAGER,),
         token_file=None if watched.token_file is None else str(watched.token_file),
+        folder=folder,
     )
 
 
@@ -105,7 +107,8 @@ def _readme(watched: Watched, folder: Path) -> str:
     targets = (
         "`targets.json` lists what its topology wants, on the ports that it wants."
         if watched.live is None
-        else f"Prometheus reads `{watched.live}`, which the cluster keeps current; `targets.json` is what stood there."
+        else f"Prometheus reads `{watched.live}`, which the cluster keeps current; `targets.json` is what stood there.\n"
+        "That folder is its owner's alone: start Prometheus as the user whose cluster it is."
     )
     return _README.format(
         cluster=watched.cluster,

@@ -46,7 +46,8 @@ def prepare(spec: ProcessSpec, paths: ClusterPaths, port: int, prometheus_url: s
 
 def _prometheus_files(paths: ClusterPaths, watching: Watching) -> Iterator[tuple[str, str]]:
     discovery = prometheus.targets_file(str(paths.targets))
-    return prometheus.files(prometheus.Setup(discovery, watching.scrape_interval_s, watching.poll_interval_s))
+    interval_s, folder = watching.scrape_interval_s, str(paths.prometheus)
+    return prometheus.files(prometheus.Setup(discovery, interval_s, watching.poll_interval_s, folder=folder))
 
 
 def _prometheus(program: str, paths: ClusterPaths, port: int) -> tuple[str, ...]:

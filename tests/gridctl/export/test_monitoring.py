@@ -31,6 +31,9 @@ substations:
 """
 
 
+SECRET = "s3cret" * 6
+
+
 @pytest.fixture
 def topology_file(tmp_path: Path) -> Path:
     file = tmp_path / "city.yaml"
@@ -52,6 +55,12 @@ def _discovered(folder: Path) -> str:
     (scraping,) = yaml.safe_load((folder / "prometheus.yml").read_text())["scrape_configs"]
     (found,) = scraping["file_sd_configs"]
     return str(found["files"][0])
+
+
+def _credentials(folder: Path) -> dict[str, str | None]:
+    """Each job's file with a token."""
+    jobs = yaml.safe_load((folder / "prometheus.yml").read_text())["scrape_configs"]
+    return {job["job_name"]: job.get("authorization", {}).get("credentials_file") for job in jobs}
 
 
 @pytest.mark.needs("promtool", "amtool")
@@ -119,11 +128,53 @@ def test_twice_the_same_and_changed_where_the_topology_is(topology_file: Path, t
 
 def test_a_token_is_named_and_never_written(topology_file: Path, tmp_path: Path) -> None:
     token = tmp_path / "token"
-    token.write_text("s" * 40)
+    token.write_text(SECRET)
     assert _export(tmp_path / "out", "-f", topology_file, "--token-file", token) == 0
-    (scraping,) = yaml.safe_load((tmp_path / "out" / "prometheus.yml").read_text())["scrape_configs"]
-    assert scraping["authorization"] == {"type": "Bearer", "credentials_file": str(token)}
-    assert not any("s" * 40 in path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert _credentials(tmp_path / "out") == {"gridctl": str(token), "gridctl-external": None}
+    assert not any(SECRET in path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file())
+
+
+def test_the_environment_names_the_token_as_it_does_for_services(
+    topology_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text(SECRET)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRIDCTL_TOKEN_FILE", "token")
+    assert _export(tmp_path / "out", "-f", topology_file) == 0
+    assert _credentials(tmp_path / "out")["gridctl"] == str(tmp_path / "token")
+
+
+@pytest.mark.parametrize("by_flag", [True, False], ids=["flag", "environment"])
+@pytest.mark.parametrize(
+    "content", [None, "", "so secret", f"{SECRET}\n{SECRET}"], ids=["none", "empty", "short", "two"]
+)
+def test_a_file_without_a_usable_token_is_an_error_that_says_what_to_do_and_nothing_of_the_token(
+    content: str | None,
+    by_flag: bool,
+    topology_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    token = tmp_path / "token"
+    if content is not None:
+        token.write_text(content)
+    if not by_flag:
+        monkeypatch.setenv("GRIDCTL_TOKEN_FILE", str(token))
+    assert _export(tmp_path / "out", "-f", topology_file, *(["--token-file", token] if by_flag else [])) == 2
+    said = "".join(capfd.readouterr())
+    assert str(token) in said
+    assert "secrets.token_urlsafe" in said
+    assert SECRET not in said
+    assert "so secret" not in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_environment_that_names_no_file_is_an_error(
+    topology_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRIDCTL_TOKEN_FILE", "")
+    assert _export(tmp_path / "out", "-f", topology_file) == 2
 
 
 @pytest.fixture
@@ -153,7 +204,19 @@ def test_of_a_cluster_that_runs_the_file_that_follows_it_is_named(
     assert source["url"] == "http://127.0.0.1:9191"
 
 
+def test_what_up_runs_is_sent_no_token_that_is_another_grids(
+    running: tuple[ClusterPaths, Supervisor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text(SECRET)
+    for named in (tmp_path / "token", tmp_path / "none"):
+        monkeypatch.setenv("GRIDCTL_TOKEN_FILE", str(named))
+        assert _export(tmp_path / "out", "--name", running[0].name) == 0
+        assert _credentials(tmp_path / "out") == {"gridctl": None}
+
+
 def test_the_readme_says_where_targets_come_from() -> None:
     topology = Topology()
     watched = Watched("city", topology, wanted("city", topology))
     assert "lists what its topology wants" in str(dict(exported(watched, Path("/out")))["README.md"])
+    live = Watched("city", topology, wanted("city", topology), live=Path("/state/targets.json"))
+    assert "as the user whose cluster it is" in str(dict(exported(live, Path("/out")))["README.md"])

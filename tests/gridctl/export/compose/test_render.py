@@ -170,6 +170,9 @@ def test_prometheus_finds_replicas_through_the_balancers() -> None:
     grid = replicated(_deployment(Topology.model_validate({"balancer": {"replicas": 2}})))
     files = dict(render(grid, IMAGES))
     (scraping,) = yaml.safe_load(files["prometheus/prometheus.yml"])["scrape_configs"]
+    assert "authorization" not in scraping, (
+        "it is balancers' lists that need a token, not /metrics: external ones would get it"
+    )
     assert [each["url"] for each in scraping["http_sd_configs"]] == [
         f"{each.url}/targets" for each in grid.of_role(BALANCER)
     ]
