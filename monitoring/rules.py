@@ -14,6 +14,11 @@ from typing import Any
 OLD_AFTER_POLLS = 3
 OLD_S = 15.0
 
+#: Series of ours, in a Prometheus that watches others too.
+OURS = 'cluster!="", job=~"charge-request|balancer|substation"'
+_SERVICE_UP = 'up{cluster!="", job=~"balancer|charge-request"}'
+_SUBSTATION_UP = 'up{cluster!="", job="substation", substation_id!=""}'
+
 
 @dataclass(frozen=True, slots=True)
 class Recording:
@@ -65,7 +70,7 @@ RECORDINGS = (
     Recording("cluster:substation_current_load:sum", "sum by (cluster) (substation_current_load)"),
     Recording(
         "instance:process_restarts:changes10m",
-        "changes(process_start_time_seconds[10m])",
+        f"changes(process_start_time_seconds{{{OURS}}}[10m])",
     ),
 )
 
@@ -80,17 +85,17 @@ _SUBSTATIONS = (
         30,
         "warning",
         "{{ $labels.substation_id }} has been over 90 % for half a minute",
-        f'It is at {{{{ $value | printf "%.0f" }}}} % of its limit in {_WHERE}. Where all are, more capacity is needed'
-        " (gridctl scale); where only some are, look at how they are chosen (gridctl policies).",
+        f'It is at {{{{ $value | printf "%.0f" }}}} % of its limit in {_WHERE}. Where all are, more capacity is needed:'
+        " another substation; where only some are, look at how they are chosen (the balancer's policy).",
     ),
     Alert(
         "SubstationDown",
-        'up{job="substation"} == 0',
+        f"{_SUBSTATION_UP} == 0",
         15,
         "critical",
         "{{ $labels.substation_id }} does not answer",
         f"{_WHO} in {_WHERE} has not been scraped for 15 s. What charges there goes on, and is resumed when it comes"
-        " back; nothing new is placed there. See gridctl ps, gridctl logs.",
+        " back; nothing new is placed there. See whether it runs, and its log.",
     ),
 )
 _REQUESTS = (
@@ -101,7 +106,7 @@ _REQUESTS = (
         "critical",
         "EVs are sent away though there is room",
         f"In {_WHERE} requests were refused while a substation that was not asked was believed to have room: does the"
-        " policy try one only? gridctl explain REQUEST_ID says why a request went where it went.",
+        " policy try one only? Where gridctl up runs it, gridctl explain REQUEST_ID says why.",
     ),
     Alert(
         "QueueGrowing",
@@ -140,15 +145,15 @@ _REQUESTS = (
 _SERVICES = (
     Alert(
         "ServiceDown",
-        'up{job=~"balancer|charge-request"} == 0',
+        f"{_SERVICE_UP} == 0",
         15,
         "critical",
         "{{ $labels.job }} does not answer",
-        f"{_WHO} in {_WHERE} has not been scraped for 15 s. See gridctl ps, gridctl logs.",
+        f"{_WHO} in {_WHERE} has not been scraped for 15 s. See whether it runs, and its log.",
     ),
     Alert(
         "ServiceNotReady",
-        "service_ready == 0",
+        f"service_ready{{{OURS}}} == 0",
         30,
         "warning",
         "{{ $labels.job }} runs and cannot do its work",
@@ -160,7 +165,7 @@ _SERVICES = (
         0,
         "warning",
         "{{ $labels.job }} was restarted {{ $value }} times in ten minutes",
-        f"{_WHO} in {_WHERE}. Its log holds the reason: gridctl logs.",
+        f"{_WHO} in {_WHERE}. Its log holds the reason.",
     ),
 )
 
