@@ -98,7 +98,7 @@ def _scraping(setup: Setup) -> Iterator[dict[str, Any]]:
         yield _job("gridctl", setup)
         return
     bearer = {"type": "Bearer", "credentials_file": setup.token_file}  # Prometheus 2.42 has no default for the type
-    yield _job("gridctl", setup, "drop", {"authorization": bearer})
+    yield _job("gridctl", setup, "drop", {"authorization": bearer, "follow_redirects": False})
     yield _job("gridctl-external", setup, "keep")
 
 
