@@ -14,8 +14,10 @@ from typing import Any
 OLD_AFTER_POLLS = 3
 OLD_S = 15.0
 
-#: Series of ours, in a Prometheus that watches others too.
-OURS = 'cluster!="", job=~"charge-request|balancer|substation"'
+#: Targets of ours, in a Prometheus that watches others too: for metrics that others have as well (`process_*`, `up`).
+JOBS = 'job=~"charge-request|balancer|substation"'
+#: Theirs that are of a grid.
+OURS = f'cluster!="", {JOBS}'
 _SERVICE_UP = 'up{cluster!="", job=~"balancer|charge-request"}'
 _SUBSTATION_UP = 'up{cluster!="", job="substation", substation_id!=""}'
 

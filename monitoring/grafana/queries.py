@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-#: Everything of the chosen cluster.
+from monitoring.rules import JOBS, alerts
+
+#: Everything of the chosen cluster, by a metric that nobody else has: others may call a cluster of theirs the same.
 CLUSTER = 'cluster="$cluster"'
-#: Series of the chosen substations.
-SUBSTATION = 'cluster="$cluster", substation_id=~"$substation"'
-#: The chosen substations' targets, and the other services' beside them: those have no such label.
-ANYBODY = 'cluster="$cluster", substation_id=~"|$substation"'
+#: Series of the chosen substations, likewise.
+SUBSTATION = f'{CLUSTER}, substation_id=~"$substation"'
+#: The chosen substations' targets, and the other services' beside them: those have no such label. For any metric.
+ANYBODY = f'{JOBS}, {CLUSTER}, substation_id=~"|$substation"'
 #: Targets that are substations.
 _SUBSTATION_TARGET = f'job="substation", {SUBSTATION}'
 
@@ -38,8 +40,9 @@ FAULTS = " or ".join(
     f"{fault}{{{ANYBODY}}} > 0"
     for fault in ("chaos_reply_drop_ratio", "chaos_reply_delay_seconds", "chaos_reply_duplicate_ratio")
 )
-#: Alarms that are raised, one series each, of however many substations.
-ALERTS = f'max by (alertname, severity) (ALERTS{{{CLUSTER}, alertstate="firing"}})'
+_ALARMS = "|".join(alert.name for alert in alerts())
+#: Alarms of ours that are raised, one series each, of however many substations.
+ALERTS = f'max by (alertname, severity) (ALERTS{{{CLUSTER}, alertname=~"{_ALARMS}", alertstate="firing"}})'
 #: Above 0 while a target cannot be asked.
 SILENT = f"up{{{ANYBODY}}} == bool 0"
 

@@ -12,7 +12,10 @@ def with_variables(made: builders.Dashboard) -> builders.Dashboard:
     """The dashboard with its variables and events."""
     return (
         made.with_variable(
-            choice("cluster", "Cluster", "Which grid is shown.", "label_values(up, cluster)", several=False)
+            # by what every service of ours tells, and nobody else: a Prometheus may know clusters of other kinds
+            choice(
+                "cluster", "Cluster", "Which grid is shown.", "label_values(gridctl_build_info, cluster)", several=False
+            )
         )
         .with_variable(
             choice(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from monitoring.grafana.provisioning import DASHBOARDS, dashboard
-from tests.e2e.monitoring.watched import CLUSTER, SCRAPE_S, SUBSTATIONS, Series, Watched, ask
+from tests.e2e.monitoring.watched import CLUSTER, SCRAPE_S, SUBSTATIONS, THEIRS, Series, Watched, ask
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs("prometheus")]
 
@@ -94,6 +94,7 @@ def test_each_annotation_marks_what_happened(event: dict[str, Any], seen: Watche
         "Alerts": {"ServiceRestarting"},
     }
     assert expected[event["name"]] <= marked, f"marked are {marked}"
+    assert not marked & {"Theirs", THEIRS}
     named = re.findall(r"{{(\w+)}}", event["textFormat"])
     assert all(any(label in series.labels for label in named) for series in found)
 

@@ -33,7 +33,7 @@ def test_what_an_alarm_goes_by_is_there(alert: rules.Alert, seen: Watched) -> No
 
 
 def test_prometheus_evaluates_every_rule_without_a_fault(seen: Watched) -> None:
-    groups = ask(seen.url, "rules")["groups"]
+    groups = [group for group in ask(seen.url, "rules")["groups"] if group["name"].startswith("gridctl-")]
     found = {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
     assert found == {
         **{rule.record: "ok" for rule in rules.RECORDINGS},

@@ -21,7 +21,10 @@ from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
+import yaml
+
 from gridctl.testing import Grid, running_cluster
+from monitoring import rules
 from monitoring.prometheus import Setup, files, targets_file
 
 CLUSTER = "watched"
@@ -62,12 +65,17 @@ SEEN = [
     "increase(substation_charging_time_seconds_count[{window}]) > 0",
     'changes(process_start_time_seconds{{substation_id="north"}}[{window}]) > 1',
     'ALERTS{{alertname="ServiceRestarting",alertstate="firing"}}',
+    'ALERTS{{alertname="Theirs",alertstate="firing",cluster="watched"}}',
     'min_over_time(up{{substation_id="east"}}[{window}]) == 0',
     "max_over_time(chaos_reply_drop_ratio[{window}]) > 0",
     "max_over_time(chaos_reply_delay_seconds[{window}]) > 0",
     "max_over_time(chaos_reply_duplicate_ratio[{window}]) > 0",
 ]
 PATIENCE_S = 60.0
+#: Another program that the same Prometheus watches, itself, in a cluster of the same name and in one of another, …
+THEIRS = "theirs"
+#: … and its alarm.
+THEIR_ALARM = {"alert": "Theirs", "expr": f'up{{job="{THEIRS}"}} == 1'}
 
 
 @dataclass(frozen=True)
@@ -138,8 +146,8 @@ def watched(folder: Path) -> Iterator[Watched]:
 def prometheus(folder: Path, grid: Grid) -> Iterator[str]:
     """A Prometheus that scrapes the grid; its address, once it answers."""
     targets = grid.state_dir / grid.name / "prometheus" / "targets.json"
-    file = configured(folder, targets)
     port = free_port()
+    file = configured(folder, targets, f"127.0.0.1:{port}")
     command = ["prometheus", f"--config.file={file}", f"--web.listen-address=127.0.0.1:{port}"]
     command += [f"--storage.tsdb.path={folder / 'data'}", "--enable-feature=exemplar-storage", "--log.level=warn"]
     with (folder / "prometheus.log").open("wb") as log:
@@ -152,13 +160,23 @@ def prometheus(folder: Path, grid: Grid) -> Iterator[str]:
             process.wait(timeout=20)
 
 
-def configured(folder: Path, targets: Path) -> Path:
-    """Write what a user's Prometheus is given, with its rules, only ten times as quick; the path of `prometheus.yml`."""
+def configured(folder: Path, targets: Path, other: str) -> Path:
+    """Write what a user's Prometheus is given, with its rules, only ten times as quick; the path of `prometheus.yml`.
+
+    It watches `other` too, by a job and an alarm that are not ours.
+    """
     setup = Setup(targets_file(str(targets)), scrape_interval_s=SCRAPE_S, poll_interval_s=SCRAPE_S)
     for name, content in files(setup):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(content)
-    return folder / "prometheus.yml"
+    file = folder / "prometheus.yml"
+    document = yaml.safe_load(file.read_text())
+    groups = [{"targets": [other], "labels": {"cluster": name}} for name in (CLUSTER, THEIRS)]
+    document["scrape_configs"].append({"job_name": THEIRS, "static_configs": groups})
+    file.write_text(yaml.safe_dump(document))
+    alarms = {"groups": [{"name": THEIRS, "rules": [THEIR_ALARM]}]}
+    (folder / "rules" / "theirs.yml").write_text(yaml.safe_dump(alarms))
+    return file
 
 
 def free_port() -> int:
@@ -170,11 +188,11 @@ def free_port() -> int:
 
 def until_scraped(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until every process of the grid was scraped."""
-    expected = len(SUBSTATIONS) + 2
+    expected, ours = len(SUBSTATIONS) + 2, f"sum(up{{{rules.JOBS}}})"
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end and process.poll() is None:
         try:
-            if [each["value"][1] for each in ask(url, "query", query="sum(up)")["result"]] == [str(expected)]:
+            if [each["value"][1] for each in ask(url, "query", query=ours)["result"]] == [str(expected)]:
                 return
         except (URLError, ConnectionError):
             pass
