@@ -1,6 +1,6 @@
 """Draws a dashboard of monitoring/grafana as an SVG: each panel where and as the JSON says, from the answers to its queries.
 
-It is not Grafana: it knows the five kinds of panels that the dashboards have. Must not know where the answers come from.
+It is not Grafana: it knows the six kinds of panels that the dashboards have. Must not know where the answers come from.
 """
 
 from __future__ import annotations
@@ -381,6 +381,20 @@ def dial(sheet: Sheet, cell: Place, value: float, name: str, defaults: dict[str,
     axes.text(0, -0.38, name, ha="center", size=8, color=INK)
 
 
+def bar_gauge(sheet: Sheet, panel: dict[str, Any], place: Place) -> None:
+    """A bar a series, with its value beside it."""
+    lines, defaults = sheet.lines(panel), panel["fieldConfig"]["defaults"]
+    longest = max(len(line.name) for line in lines)
+    axes = sheet.axes(place.inside(0.35 + 0.062 * longest, 0.15, 0.75, 0.34))
+    values = [last(line) for line in reversed(lines)]
+    drawn = axes.barh(range(len(values)), values, color=[reached(defaults, value) for value in values], alpha=0.75)
+    axes.bar_label(drawn, [worded(value, defaults["unit"]) for value in values], padding=4, color=INK)
+    axes.set_yticks(range(len(lines)), [line.name for line in reversed(lines)])
+    axes.set_xticks([])
+    axes.tick_params(left=False)
+    axes.spines[:].set_visible(False)
+
+
 def state_timeline(sheet: Sheet, panel: dict[str, Any], place: Place) -> None:
     """A bar a series, coloured by its state."""
     lines, defaults = sheet.lines(panel), panel["fieldConfig"]["defaults"]
@@ -472,6 +486,7 @@ KINDS: dict[str, Callable[[Sheet, dict[str, Any], Place], None]] = {
     "timeseries": timeseries,
     "stat": stat,
     "gauge": gauge,
+    "bargauge": bar_gauge,
     "state-timeline": state_timeline,
     "heatmap": heatmap,
 }

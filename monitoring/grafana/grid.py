@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from grafana_foundation_sdk.builders import bargauge, gauge, heatmap, stat, statetimeline, timeseries
 from grafana_foundation_sdk.builders import dashboard as builders
-from grafana_foundation_sdk.builders import gauge, heatmap, stat, statetimeline, timeseries
 from grafana_foundation_sdk.models import common, dashboard
 
 from monitoring.grafana import parts
@@ -232,11 +232,10 @@ def drawn() -> timeseries.Panel:
     )
 
 
-def delivered() -> timeseries.Panel:
-    """Energy by substation."""
-    text = "Energy that sessions had got when they ended, since the substation's process started."
-    panel = lines("kwatth", fill=0)
+def delivered() -> bargauge.Panel:
+    """Energy by substation. Not over time: the counter starts at 0 in each process, and rises only where a session ends."""
+    text = "Energy that those sessions got that ended within the time shown. Restarts take nothing away from it."
+    asked = f"sum by (substation_id) (increase(substation_energy_delivered_kwh_total{{{SUBSTATION}}}[$__range]))"
     return asking(
-        described(panel, 33, "Energy delivered", text, (8, 8)),
-        query(f"sum by (substation_id) (substation_energy_delivered_kwh_total{{{SUBSTATION}}})", "{{substation_id}}"),
+        described(parts.bars("kwatth"), 33, "Energy delivered", text, (8, 8)), latest(asked, "{{substation_id}}")
     )

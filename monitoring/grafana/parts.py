@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import Any, TypeVar
 
+from grafana_foundation_sdk.builders import bargauge, gauge, heatmap, stat, statetimeline, timeseries
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import dashboard as builders
-from grafana_foundation_sdk.builders import gauge, heatmap, stat, statetimeline, timeseries
 from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import common, dashboard
@@ -25,7 +25,7 @@ LABEL_VALUES = 1
 
 GREEN, YELLOW, ORANGE, RED, BLUE, PURPLE = "green", "yellow", "orange", "red", "blue", "purple"
 
-Panel = TypeVar("Panel", timeseries.Panel, stat.Panel, gauge.Panel, statetimeline.Panel, heatmap.Panel)
+Panel = TypeVar("Panel", timeseries.Panel, stat.Panel, gauge.Panel, bargauge.Panel, statetimeline.Panel, heatmap.Panel)
 #: A value (percent, seconds, …) and the colour from it on; None is where it begins.
 Steps = Sequence[tuple[float | None, str]]
 
@@ -142,6 +142,20 @@ def dials(unit: str, most: float, *steps: tuple[float | None, str]) -> gauge.Pan
         .show_threshold_markers(True)
         .color_scheme(colored_by_threshold())
         .thresholds(thresholds(*steps))
+    )
+
+
+def bars(unit: str) -> bargauge.Panel:
+    """A bar a series, from 0, with its value."""
+    return (
+        bargauge.Panel()
+        .unit(unit)
+        .min(0)
+        .orientation(common.VizOrientation.HORIZONTAL)
+        .display_mode(common.BarGaugeDisplayMode.BASIC)
+        .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]))
+        .color_scheme(colored_by_threshold())
+        .thresholds(thresholds((None, BLUE)))
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
@@ -73,6 +73,21 @@ def test_a_panel_shows_the_chosen_substations_only(panel: dict[str, Any], seen: 
         others = {series.labels.get("substation_id", ONE) for series in found} - set(re.findall(r"\w+", chosen))
         assert not others
         assert any(series.samples for series in found)
+
+
+def test_energy_delivered_is_all_that_was_delivered_though_the_counter_fell_to_0_in_a_crash(seen: Watched) -> None:
+    (panel,) = [each.values[0] for each in panels() if each.id == "grid: Energy delivered"]
+    shown = {series.labels["substation_id"]: series.samples[-1][1] for series in answer(panel["targets"][0], seen)}
+    counted = {
+        series.labels["substation_id"]: [value for _, value in series.samples]
+        for series in seen.over_time("substation_energy_delivered_kwh_total", SCRAPE_S / 2)
+    }
+    crashed = counted["north"]
+    assert any(after < before for before, after in pairwise(crashed)), "it fell"
+    rose = {name: sum(max(0, after - before) for before, after in pairwise(counted[name])) for name in SUBSTATIONS}
+    # Prometheus reckons with what passed before the first sample and after the last one
+    assert shown == pytest.approx(rose, rel=0.15)
+    assert shown["north"] > 1.2 * (crashed[-1] - crashed[0])
 
 
 def test_single_requests_can_be_shown_where_a_panel_asks_for_them(seen: Watched) -> None:
