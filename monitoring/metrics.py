@@ -96,7 +96,8 @@ def _counted(name: str, about: str, label: str, values: Sequence[str], registry:
     return counter
 
 
-def _duration(name: str, about: str, registry: CollectorRegistry) -> Histogram:
+def _duration(name: str, path: str, registry: CollectorRegistry) -> Histogram:
+    about = f"Wall seconds until a POST {path} (one request or an array) was answered."
     return Histogram(name, about, buckets=REQUEST_BUCKETS_S, registry=registry)
 
 
@@ -124,11 +125,7 @@ class SubstationMetrics:
             SUBSTATION_OUTCOMES,
             registry,
         )
-        self.request_duration_s = _duration(
-            "substation_request_duration_seconds",
-            "Wall seconds until a POST /charge (one request or an array) was answered.",
-            registry,
-        )
+        self.request_duration_s = _duration("substation_request_duration_seconds", "/charge", registry)
         self.charging_time_s = Histogram(
             "substation_charging_time_seconds",
             "Grid seconds that an ended session charged.",
@@ -193,11 +190,7 @@ class BalancerMetrics:
             ATTEMPT_RESULTS,
             registry,
         )
-        self.request_duration_s = _duration(
-            "balancer_request_duration_seconds",
-            "Wall seconds until a POST /route (one request or an array) was answered.",
-            registry,
-        )
+        self.request_duration_s = _duration("balancer_request_duration_seconds", "/route", registry)
         self.decision_s = Histogram(
             "balancer_decision_seconds",
             "Wall seconds that a pick of a substation took.",
@@ -243,8 +236,4 @@ class ChargeRequestMetrics:
             FAILURES,
             registry,
         )
-        self.request_duration_s = _duration(
-            "charge_request_duration_seconds",
-            "Wall seconds until a POST /charge (one request or an array) was answered.",
-            registry,
-        )
+        self.request_duration_s = _duration("charge_request_duration_seconds", "/charge", registry)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gridctl.commands.exporting import finish, output_option, writing_options
-from gridctl.commands.options import declaration_options, file_option, name_option
+from gridctl.commands.exporting import export_options, finish
 
 if TYPE_CHECKING:
     from gridctl.declared import Declared
@@ -30,15 +29,13 @@ def command() -> None:
 
 
 @command.command("export")
-@output_option(help=f"Where to; else {_FOLDER}, and {_STACK} with --swarm.")
-@file_option
-@declaration_options
-@click.option(
-    "--scalable", is_flag=True, help="One service for all substations, to be scaled by `up --scale substation=N`."
+@export_options(
+    click.option(
+        "--scalable", is_flag=True, help="One service for all substations, to be scaled by `up --scale substation=N`."
+    ),
+    click.option("--swarm", is_flag=True, help="A stack for Docker Swarm: stack.yaml in place of compose.yaml."),
+    help=f"Where to; else {_FOLDER}, and {_STACK} with --swarm.",
 )
-@click.option("--swarm", is_flag=True, help="A stack for Docker Swarm: stack.yaml in place of compose.yaml.")
-@writing_options
-@name_option
 def export_command(
     output: Path | None, file: Path | None, name: str | None, force: bool, check: bool, **options: Any
 ) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gridctl.commands.options import Command
+from gridctl.commands.options import Command, declaration_options, file_option, name_option
 
 if TYPE_CHECKING:
     from gridctl.export.folder import File, Outcome
@@ -31,6 +31,19 @@ class Folder(click.Path):
 def output_option(**more: Any) -> Callable[[Command], Command]:
     """`-o DIR`: `output: Path`."""
     return click.option("-o", "--output", type=Folder(), metavar="DIR", **more)
+
+
+def export_options(*own: Callable[[Command], Command], **output: Any) -> Callable[[Command], Command]:
+    """What every export takes, with its `own` options among them: where to (see `output_option`), what, and how."""
+    options: tuple[Callable[[Command], Command], ...]
+    options = (output_option(**output), file_option, declaration_options, *own, writing_options, name_option)
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def writing_options(command: Command) -> Command:

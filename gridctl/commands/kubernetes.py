@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gridctl import __version__
-from gridctl.commands.exporting import finish, output_option, writing_options
-from gridctl.commands.options import declaration_options, file_option, name_option
+from gridctl.commands.exporting import export_options, finish
 
 if TYPE_CHECKING:
     from gridctl.export.folder import File
@@ -24,13 +23,15 @@ def command() -> None:
 
 
 @command.command("export")
-@output_option(default=_FOLDER, show_default=True, help="Where to.")
-@file_option
-@declaration_options
-@click.option("--image", metavar="IMAGE", help="The image that all services run; else gridctl and this version.")
-@click.option("--namespace", metavar="NAMESPACE", help="Where the objects live; else gridctl- and the cluster's name.")
-@writing_options
-@name_option
+@export_options(
+    click.option("--image", metavar="IMAGE", help="The image that all services run; else gridctl and this version."),
+    click.option(
+        "--namespace", metavar="NAMESPACE", help="Where the objects live; else gridctl- and the cluster's name."
+    ),
+    default=_FOLDER,
+    show_default=True,
+    help="Where to.",
+)
 def export_command(output: Path, file: Path | None, name: str | None, force: bool, check: bool, **options: Any) -> int:
     """Write StatefulSets, Services and what belongs to them: one object a file, ready for `kubectl apply -k`.
 

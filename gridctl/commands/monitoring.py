@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gridctl.commands.exporting import finish, output_option, writing_options
-from gridctl.commands.options import declaration_options, file_option, name_option
+from gridctl.commands.exporting import export_options, finish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,17 +25,17 @@ def command() -> None:
 
 
 @command.command("export")
-@output_option(default=_FOLDER, show_default=True, help="Where to.")
-@file_option
-@declaration_options
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The token of the services, where they demand one; else, unless the cluster runs, what GRIDCTL_TOKEN_FILE names.",
+@export_options(
+    click.option(
+        "--token-file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The token of the services, if they demand one; else, unless the cluster runs, what GRIDCTL_TOKEN_FILE names.",
+    ),
+    default=_FOLDER,
+    show_default=True,
+    help="Where to.",
 )
-@writing_options
-@name_option
 def export_command(
     output: Path,
     file: Path | None,

@@ -7,7 +7,7 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import common, dashboard
 
 from monitoring.grafana import parts
-from monitoring.grafana.parts import GREEN, ORANGE, RED, YELLOW, asking, described, latest, lines, query
+from monitoring.grafana.parts import GREEN, ORANGE, RED, YELLOW, asking, described, latest, lines, query, row
 from monitoring.grafana.provisioning import GRID_UID, SERVICES_UID
 from monitoring.grafana.queries import CLUSTER, LOAD_PCT, STATE, SUBSTATION, buckets, mean, quantile, rate, rates
 from monitoring.grafana.variables import with_variables
@@ -34,16 +34,11 @@ def grid() -> builders.Dashboard:
     """The whole dashboard."""
     made = with_variables(parts.board(GRID_UID, "Grid", "Substations of an EV-charging grid, and who comes to them."))
     made.link(parts.beside("Services", SERVICES_UID, "Latency, errors, CPU, memory and restarts of the processes"))
-    for row in (now, load, requests, balance):
-        row(made)
+    row(made, 1, "Now", health(), loading(), sessions(), power(), waiting(), answering())
+    row(made, 10, "Load", load_over_time(), load_now(), substation_states(), health_states())
+    row(made, 20, "Requests", arrivals(), refused(), queue(), queue_wait(), charging_time(), charging_times())
+    row(made, 30, "Balance", spread(), drawn(), delivered())
     return made
-
-
-def now(made: builders.Dashboard) -> None:
-    """The grid at a glance."""
-    made.with_row(builders.Row("Now").id(1))
-    for panel in (health(), loading(), sessions(), power(), waiting(), answering()):
-        made.with_panel(panel)
 
 
 def health() -> stat.Panel:
@@ -96,12 +91,6 @@ def answering() -> stat.Panel:
     return asking(described(panel, 7, "Substations that answer", text, (4, 4)), asked)
 
 
-def load(made: builders.Dashboard) -> None:
-    """What each substation carries."""
-    made.with_row(builders.Row("Load").id(10))
-    made.with_panel(load_over_time()).with_panel(load_now()).with_panel(substation_states()).with_panel(health_states())
-
-
 def load_over_time() -> timeseries.Panel:
     """The picture that shows a herd, or none."""
     panel = lines("percent", fill=0, limits=FULL).axis_soft_max(110)
@@ -131,13 +120,6 @@ def health_states() -> statetimeline.Panel:
     text = "The grid's health over time, by its worst balancer."
     panel = described(parts.states(HEALTH), 14, "Grid health over time", text, (24, 4))
     return asking(panel, query(f"min(grid_health{{{CLUSTER}}})", "grid"))
-
-
-def requests(made: builders.Dashboard) -> None:
-    """What becomes of those who come."""
-    made.with_row(builders.Row("Requests").id(20))
-    for panel in (arrivals(), refused(), queue(), queue_wait(), charging_time(), charging_times()):
-        made.with_panel(panel)
 
 
 def arrivals() -> timeseries.Panel:
@@ -201,13 +183,6 @@ def charging_times() -> heatmap.Panel:
     text = "How many sessions ended after so many grid seconds; darker is more."
     panel = described(parts.density("s"), 26, "Charging times", text, (8, 8))
     return asking(panel, parts.bucketed(buckets(CHARGING, SUBSTATION)))
-
-
-def balance(made: builders.Dashboard) -> None:
-    """How evenly they are spread, and what the balancer knows."""
-    made.with_row(builders.Row("Balance").id(30))
-    for panel in (spread(), drawn(), delivered()):
-        made.with_panel(panel)
 
 
 def spread() -> timeseries.Panel:

@@ -268,6 +268,13 @@ def board(uid: str, title: str, text: str) -> builders.Dashboard:
     )
 
 
+def row(made: builders.Dashboard, number: int, title: str, *panels: Builder[Any]) -> None:
+    """A row of the dashboard, and the panels below it; `number` is an id, like a panel's."""
+    made.with_row(builders.Row(title).id(number))
+    for panel in panels:
+        made.with_panel(panel)
+
+
 def beside(title: str, uid: str, text: str) -> builders.DashboardLink:
     """A link to the other dashboard that keeps the time shown and what was chosen."""
     return (

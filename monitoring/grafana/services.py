@@ -7,7 +7,7 @@ from grafana_foundation_sdk.builders import heatmap, stat, statetimeline, timese
 from grafana_foundation_sdk.models import common
 
 from monitoring.grafana import parts
-from monitoring.grafana.parts import BLUE, GREEN, ORANGE, PURPLE, RED, asking, described, latest, lines, query
+from monitoring.grafana.parts import BLUE, GREEN, ORANGE, PURPLE, RED, asking, described, latest, lines, query, row
 from monitoring.grafana.provisioning import GRID_UID, SERVICES_UID
 from monitoring.grafana.queries import ANYBODY, CLUSTER, PROCESS, SUBSTATION, buckets, quantile, rate, rates
 from monitoring.grafana.variables import with_variables
@@ -32,16 +32,11 @@ def services() -> builders.Dashboard:
     text = "The processes of an EV-charging grid: how fast they answer, what fails, what they use."
     made = with_variables(parts.board(SERVICES_UID, "Services", text))
     made.link(parts.beside("Grid", GRID_UID, "Load, arrivals, queue and states of the substations"))
-    for row in (now, latency, errors, processes):
-        row(made)
+    row(made, 1, "Now", ready(), slowest(), failed(), restarted(), cpu_now(), memory_now())
+    row(made, 10, "Latency", answered_within(), answer_times(), hops(), decisions())
+    row(made, 20, "Errors", answers(), failures(), attempts(), report_age(), faults())
+    row(made, 30, "Processes", answering(), cpu(), memory(), restarts(), open_files(), uptime(), scrapes())
     return made
-
-
-def now(made: builders.Dashboard) -> None:
-    """The services at a glance."""
-    made.with_row(builders.Row("Now").id(1))
-    for panel in (ready(), slowest(), failed(), restarted(), cpu_now(), memory_now()):
-        made.with_panel(panel)
 
 
 def ready() -> stat.Panel:
@@ -88,13 +83,6 @@ def memory_now() -> stat.Panel:
     return asking(described(parts.number("bytes"), 7, "Memory, all", text, (4, 4)), asked)
 
 
-def latency(made: builders.Dashboard) -> None:
-    """How fast they answer."""
-    made.with_row(builders.Row("Latency").id(10))
-    for panel in (answered_within(), answer_times(), hops(), decisions()):
-        made.with_panel(panel)
-
-
 def answered_within() -> timeseries.Panel:
     """What a client waits."""
     text = "Wall time until a charge request was answered: half, 95 % and 99 % of them took less. Dots are single requests."
@@ -129,13 +117,6 @@ def decisions() -> timeseries.Panel:
         query(quantile(0.5, DECISION), "half"),
         query(quantile(0.99, DECISION), "99 %"),
     )
-
-
-def errors(made: builders.Dashboard) -> None:
-    """What goes wrong."""
-    made.with_row(builders.Row("Errors").id(20))
-    for panel in (answers(), failures(), attempts(), report_age(), faults()):
-        made.with_panel(panel)
 
 
 def answers() -> timeseries.Panel:
@@ -188,13 +169,6 @@ def faults() -> timeseries.Panel:
     )
 
 
-def processes(made: builders.Dashboard) -> None:
-    """What they use."""
-    made.with_row(builders.Row("Processes").id(30))
-    for panel in (answering(), cpu(), memory(), restarts(), open_files(), uptime(), scrapes()):
-        made.with_panel(panel)
-
-
 def answering() -> statetimeline.Panel:
     """When each was ready."""
     text = "Whether each process answers Prometheus, and says that it does its work."
@@ -203,47 +177,47 @@ def answering() -> statetimeline.Panel:
     )
 
 
+def of_each(panel: timeseries.Panel, number: int, title: str, text: str, expr: str) -> timeseries.Panel:
+    """A series a process."""
+    return asking(described(panel, number, title, text, (12, 8)), query(expr, PROCESS))
+
+
 def cpu() -> timeseries.Panel:
     """Processor time of each."""
     text = "Processor time of each process; 100 % is one core, and all that a process of Python can use."
     panel = lines("percentunit", fill=0, limits=((None, GREEN), (0.9, ORANGE)))
-    asked = query(rate("process_cpu_seconds_total", ANYBODY), PROCESS)
-    return asking(described(panel, 32, "CPU", text, (12, 8)), asked)
+    return of_each(panel, 32, "CPU", text, rate("process_cpu_seconds_total", ANYBODY))
 
 
 def memory() -> timeseries.Panel:
     """Memory of each."""
     text = "Resident memory of each process; what forked processes share is counted in each."
-    asked = query(f"process_resident_memory_bytes{{{ANYBODY}}}", PROCESS)
-    return asking(described(lines("bytes", fill=0), 33, "Memory", text, (12, 8)), asked)
+    return of_each(lines("bytes", fill=0), 33, "Memory", text, f"process_resident_memory_bytes{{{ANYBODY}}}")
 
 
 def restarts() -> timeseries.Panel:
     """When each came anew."""
     text = "How often each process started anew, where it did."
-    panel = lines("suffix:restarts", fill=80).draw_style(common.GraphDrawStyle.BARS)
-    asked = query(f"changes(process_start_time_seconds{{{ANYBODY}}}[$__rate_interval]) > 0", PROCESS)
-    return asking(described(panel.no_value("none"), 34, "Restarts over time", text, (12, 8)), asked)
+    panel = lines("suffix:restarts", fill=80).draw_style(common.GraphDrawStyle.BARS).no_value("none")
+    asked = f"changes(process_start_time_seconds{{{ANYBODY}}}[$__rate_interval]) > 0"
+    return of_each(panel, 34, "Restarts over time", text, asked)
 
 
 def open_files() -> timeseries.Panel:
     """Connections and files of each."""
     text = "Open files and connections of each process, as a share of what it may have."
     panel = lines("percentunit", fill=0, limits=((None, GREEN), (0.8, ORANGE)))
-    asked = query(f"process_open_fds{{{ANYBODY}}} / process_max_fds{{{ANYBODY}}}", PROCESS)
-    return asking(described(panel, 35, "Open files", text, (12, 8)), asked)
+    return of_each(panel, 35, "Open files", text, f"process_open_fds{{{ANYBODY}}} / process_max_fds{{{ANYBODY}}}")
 
 
 def uptime() -> timeseries.Panel:
     """How long each runs."""
     text = "How long ago each process started."
-    asked = query(f"time() - process_start_time_seconds{{{ANYBODY}}}", PROCESS)
-    return asking(described(lines("s", fill=0), 36, "Uptime", text, (12, 8)), asked)
+    return of_each(lines("s", fill=0), 36, "Uptime", text, f"time() - process_start_time_seconds{{{ANYBODY}}}")
 
 
 def scrapes() -> timeseries.Panel:
     """What watching costs."""
     text = "How long Prometheus took to read each process's metrics: it grows where a process is too busy to answer."
-    asked = query(f"scrape_duration_seconds{{{ANYBODY}}}", PROCESS)
     panel = lines("s", fill=0, limits=((None, BLUE), (1, ORANGE)))
-    return asking(described(panel, 37, "Time of a scrape", text, (12, 8)), asked)
+    return of_each(panel, 37, "Time of a scrape", text, f"scrape_duration_seconds{{{ANYBODY}}}")
