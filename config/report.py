@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice, pairwise
+from operator import itemgetter
 
 #: The HTTP header.
 #: A request may name the substation that it means; another one at that address answers with this status (RFC 9110, 15.5.20).
@@ -123,25 +126,20 @@ def gather(ends: Sequence[tuple[float, int]], most: int = MAX_STEPS) -> tuple[St
     """Planned ends, as (grid seconds, watts) ascending, in at most `most` (2 or more) steps of about equal size.
 
     The first step is exact; every other one stands at the earliest end that it holds, so that nobody believes a place
-    taken any longer than it is. Sums are kept.
+    taken any longer than it is. Sums are kept. Where there are few distinct ends each is a step.
     """
-    distinct = _distinct(ends)
-    if len(distinct) <= most:
-        return tuple(distinct)
-    first, rest = distinct[0], distinct[1:]
-    size = math.ceil(len(rest) / (most - 1))
-    return (first, *(_merged(rest[at : at + size]) for at in range(0, len(rest), size)))
+    starts = _first_starts(ends, most + 1)
+    if len(starts) > most:
+        size = math.ceil((len(ends) - starts[1]) / (most - 1))
+        equal = (bisect_left(ends, ends[at][0], key=itemgetter(0)) for at in range(starts[1], len(ends), size))
+        starts = [0, *dict.fromkeys(equal)]
+    return tuple(
+        Step(ends[start][0], stop - start, sum([load_w for _, load_w in ends[start:stop]]))
+        for start, stop in pairwise([*starts, len(ends)])
+    )
 
 
-def _distinct(ends: Sequence[tuple[float, int]]) -> list[Step]:
-    steps: list[Step] = []
-    for in_s, load_w in ends:
-        if steps and steps[-1].in_s == in_s:
-            steps[-1] = Step(in_s, steps[-1].sessions + 1, steps[-1].load_w + load_w)
-        else:
-            steps.append(Step(in_s, 1, load_w))
-    return steps
-
-
-def _merged(steps: Sequence[Step]) -> Step:
-    return Step(steps[0].in_s, sum(step.sessions for step in steps), sum(step.load_w for step in steps))
+def _first_starts(ends: Sequence[tuple[float, int]], most: int) -> list[int]:
+    """Where the first `most` distinct instants begin."""
+    starts = (at for at, (in_s, _) in enumerate(ends) if not at or ends[at - 1][0] != in_s)
+    return list(islice(starts, most))
