@@ -16,8 +16,12 @@ TEST_PROGRAMS := curl tmux procps openssl prometheus prometheus-alertmanager
 # kubectl comes in several packages that do not go together: whichever is there will do.
 TEST_PROGRAMS += $(if $(shell command -v kubectl),,kubernetes-client)
 
+# What `make bench` compares with, as program:Debian package. No test uses them.
+BENCH_PROGRAMS := haproxy:haproxy nginx:nginx-light wrk:wrk
+BENCH_ARGS ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help up install test coverage test-deps check format bench docs dashboards dashboards-picture picture herd lock clean
+.PHONY: help up install test coverage test-deps check format bench bench-deps bench-more docs dashboards dashboards-picture picture herd lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -62,9 +66,20 @@ format: install ## Let ruff format and repair what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## Run every benchmark in benchmarks/ (minutes; leave the machine alone meanwhile)
-	@set -e; for each in benchmarks/[a-z]*.py; do \
-	  [ -e "$$each" ] || { echo "No benchmarks yet."; break; }; echo "== $$each"; $(BIN)/python -P "$$each"; done
+# A plain `make bench` keeps what it found; with BENCH_ARGS it only prints, unless they say --results and --picture.
+bench: install ## gridctl beside HAProxy, nginx, one substation and Flask (ten minutes; BENCH_ARGS=--quick: under three)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@$(BIN)/python -m benchmarks.bench $(or $(BENCH_ARGS),--results benchmarks/results.json --picture docs/bench.svg)
+
+bench-deps: ## Install the programs that `make bench` compares with (Debian or Ubuntu, as root)
+	@missing=""; for each in $(BENCH_PROGRAMS); do command -v $${each%%:*} >/dev/null || missing="$$missing $${each##*:}"; done; \
+	if [ -z "$$missing" ]; then echo "All there: $(BENCH_PROGRAMS)"; \
+	elif ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then echo "Please install, as root:$$missing"; exit 1; \
+	else apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
+
+bench-more: install ## Run every other benchmark in benchmarks/ (most of an hour; leave the machine alone meanwhile)
+	@set -e; for each in compose_start decision hundred journal limits mixed_sizes reference_run top_cost; do \
+	  echo "== benchmarks/$$each.py"; $(BIN)/python -m benchmarks.$$each; done
 
 picture: install ## Make docs/top.svg anew: `gridctl top` of a real grid under load (about a minute)
 	@$(BIN)/python -P docs/picture.py docs/top.svg
