@@ -19,7 +19,7 @@ def readme(deployment: Deployment, grid: Grid) -> str:
 # {deployment.cluster} on Kubernetes
 
 Written by `gridctl kubernetes export`, whose `--check` says if this is current. For Kubernetes {OLDEST} or newer with a
-default StorageClass of block storage. `servicemonitor-{APP}.yaml` and `prometheusrule-{APP}.yaml` need Prometheus' operator:
+default StorageClass of block storage. {_for_operator(deployment)} need Prometheus' operator:
 without it, take them off `kustomization.yaml`.
 
 1. Build an image, which is good for all services: `docker build --target {SUBSTATION} -t IMAGE gridctl-compose/image`, where
@@ -34,10 +34,17 @@ without it, take them off `kustomization.yaml`.
 {_elsewhere(deployment)}"""
 
 
+def _for_operator(deployment: Deployment) -> str:
+    kinds = [f"servicemonitor-{APP}", f"prometheusrule-{APP}"]
+    kinds += [f"scrapeconfig-{APP}-elsewhere"] if deployment.externals else []
+    *others, last = (f"`{kind}.yaml`" for kind in kinds)
+    return f"{', '.join(others)} and {last}"
+
+
 def _elsewhere(deployment: Deployment) -> str:
     names = ", ".join(f"`{spec.name}`" for spec in deployment.externals)
-    told = "is elsewhere: balancers use it, but the ServiceMonitor finds pods only. Scrape it by a job of your own"
-    return f"\nWhat {told}: {names}.\n" if names else ""
+    told = f"balancers use it, and Prometheus finds it by `scrapeconfig-{APP}-elsewhere.yaml`, without the token"
+    return f"\nWhat is elsewhere has no pod: {told}: {names}.\n" if names else ""
 
 
 def _counted(space: str) -> str:

@@ -55,11 +55,12 @@ def namespace_of(cluster: str, given: str | None) -> str:
 def render(deployment: Deployment, image: str, namespace: str) -> Iterator[File]:
     """Every file of `deployment`, in no folder: one object a file, kustomization.yaml and README.md."""
     grid = Grid(deployment.cluster, namespace)
+    elsewhere = tuple(target for target in deployment.targets if target.url is not None)
     objects = [
         _namespace(grid),
         *Workloads(deployment, grid, image).files(),
         *Network(deployment, grid).files(),
-        *Watching(grid, deployment.scrape_interval_s, poll_interval_s(deployment)).files(),
+        *Watching(grid, deployment.scrape_interval_s, poll_interval_s(deployment), elsewhere).files(),
     ]
     yield from objects
     yield KUSTOMIZATION, _kustomization([path for path, _ in objects], namespace)

@@ -30,7 +30,9 @@ from gridctl.export.kubernetes.readme import OLDEST
 from gridctl.export.kubernetes.render import checked_image, namespace_of, render
 from gridctl.export.kubernetes.watching import Watching
 from gridctl.export.kubernetes.workloads import ADAPTER_QUERY, GRID_LOADING
+from gridctl.export.monitoring import wanted
 from monitoring import rules
+from monitoring.prometheus import Setup, config, targets_file
 from tests.config.test_plan import topologies
 
 Object = dict[str, Any]
@@ -538,6 +540,46 @@ def test_a_namespace_that_kubernetes_would_refuse(given: str) -> None:
 
 def test_the_readme_names_whom_the_servicemonitor_does_not_find() -> None:
     told = exported("with-others")["README.md"]
-    assert "the ServiceMonitor finds pods only" in told
-    assert told.endswith("`other`, `another`.\n")
-    assert "ServiceMonitor finds" not in exported("named")["README.md"]
+    assert told.endswith("by `scrapeconfig-gridctl-elsewhere.yaml`, without the token: `other`, `another`.\n")
+    assert "scrapeconfig" not in exported("named")["README.md"]
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
+def test_what_the_readme_says_the_operator_reads_is_what_it_reads(name: str) -> None:
+    files = exported(name)
+    (told,) = re.findall(r"storage\. (.*) need Prometheus", files["README.md"])
+    of_operator = {path for path, one in objects(files).items() if "monitoring.coreos.com" in one["apiVersion"]}
+    assert set(re.findall(r"`([^`]+)`", told)) == of_operator
+    assert ("ScrapeConfig" in {one["kind"] for one in files.parsed}) == (name == "with-others")
+
+
+@pytest.mark.needs("promtool")
+def test_substations_elsewhere_are_scraped_by_the_operator_as_by_every_other_prometheus(tmp_path: Path) -> None:
+    """What Prometheus makes of the job that the operator writes (promcfg.go), beside what `monitoring export` gives it."""
+    topology = parse_topology(WITH_OTHERS, "with-others")
+    (found,) = of_kind(rendered(topology), "ScrapeConfig").values()
+    told = found["spec"]
+    assert told.keys() == {"scrapeInterval", "scrapeTimeout", "sampleLimit", "staticConfigs"}, (
+        "no token, nor a way to one"
+    )
+    written = {"job_name": "scrapeConfig/gridctl-city/gridctl-elsewhere", "static_configs": told["staticConfigs"]}
+    (tmp_path / "operator.yml").write_text(yaml.safe_dump({"scrape_configs": [written]}))
+    (tmp_path / "targets.json").write_text(json.dumps(wanted("city", topology)))
+    (tmp_path / "own.yml").write_text(config(Setup(targets_file("targets.json"))))
+    by_operator = discovered(tmp_path, "operator.yml", written["job_name"])
+    own = discovered(tmp_path, "own.yml", "gridctl")
+    assert by_operator == [labels for labels in own if labels["substation_id"] in {"other", "another"}]
+    assert [(labels["job"], labels["cluster"], labels["__address__"]) for labels in by_operator] == [
+        ("substation", "city", "10.1.2.3:7601"),
+        ("substation", "city", "other.example:80"),
+    ]
+
+
+def discovered(folder: Path, file: str, job: str) -> list[dict[str, str]]:
+    """The labels of all targets of a job, but for how often they are scraped; in the order of their addresses."""
+    command = ["promtool", "check", "service-discovery", "--timeout=2s", file, job]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    found = [one["labels"] for one in json.loads(done.stdout)]
+    kept = [{key: value for key, value in one.items() if "scrape_" not in key} for one in found]
+    return sorted(({"substation_id": "", **one} for one in kept), key=lambda labels: labels["__address__"])

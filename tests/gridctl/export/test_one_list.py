@@ -269,6 +269,72 @@ def test_a_prometheus_on_this_machine_finds_each_where_it_is(name: str) -> None:
 
 
 @ready
+def test_prometheus_operator_finds_all_that_prometheus_finds(name: str) -> None:
+    """By the ServiceMonitor, or by the ScrapeConfig where it is no pod: with the same labels, at the same path."""
+    topology = in_reach(shipped(name))
+    listed = {
+        Scraped(
+            group["labels"]["cluster"],
+            group["labels"]["job"],
+            group["labels"].get("substation_id"),
+            group["labels"].get("__scheme__", "http"),
+            group["labels"].get("__metrics_path__", "/metrics"),
+            group["targets"][0] if "external" in group["labels"] else None,
+        )
+        for group in wanted("city", topology)
+    }
+    assert {*pods_scraped(topology), *others_scraped(topology)} == listed
+
+
+@dataclasses.dataclass(frozen=True)
+class Scraped:
+    """What Prometheus asks, and what it calls that; the address of what is elsewhere."""
+
+    cluster: str
+    job: str
+    substation_id: str | None
+    scheme: str
+    path: str
+    address: str | None
+
+
+def in_reach(topology: Topology) -> Topology:
+    """With what is elsewhere on another machine than this, whose loopback is out of a cluster's reach."""
+    substations = [
+        it if it.url is None else it.model_copy(update={"url": str(it.url).replace("127.0.0.1", "other.example")})
+        for it in topology.substations
+    ]
+    return topology.model_copy(update={"substations": tuple(substations)})
+
+
+def pods_scraped(topology: Topology) -> Iterator[Scraped]:
+    """By the ServiceMonitor; replicas by the names that `up` has."""
+    objects = cluster_objects(topology)
+    (monitor,) = [one["spec"] for one in objects if one["kind"] == "ServiceMonitor"]
+    (endpoint,) = monitor["endpoints"]
+    (cluster,) = [each["replacement"] for each in endpoint["relabelings"] if each["targetLabel"] == "cluster"]
+    for workload in (one for one in objects if one["kind"] in {"StatefulSet", "Deployment"}):
+        metadata = workload["spec"]["template"]["metadata"]
+        role = metadata["labels"][monitor["jobLabel"]]
+        for pod in pod_names(workload, objects):
+            called = launched_name(metadata.get("annotations", {}).get("gridctl/substation-id", pod))
+            substation = called if role == SUBSTATION else None
+            yield Scraped(cluster, role, substation, endpoint.get("scheme", "http"), endpoint["path"], None)
+
+
+def others_scraped(topology: Topology) -> Iterator[Scraped]:
+    """By the ScrapeConfig."""
+    for one in cluster_objects(topology):
+        if one["kind"] == "ScrapeConfig":
+            for group in one["spec"]["staticConfigs"]:
+                labels = dict(group["labels"])
+                names = ("cluster", "job", "substation_id", "__scheme__", "__metrics_path__")
+                cluster, job, substation, scheme, path = (labels.pop(name) for name in names)
+                yield Scraped(cluster, job, substation, scheme, path, group["targets"][0])
+                assert not labels, "nothing that only balancers need"
+
+
+@ready
 def test_prometheus_operator_finds_each_where_it_is(name: str) -> None:
     """Each pod by the headless Service of its role, whose port is the one that the pod listens on."""
     planned = launched(own(shipped(name)))
