@@ -34,7 +34,7 @@ import psutil
 from benchmarks.peers import figures
 from benchmarks.peers.field import CAPACITY, PROGRAMS, SESSION_S, TIME_SCALE, Peer, peers
 from benchmarks.peers.figures import FLASK, OURS, SUBSTATION, Sample, Table
-from benchmarks.peers.load import Placing, Uncounted, measure, rehearse
+from benchmarks.peers.load import Placing, Uncounted, hurried, measure, rehearse
 
 ALL = (OURS, "haproxy", "nginx", SUBSTATION, FLASK)
 LIBRARIES = ("aiohttp", "uvloop", "flask", "requests", "werkzeug")
@@ -53,7 +53,8 @@ def main() -> int:
         arguments = (chosen.only, chosen.beside, chosen.substations, chosen.workers)
         with peers(Path(folder), *arguments) as everybody:
             placing.pin(everybody)
-            table = Table(_rounds(everybody, placing, chosen))
+            with hurried(everybody):
+                table = Table(_rounds(everybody, placing, chosen))
     print("\n" + figures.report(table))
     told |= {
         "load_after": _load_average(),
