@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from config.errors import Invalid
 from gridctl.commands.exporting import export_options, finish
 
 if TYPE_CHECKING:
@@ -71,36 +72,47 @@ def _watched(declared: Declared, token_file: Path | None, environ: Mapping[str, 
 def _readable(token_file: Path | None, environ: Mapping[str, str]) -> Path | None:
     """The file that holds the token, by the flag or by the environment; Invalid where none can be read from it.
 
-    The token itself goes nowhere.
+    The token itself goes nowhere: one that is in no file Prometheus cannot be told, and Invalid says so.
     """
-    from config.access import TOKEN_FILE_VARIABLE, read_token  # noqa: PLC0415
+    from config.access import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, read_token  # noqa: PLC0415
 
     named = environ.get(TOKEN_FILE_VARIABLE)
     if token_file is None and named is None:
+        if TOKEN_VARIABLE in environ:
+            raise _in_no_file()
         return None
     read_token(environ, None if token_file is None else str(token_file))
     return Path(token_file or named or "").absolute()
 
 
-def _live(declared: Declared, token_file: Path | None) -> Watched:
-    """As it runs: its own topology, its real ports, and its own Prometheus where it has one."""
-    import json  # noqa: PLC0415
-    from dataclasses import replace  # noqa: PLC0415
+def _in_no_file() -> Invalid:
+    from config.access import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE  # noqa: PLC0415
 
-    from config.names import PROMETHEUS  # noqa: PLC0415
+    return Invalid(
+        f"{TOKEN_VARIABLE} is set, but Prometheus reads a token from a file only",
+        f"put it into one: (umask 077; printenv {TOKEN_VARIABLE} > FILE), and say --token-file FILE, or"
+        f" {TOKEN_FILE_VARIABLE}=FILE in its place; if the services demand none, unset {TOKEN_VARIABLE}",
+    )
+
+
+def _live(declared: Declared, token_file: Path | None) -> Watched:
+    """As it runs: its own topology, its real ports, and what watches it already."""
+    import json  # noqa: PLC0415
+
+    from config.names import GRAFANA, PROMETHEUS  # noqa: PLC0415
     from config.topology import Topology  # noqa: PLC0415
     from gridctl.control import control_at  # noqa: PLC0415
     from gridctl.export.monitoring import Watched  # noqa: PLC0415
 
     paths = declared.paths
-    processes = control_at(paths).snapshot()["processes"]
+    beside = {entry["role"]: entry["url"] for entry in control_at(paths).snapshot()["processes"]}
     record = paths.read_record() or {}
-    found = Watched(
+    return Watched(
         cluster=paths.name,
         topology=Topology.model_validate(record.get("topology", {})),
         targets=json.loads(paths.targets.read_text()),
         live=paths.targets,
+        prometheus_url=beside.get(PROMETHEUS),
+        grafana_url=beside.get(GRAFANA),
         token_file=token_file,
     )
-    own = next((entry["url"] for entry in processes if entry["role"] == PROMETHEUS), None)
-    return found if own is None else replace(found, prometheus_url=own)

@@ -28,14 +28,21 @@ _README = """\
 
 Written by `gridctl monitoring export`. {targets}
 
-    prometheus --config.file=prometheus.yml --enable-feature=exemplar-storage --web.listen-address=127.0.0.1:{port}
-    alertmanager --config.file=alertmanager.yml        # in Debian: prometheus-alertmanager
-    GF_SERVER_HTTP_PORT={grafana_port} GF_PATHS_PROVISIONING={provisioning} grafana server --homepath /usr/share/grafana
+{start}
 
 - `rules/recording.yml`, `rules/alerts.yml`: what is worked out beforehand, and the alarms
 - `alertmanager.yml`: an example; put your own receiver there
 - `grafana/`: a datasource at {prometheus_url}, and the dashboards *Grid* and *Services*
 """
+_START_PROMETHEUS = """\
+    prometheus --config.file=prometheus.yml --enable-feature=exemplar-storage --web.listen-address=127.0.0.1:{port}
+    alertmanager --config.file=alertmanager.yml        # in Debian: prometheus-alertmanager"""
+_START_GRAFANA = """\
+    GF_SERVER_HTTP_PORT={grafana_port} GF_PATHS_PROVISIONING={provisioning} grafana server --homepath /usr/share/grafana"""
+_HAS_PROMETHEUS = """\
+A Prometheus with these rules runs beside the grid already: {url}
+It tells no Alertmanager: for that start one by this `prometheus.yml` instead, and the grid without `--prometheus`."""
+_HAS_GRAFANA = "A Grafana with these dashboards runs beside the grid already: {url}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,8 @@ class Watched:
     """The grid that is to be watched.
 
     `targets` is the `file_sd` document of its services; `live` is the file in which a running cluster keeps it current.
-    `prometheus_url` is the Prometheus that Grafana asks; else one on the port that the topology wants for it.
+    `prometheus_url` and `grafana_url` are those that run beside it already. Grafana asks that Prometheus; else one on the
+    port that the topology wants for it.
     """
 
     cluster: str
@@ -51,6 +59,7 @@ class Watched:
     targets: Sequence[dict[str, Any]]
     live: Path | None = None
     prometheus_url: str | None = None
+    grafana_url: str | None = None
     token_file: Path | None = None
 
     @property
@@ -107,14 +116,34 @@ def _readme(watched: Watched, folder: Path) -> str:
     targets = (
         "`targets.json` lists what its topology wants, on the ports that it wants."
         if watched.live is None
-        else f"Prometheus reads `{watched.live}`, which the cluster keeps current; `targets.json` is what stood there.\n"
-        "That folder is its owner's alone: start Prometheus as the user whose cluster it is."
+        else f"`prometheus.yml` names `{watched.live}`, which the cluster keeps current;\n"
+        "`targets.json` is what stood there. Only the user whose cluster it is can read it: start Prometheus as that one."
     )
     return _README.format(
         cluster=watched.cluster,
         targets=targets,
-        provisioning=folder / "grafana/provisioning",
+        start="\n\n".join([*_running(watched), *_to_start(watched, folder)]),
         prometheus_url=watched.asked,
-        port=watched.prometheus_port,
-        grafana_port=watched.grafana_port,
     )
+
+
+def _running(watched: Watched) -> Iterator[str]:
+    """What needs not be started, a paragraph each."""
+    if watched.prometheus_url is not None:
+        yield _HAS_PROMETHEUS.format(url=watched.prometheus_url)
+    if watched.grafana_url is not None:
+        yield _HAS_GRAFANA.format(url=watched.grafana_url)
+
+
+def _to_start(watched: Watched, folder: Path) -> Iterator[str]:
+    """The commands for what does not run yet, in one paragraph."""
+    commands = [
+        *([] if watched.prometheus_url else [_START_PROMETHEUS]),
+        *([] if watched.grafana_url else [_START_GRAFANA]),
+    ]
+    if commands:
+        yield "\n".join(commands).format(
+            port=watched.prometheus_port,
+            grafana_port=watched.grafana_port,
+            provisioning=folder / "grafana/provisioning",
+        )

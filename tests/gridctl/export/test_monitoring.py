@@ -144,6 +144,23 @@ def test_the_environment_names_the_token_as_it_does_for_services(
     assert _credentials(tmp_path / "out")["gridctl"] == str(tmp_path / "token")
 
 
+def test_a_token_that_is_in_no_file_is_an_error_that_says_what_to_do(
+    topology_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Prometheus can be told a file, or the token itself, which would then stand in the export."""
+    monkeypatch.setenv("GRIDCTL_TOKEN", SECRET)
+    assert _export(tmp_path / "out", "-f", topology_file) == 2
+    said = "".join(capfd.readouterr())
+    assert "GRIDCTL_TOKEN is set, but Prometheus reads a token from a file only" in said
+    assert "--token-file FILE, or GRIDCTL_TOKEN_FILE=FILE" in said
+    assert SECRET not in said
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "token").write_text(SECRET)
+    assert _export(tmp_path / "out", "-f", topology_file, "--token-file", tmp_path / "token") == 0
+    assert _credentials(tmp_path / "out")["gridctl"] == str(tmp_path / "token")
+    assert not any(SECRET in path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file())
+
+
 @pytest.mark.parametrize("by_flag", [True, False], ids=["flag", "environment"])
 @pytest.mark.parametrize(
     "content", [None, "", "so secret", f"{SECRET}\n{SECRET}"], ids=["none", "empty", "short", "two"]
@@ -208,8 +225,9 @@ def test_what_up_runs_is_sent_no_token_that_is_another_grids(
     running: tuple[ClusterPaths, Supervisor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "token").write_text(SECRET)
-    for named in (tmp_path / "token", tmp_path / "none"):
-        monkeypatch.setenv("GRIDCTL_TOKEN_FILE", str(named))
+    for variable, value in (("_FILE", tmp_path / "token"), ("_FILE", tmp_path / "none"), ("", SECRET)):
+        monkeypatch.delenv("GRIDCTL_TOKEN_FILE", raising=False)
+        monkeypatch.setenv(f"GRIDCTL_TOKEN{variable}", str(value))
         assert _export(tmp_path / "out", "--name", running[0].name) == 0
         assert _credentials(tmp_path / "out") == {"gridctl": None}
 
@@ -219,4 +237,26 @@ def test_the_readme_says_where_targets_come_from() -> None:
     watched = Watched("city", topology, wanted("city", topology))
     assert "lists what its topology wants" in str(dict(exported(watched, Path("/out")))["README.md"])
     live = Watched("city", topology, wanted("city", topology), live=Path("/state/targets.json"))
-    assert "as the user whose cluster it is" in str(dict(exported(live, Path("/out")))["README.md"])
+    assert "Only the user whose cluster it is" in str(dict(exported(live, Path("/out")))["README.md"])
+
+
+@pytest.mark.parametrize(
+    ("roles", "programs"),
+    [
+        ((), ["prometheus", "alertmanager", "grafana"]),
+        (("prometheus",), ["grafana"]),
+        (("prometheus", "grafana"), []),
+    ],
+)
+def test_the_readme_names_what_runs_already_and_starts_nothing_twice(
+    roles: tuple[str, ...], programs: list[str], running: tuple[ClusterPaths, Supervisor], tmp_path: Path
+) -> None:
+    urls = {role: f"http://127.0.0.1:{9191 + number}" for number, role in enumerate(roles)}
+    beside = [process(role, role=role, url=url) for role, url in urls.items()]
+    running[1].answers["GET /snapshot"] = 200, snapshot("city", *beside)
+    assert _export(tmp_path / "out", "--name", "city") == 0
+    told = (tmp_path / "out" / "README.md").read_text()
+    commands = [line.strip() for line in told.splitlines() if line.startswith("    ")]
+    assert [next(word for word in line.split() if word.isalpha()) for line in commands] == programs
+    assert [url for url in urls.values() if f"runs beside the grid already: {url}\n" not in told] == []
+    assert ("runs beside" in told) == bool(urls)
