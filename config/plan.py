@@ -6,7 +6,7 @@ Must not know which ports are free, what runs already, or how anything is starte
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Literal
 
@@ -186,9 +186,9 @@ def _request_service(topology: Topology, balancers: tuple[str, ...]) -> ProcessS
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One step from what runs to what should run, and why."""
+    """One step from what runs to what should run, and why. A `reload` is a change that needs no new process."""
 
-    action: Literal["start", "restart", "stop", "keep"]
+    action: Literal["start", "restart", "reload", "stop", "keep"]
     name: str
     role: str
     cause: str
@@ -208,8 +208,13 @@ def _step(old: ProcessSpec | None, new: ProcessSpec) -> Change:
         return Change("start", new.name, new.role, "in the topology and not running")
     causes = _differences(old, new)
     if causes:
-        return Change("restart", new.name, new.role, ", ".join(causes))
+        return Change("reload" if _reads_again(old, new) else "restart", new.name, new.role, ", ".join(causes))
     return Change("keep", new.name, new.role, "unchanged")
+
+
+def _reads_again(old: ProcessSpec, new: ProcessSpec) -> bool:
+    """Whether all that differs stands in files that the program reads anew when it is told to, as Prometheus does."""
+    return new.role == PROMETHEUS and not _differences(replace(old, watching=new.watching), new)
 
 
 def _differences(old: ProcessSpec, new: ProcessSpec) -> list[str]:

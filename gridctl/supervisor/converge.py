@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,11 @@ from config.topology import Topology
 from gridctl.identity import identify
 from gridctl.programs import installed
 from gridctl.supervisor.cluster import Cluster
-from gridctl.supervisor.happenings import Drain, Start, State, Stop
+from gridctl.supervisor.happenings import Drain, Kill, Start, State, Stop
 from gridctl.supervisor.member import Member, Successor
 from gridctl.supervisor.sockets import HeldSocket, hold
 from gridctl.supervisor.targets import write_atomically
+from gridctl.supervisor.watching import configure_prometheus
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,9 @@ def converge(cluster: Cluster, topology: Topology, source: str, patience: Patien
     """
     wanted, steps = plan(cluster, topology)
     by_name = {spec.name: spec for spec in wanted}
-    sockets = _bind_all(cluster, [by_name[step.name] for step in steps if step.action in {"start", "restart"}])
+    sockets = _bind_all(
+        cluster, [by_name[step.name] for step in steps if step.action in {"start", "restart", "reload"}]
+    )
     try:
         write_record(cluster, topology, source)
     except OSError:
@@ -107,7 +111,7 @@ def _take(
     elif member is not None and spec is not None:
         if _stays_as_it_is(member, spec, held):
             cluster.post(step.name, Start())
-        else:
+        elif step.action != "reload" or not _reloads(cluster, member, spec):
             member.succeed_by(spec, held)
             cluster.post(step.name, again)
 
@@ -118,6 +122,19 @@ def _stays_as_it_is(member: Member, spec: ProcessSpec, held: HeldSocket | None) 
     member.leave(on=False)
     unchanged = changes([member.spec], [spec])[0].action == "keep"
     return came_back and unchanged and held is None and member.successor is None
+
+
+def _reloads(cluster: Cluster, member: Member, spec: ProcessSpec) -> bool:
+    """Whether the running Prometheus is told to read its files anew. Where it cannot be, a restart tells it, or says why."""
+    if member.state is not State.READY or member.successor is not None or spec.watching is None:
+        return False
+    try:
+        configure_prometheus(spec.watching, cluster.paths)
+    except OSError:
+        return False
+    member.spec = spec
+    cluster.post(member.name, Kill(signal.SIGHUP))
+    return True
 
 
 def _dismiss(cluster: Cluster, member: Member, heir: Successor | None, patience: Patience) -> None:

@@ -48,7 +48,7 @@ async def _converge(cluster: Cluster, topology: Topology, source: str, args: Map
     patience = _patience(args)
     leaving = [member.name for member in cluster.members.values() if member.leaving]
     steps = converge(cluster, topology, source, patience)
-    again = [cluster.members[step.name] for step in steps if step.action == "restart"]
+    again = [cluster.members[step.name] for step in steps if step.action in {"restart", "reload"}]
     restarted = {
         member.name: member.life.restarts for member in again if member.successor and member.state not in RESTING
     }

@@ -37,11 +37,16 @@ def prepare(spec: ProcessSpec, paths: ClusterPaths, port: int, prometheus_url: s
     if program is None or spec.watching is None:
         raise GridError(f"{spec.role} is not installed here any more")
     if spec.role == PROMETHEUS:
-        _write(paths.prometheus, _prometheus_files(paths, spec.watching))
+        configure_prometheus(spec.watching, paths)
         return Command(_prometheus(program, paths, port), {})
     interval_s = max(1, round(spec.watching.scrape_interval_s))
     _write(paths.grafana, provisioning.files(prometheus_url, str(paths.grafana / "dashboards"), interval_s))
     return Command(_grafana(program), _grafana_environment(paths, port))
+
+
+def configure_prometheus(watching: Watching, paths: ClusterPaths) -> None:
+    """Write what Prometheus reads at its start and at a SIGHUP; OSError where the folder cannot be written."""
+    _write(paths.prometheus, _prometheus_files(paths, watching))
 
 
 def _prometheus_files(paths: ClusterPaths, watching: Watching) -> Iterator[tuple[str, str]]:

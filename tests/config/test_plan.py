@@ -201,7 +201,7 @@ def test_changes_name_each_process_once_and_stop_first(before: Topology, after: 
                 assert step.name not in running
             case "keep":
                 assert running[step.name].settings == wanted[step.name].settings
-            case "restart":
+            case "restart" | "reload":
                 assert running[step.name] != wanted[step.name]
     order = [{"stop": 0, "restart": 1, "start": 1, "keep": 2}[step.action] for step in steps]
     assert order == sorted(order)
@@ -242,7 +242,7 @@ def test_causes() -> None:
     assert _cause(one, {**one, "balancer": {"policy": "random"}}) == [("restart", "balancer", "policy ledger → random")]
 
 
-def test_a_watcher_is_restarted_for_what_it_is_told_only() -> None:
+def test_a_watcher_is_told_anew_of_what_it_goes_by_only() -> None:
     def causes(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, str, str]]:
         old, new = (watchers(Topology.model_validate(each)) for each in (before, after))
         return [(step.action, step.name, step.cause) for step in changes(old, new)]
@@ -250,7 +250,14 @@ def test_a_watcher_is_restarted_for_what_it_is_told_only() -> None:
     on: dict[str, Any] = {"monitoring": {"prometheus": True}}
     assert causes(on, {**on, "substations": 5, "time_scale": 60}) == [("keep", "prometheus", "unchanged")]
     assert causes(on, {**on, "balancer": {"poll_interval_s": 60}}) == [
-        ("restart", "prometheus", "poll_interval_s 5.0 → 60.0")
+        ("reload", "prometheus", "poll_interval_s 5.0 → 60.0")
+    ]
+    moved = {"monitoring": {"prometheus": True, "prometheus_port": 9191, "scrape_interval_s": 1}}
+    assert causes(on, moved) == [("restart", "prometheus", "port 9090 → 9191, scrape_interval_s 5.0 → 1.0")]
+    drawn: dict[str, Any] = {"monitoring": {"grafana": True}}
+    assert [step[:2] for step in causes(drawn, {"monitoring": {"grafana": True, "scrape_interval_s": 1}})] == [
+        ("reload", "prometheus"),
+        ("restart", "grafana"),
     ]
     assert causes(on, {}) == [("stop", "prometheus", "not in the topology any more")]
 

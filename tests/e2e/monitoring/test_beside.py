@@ -146,9 +146,19 @@ def test_a_flag_starts_it_and_the_next_plan_says_what_becomes_of_it(cluster: Clu
     plain.write_text("name: plain\nsubstations: 2\nbalancer: {poll_interval_s: 20}\n")
     again = grid.run("up", "-d", "-f", str(plain), "--prometheus")
     assert again.returncode == 0, again.stderr
-    rules = grid.state_dir / "plain" / "prometheus" / "rules" / "alerts.yml"
-    assert "substation:balancer_report_age_seconds:max > 60" in rules.read_text(), "it is told of the longer polls"
-    assert grid.process("prometheus")["pid"] != row["pid"]
+    grid.wait_until(lambda grid: "substation:balancer_report_age_seconds:max > 60" in alarms(grid))
+    kept = grid.process("prometheus")
+    assert (kept["pid"], kept["restarts"], kept["state"]) == (row["pid"], 0, "READY"), "it read that anew, as it runs"
+    grid.run("stop", "prometheus")
+    plain.write_text("name: plain\nsubstations: 2\nbalancer: {poll_interval_s: 30}\n")
+    assert grid.run("up", "-d", "-f", str(plain), "--prometheus").returncode == 0
+    wait_for_state(grid, "prometheus", "READY")
+    assert "substation:balancer_report_age_seconds:max > 90" in alarms(grid)
+
+
+def alarms(grid: Grid) -> str:
+    """What the grid's own Prometheus goes by now."""
+    return json.dumps(ask(grid.process("prometheus")["url"], "rules", type="alert"))
 
 
 def test_without_the_program_the_grid_runs_and_it_is_said_how_to_get_it(tmp_path: Path) -> None:
