@@ -19,12 +19,12 @@ from config.names import NAME_RULE, is_name
 from config.problems import FieldFault, Problem, bad_fields
 from services.gate import Gate
 from services.problem import ProblemError, from_http_error, json_response, problem_response
-from services.service import Listener, Service
+from services.service import Asked, Listener, Service, Whole
 from services.tracing import CURRENT, REQUEST_ID, PassingTracer, Span, Tracer, parent_of
 from services.traffic import Traffic
 
 Message = TypeVar("Message", bound=ChargeRequest)
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[Any], Awaitable[web.StreamResponse]]
 
 #: Sets a single request's `request_id`; refused with an array.
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -41,7 +41,7 @@ REFUSED = frozenset({401, 403})
 _log = logging.getLogger(__name__)
 
 
-async def read_messages(request: web.Request, model: type[Message]) -> Batch[Message]:
+async def read_messages(request: Asked, model: type[Message]) -> Batch[Message]:
     """The messages in the body of `request`; ProblemError where there are none (400, 413, 415, 422).
 
     A single bad message is in the batch as its Problem, like the bad elements of an array. The header
@@ -55,8 +55,10 @@ async def read_messages(request: web.Request, model: type[Message]) -> Batch[Mes
     return batch if key is None else _keyed(batch, key)
 
 
-async def read_body(request: web.Request) -> bytes:
+async def read_body(request: Asked) -> bytes:
     """The bytes of a JSON body, at most 1 MiB; ProblemError (413, 415, 400 where the client broke off)."""
+    if isinstance(request, Whole):
+        return request.body
     if request.body_exists and not _is_json(request.content_type, request.headers.get("Content-Type")):
         found = request.headers.get("Content-Type", "none")
         detail = f"Content-Type must be application/json, found {found[:80]}"
@@ -150,8 +152,8 @@ def _span(request: web.Request, tracer: Tracer) -> Span | None:
     return tracer.begin(request.method, route, parent)
 
 
-@web.middleware
-async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def answered(request: Asked, handler: Handler) -> web.StreamResponse:
+    """What `handler` answers to `request`, errors as problem+json; ends the span of the work."""
     response: web.StreamResponse | None = None
     try:
         response = await handler(request)
@@ -169,6 +171,9 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         if (span := CURRENT.get()) is not None:
             span.end(None if response is None else response.status)
     return response
+
+
+_problems = web.middleware(answered)
 
 
 def _health(service: Service, traffic: Traffic) -> Handler:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from aiohttp import web
+from multidict import CIMultiDictProxy
 from prometheus_client import CollectorRegistry
 
 #: What a service says of itself; `stopping` is said for it by whoever runs it.
@@ -29,11 +30,33 @@ class Health:
     blank: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A `POST` of JSON to `path` that came whole: all of its `body` is here."""
+
+    path: str
+    headers: CIMultiDictProxy[str]
+    body: bytes
+    method = "POST"
+
+
+#: What a service is asked: a request as aiohttp has it, or a whole one.
+Asked = web.Request | Whole
+
+
+@runtime_checkable
+class Frequented(Protocol):
+    """A service with paths that are asked so often that it matters what a request costs."""
+
+    def frequented(self) -> Mapping[str, Callable[[Asked], Awaitable[web.Response]]]:
+        """What answers a `POST` to each such path; the same as its routes say. Called once, before `start`."""
+
+
 @runtime_checkable
 class Listener(Protocol):
     """A service that wants to know who asks it."""
 
-    def heard(self, request: web.Request) -> None:
+    def heard(self, request: Asked) -> None:
         """Called for each request before it is answered; must not block. ProblemError: it is answered that."""
 
 

@@ -14,12 +14,13 @@ from aiohttp import web
 
 from config.access import LOCAL, PATIENT, Access, Patience
 from monitoring.metrics import FaultMetrics
-from services.connection import Connection
+from services.express import Express
 from services.faults import Switch
 from services.http import application
+from services.lane import Lane
 from services.lifeline import follow, obey_waiting
 from services.service import Departing, Draining, Service
-from services.tracing import Tracer
+from services.tracing import PassingTracer, Tracer
 from services.traffic import Traffic
 from services.visits import Visits
 
@@ -49,10 +50,12 @@ async def serve(
     signals = _signals()
     traffic, faults = Traffic(), Switch()
     FaultMetrics(service.registry, faults.value)
+    tracer = tracer or PassingTracer()
+    lane = Lane(service, traffic, access, tracer)
     async with (
         _following(lifeline, faults.ahead_of(service.command)),
         _running(service),
-        _listening(application(service, traffic, access, tracer), traffic, faults, sock, patience) as listener,
+        _listening(application(service, traffic, access, tracer), lane, traffic, faults, sock, patience) as listener,
     ):
         _log.info("listening", extra={"port": _port(sock)})
         received = await signals.get()
@@ -78,13 +81,14 @@ def _signals() -> asyncio.Queue[signal.Signals]:
 
 @contextlib.asynccontextmanager
 async def _listening(
-    app: web.Application, traffic: Traffic, faults: Switch, sock: socket.socket, patience: Patience
+    app: web.Application, lane: Lane, traffic: Traffic, faults: Switch, sock: socket.socket, patience: Patience
 ) -> AsyncIterator[asyncio.Server]:
     runner, visits = web.AppRunner(app, access_log=None, shutdown_timeout=1.0), Visits(patience)
     await runner.setup()
     try:
         server = _server(runner)
-        listener = await _listen(server, sock, visits)
+        lane.plain = server.request_handler
+        listener = await _listen(server, lane, sock, visits)
         try:
             with faults.before(server, traffic):
                 yield listener
@@ -101,11 +105,11 @@ def _server(runner: web.AppRunner) -> web.Server:
     return runner.server
 
 
-async def _listen(server: web.Server, sock: socket.socket, visits: Visits) -> asyncio.Server:
+async def _listen(server: web.Server, lane: Lane, sock: socket.socket, visits: Visits) -> asyncio.Server:
     loop = asyncio.get_running_loop()
 
-    def connection() -> Connection:
-        return Connection(server, visits=visits, loop=loop)
+    def connection() -> Express:
+        return Express(server, lane, visits=visits, loop=loop)
 
     return await loop.create_server(connection, sock=sock, backlog=BACKLOG)
 

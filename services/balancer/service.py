@@ -6,7 +6,7 @@ import asyncio
 import math
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -34,7 +34,7 @@ from services.deadline import time_left_s
 from services.http import read_body, read_messages
 from services.journal import Journal, OpenJournal
 from services.problem import ProblemError, json_response, problem_response, to_json
-from services.service import Health
+from services.service import Asked, Health
 from services.tracing import REQUEST_ID, Timed
 
 #: What `balancer_requests_total{outcome}` and /health count an answer as; any other status is `failed`.
@@ -85,6 +85,10 @@ class BalancerService:
             web.get("/targets", self._targets),
         ]
 
+    def frequented(self) -> Mapping[str, Callable[[Asked], Awaitable[web.Response]]]:
+        """`/route`."""
+        return {"/route": self._route}
+
     def headers(self) -> Mapping[str, str]:
         """None of its own."""
         return {}
@@ -119,11 +123,11 @@ class BalancerService:
         for line in self._lines:
             await line.stop()
 
-    async def _route(self, request: web.Request) -> web.Response:
+    async def _route(self, request: Asked) -> web.Response:
         with Timed(self._metrics.request_duration_s):
             return await self._routed(request)
 
-    async def _routed(self, request: web.Request) -> web.Response:
+    async def _routed(self, request: Asked) -> web.Response:
         deadline_s = self._deadline_s(request)
         batch, forwarded = await read_messages(request, ChargeRequest), FORWARDED in request.headers
         if batch.is_array:
@@ -156,7 +160,7 @@ class BalancerService:
         answer = await self.core.forwarding.follow(request.method, request_id, self._deadline_s(request), forwarded)
         return _response(answer, 200)
 
-    def _deadline_s(self, request: web.Request) -> float:
+    def _deadline_s(self, request: Asked) -> float:
         return self._now_s() + time_left_s(request.headers, self._settings.request_timeout_s)
 
     async def _reports(self, request: web.Request) -> web.Response:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from random import Random
@@ -27,7 +27,7 @@ from services.deadline import time_left_s
 from services.http import IDEMPOTENCY_KEY, read_messages
 from services.openapi import document
 from services.problem import ProblemError, json_response, problem_response, to_json
-from services.service import Health
+from services.service import Asked, Health
 from services.tracing import REQUEST_ID, Timed
 
 #: Of an array, so many go to the balancer in one request: at most 2 kB each, so within its 1 MiB.
@@ -67,6 +67,10 @@ class ChargeRequestService:
             web.get("/openapi.json", self._describe),
         ]
 
+    def frequented(self) -> Mapping[str, Callable[[Asked], Awaitable[web.Response]]]:
+        """`/charge` and `/request-charge`."""
+        return {"/charge": self._charge, "/request-charge": self._charge}
+
     def headers(self) -> Mapping[str, str]:
         """None of its own."""
         return {}
@@ -86,11 +90,11 @@ class ChargeRequestService:
         """Closes it."""
         await self._forward.stop()
 
-    async def _charge(self, request: web.Request) -> web.Response:
+    async def _charge(self, request: Asked) -> web.Response:
         with Timed(self._metrics.request_duration_s):
             return await self._charged(request)
 
-    async def _charged(self, request: web.Request) -> web.Response:
+    async def _charged(self, request: Asked) -> web.Response:
         number = self._number
         self._number += 1
         try:
@@ -108,7 +112,7 @@ class ChargeRequestService:
             self._held_since_s.pop(number, None)
         return response
 
-    async def _answer(self, request: web.Request, number: int) -> web.Response:
+    async def _answer(self, request: Asked, number: int) -> web.Response:
         now_s = self._now_s()
         deadline_s = now_s + time_left_s({}, self._timeout_s)
         if self._is_crowded(now_s):

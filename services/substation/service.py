@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -29,7 +29,7 @@ from services.clock import Clock
 from services.http import read_messages
 from services.journal import Journal, JournalError, OpenJournal
 from services.problem import ProblemError, json_response, problem_response
-from services.service import Health
+from services.service import Asked, Health
 from services.substation.admission import Admission, Limits
 from services.substation.adoption import adopt
 from services.substation.charging import Answer, Charging
@@ -101,7 +101,11 @@ class SubstationService:
         routes = [web.post("/charge", self._charge), web.post("/fences", self._fences.put)]
         return [*routes, *self._sessions.routes()]
 
-    def heard(self, request: web.Request) -> None:
+    def frequented(self) -> Mapping[str, Callable[[Asked], Awaitable[web.Response]]]:
+        """`/charge`."""
+        return {"/charge": self._charge}
+
+    def heard(self, request: Asked) -> None:
         """A balancer that names itself is told of what its polls would show too late; its former incarnations are fenced.
 
         One that means another substation gets a 421: addresses change hands, sessions do not.
@@ -191,11 +195,11 @@ class SubstationService:
             self._keeper.limited(self.admission, admitting=False)
         await self._keeper.close()
 
-    async def _charge(self, request: web.Request) -> web.Response:
+    async def _charge(self, request: Asked) -> web.Response:
         with Timed(self._metrics.request_duration_s):
             return await self._charged(request)
 
-    async def _charged(self, request: web.Request) -> web.Response:
+    async def _charged(self, request: Asked) -> web.Response:
         try:
             batch = await read_messages(request, SubstationCharge)
         except (ProblemError, web.HTTPException):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -13,7 +13,7 @@ from config.messages import ChargeRequest
 from config.problems import Problem
 from services.http import read_messages
 from services.problem import ProblemError, json_response
-from services.service import Health
+from services.service import Asked, Health
 from services.tracing import REQUEST_ID
 
 
@@ -39,21 +39,27 @@ class Echo:
             web.get("/bug", self._bug),
             web.get("/bug/{request_id}", self._bug),
             web.get("/gone", self._gone),
+            web.post("/hotbug", self._bug),
+            web.post("/hotgone", self._gone),
             web.post("/slow", self._slow),
         ]
 
-    async def _echo(self, request: web.Request) -> web.Response:
+    def frequented(self) -> Mapping[str, Callable[[Asked], Awaitable[web.Response]]]:
+        return {"/echo": self._echo, "/slow": self._slow, "/hotbug": self._bug, "/hotgone": self._gone}
+
+    async def _echo(self, request: Asked) -> web.Response:
         batch = await read_messages(request, ChargeRequest)
         return json_response([item.detail if isinstance(item, Problem) else item.ev_id for item in batch.items])
 
-    async def _bug(self, request: web.Request) -> web.Response:
-        REQUEST_ID.set(request.match_info.get("request_id", ""))
+    async def _bug(self, request: Asked) -> web.Response:
+        if isinstance(request, web.Request):
+            REQUEST_ID.set(request.match_info.get("request_id", ""))
         raise LookupError("this is a bug")
 
-    async def _gone(self, _: web.Request) -> web.Response:
+    async def _gone(self, _: Asked) -> web.Response:
         raise ProblemError(Problem(410, "gone", "revoked"))
 
-    async def _slow(self, _: web.Request) -> web.Response:
+    async def _slow(self, _: Asked) -> web.Response:
         self.asked.set()
         await self.may_answer.wait()
         return json_response("at last")

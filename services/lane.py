@@ -1,0 +1,97 @@
+"""Answers plain requests for a service's busiest paths, from whole bytes to whole bytes, with no application in between.
+
+All is as in `services.http.application`: who may ask (by the head), spans, problems, the service's own headers. Must not
+know connections, nor what any service does with a request.
+"""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+
+from aiohttp import web
+
+from config.access import LOCAL, Access
+from services.gate import Gate
+from services.heads import Head, Heads
+from services.http import REFUSED, Handler, answered
+from services.service import Asked, Frequented, Listener, Service, Whole
+from services.tracing import CURRENT, PassingTracer, Tracer
+from services.traffic import Traffic
+
+
+class Lane:
+    """The fast lane of `service`, which has none where `paths` are empty."""
+
+    def __init__(
+        self, service: Service, traffic: Traffic, access: Access = LOCAL, tracer: Tracer | None = None
+    ) -> None:
+        self._handlers = service.frequented() if isinstance(service, Frequented) else {}
+        self._heard = service.heard if isinstance(service, Listener) else None
+        self._more = service.headers
+        self._traffic = traffic
+        self._tracer = tracer or PassingTracer()
+        self._dates = Dates()
+        self.heads = Heads(self._handlers, Gate(access))
+        #: What answers all other requests; where a connection has another handler, its requests do not come here.
+        self.plain: Handler | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether what comes now shall go the usual way, and its connection close."""
+        return self._traffic.stopping
+
+    async def answer(self, head: Head, body: bytes) -> bytes:
+        """All bytes of the answer to a request with `head` and `body`."""
+        response = await answered(Whole(head.path, head.headers, body), self._admitted(head))
+        return self._encoded(response)
+
+    def _admitted(self, head: Head) -> Handler:
+        async def admitted(whole: Asked) -> web.StreamResponse:
+            if self._heard is not None:
+                self._heard(whole)
+            CURRENT.set(self._tracer.begin("POST", head.path, head.parent))
+            with self._traffic.request():
+                return await self._handlers[head.path](whole)
+
+        return admitted
+
+    def _encoded(self, response: web.StreamResponse) -> bytes:
+        headers, status = response.headers, response.status
+        if status not in REFUSED:
+            headers.update(self._more())
+        if self._traffic.stopping:
+            headers["Connection"] = "close"
+        body = response.body if isinstance(response, web.Response) else b""
+        if not isinstance(body, bytes):
+            raise TypeError(f"a whole answer was expected, found {type(body).__name__}")
+        lines = [f"{name}: {_checked(value)}\r\n" for name, value in headers.items()]
+        text = f"{_status_line(status)}{''.join(lines)}Content-Length: {len(body)}\r\nDate: {self._dates.now()}\r\n\r\n"
+        return text.encode() + body
+
+
+def _checked(value: str) -> str:
+    """`value`, which must not end its line: ValueError where it could."""
+    if not value.isprintable():
+        raise ValueError("a header's value must be printable")
+    return value
+
+
+def _status_line(status: int) -> str:
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+
+
+class Dates:
+    """The header `Date`, made once a second."""
+
+    def __init__(self) -> None:
+        self._at_s = 0
+        self._text = ""
+
+    def now(self) -> str:
+        """The time, as HTTP has it."""
+        now_s = int(time.time())
+        if now_s != self._at_s:
+            self._at_s, self._text = now_s, formatdate(now_s, usegmt=True)
+        return self._text
