@@ -19,9 +19,10 @@ TEST_PROGRAMS += $(if $(shell command -v kubectl),,kubernetes-client)
 # What `make bench` compares with, as program:Debian package. No test uses them.
 BENCH_PROGRAMS := haproxy:haproxy nginx:nginx-light wrk:wrk
 BENCH_ARGS ?=
+GROWTH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up install test coverage test-deps check format bench bench-deps bench-more docs dashboards dashboards-picture picture herd lock clean
+.PHONY: help up install test coverage test-deps check format bench bench-growth bench-deps bench-more docs dashboards dashboards-picture picture herd lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -70,6 +71,10 @@ format: install ## Let ruff format and repair what it can
 bench: install ## gridctl beside HAProxy, nginx, one substation and Flask (ten minutes; BENCH_ARGS=--quick: under three)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@$(BIN)/python -m benchmarks.bench $(or $(BENCH_ARGS),--results benchmarks/results.json --picture docs/bench.svg)
+
+bench-growth: install ## How costs grow with substations (3 to 1,000) and live sessions (100 to a million); half an hour
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@$(BIN)/python -m benchmarks.growth $(or $(GROWTH_ARGS),--results benchmarks/growth.json --picture docs/growth.svg)
 
 bench-deps: ## Install the programs that `make bench` compares with (Debian or Ubuntu, as root)
 	@missing=""; for each in $(BENCH_PROGRAMS); do command -v $${each%%:*} >/dev/null || missing="$$missing $${each##*:}"; done; \

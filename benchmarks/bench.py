@@ -47,7 +47,7 @@ def main() -> int:
     chosen = _chosen()
     _demand_programs(chosen.only)
     placing = _placing(chosen.pin)
-    told: dict[str, Any] = {**_machine(), "pinned": placing.words(), "rounds": chosen.rounds, "seconds": chosen.seconds}
+    told: dict[str, Any] = {**machine(), "pinned": placing.words(), "rounds": chosen.rounds, "seconds": chosen.seconds}
     print(f"{told['commit']}, {told['cores']} cores, load average before: {told['load_before']}, {told['pinned']}")
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         arguments = (chosen.only, chosen.beside, chosen.substations, chosen.workers)
@@ -136,7 +136,8 @@ def _tell(sample: Sample) -> None:
     )
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """What the figures were measured on, and by which versions."""
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _first_line("git", "describe", "--always", "--dirty", "--abbrev=10"),

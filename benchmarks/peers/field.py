@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ class Peer:
     url: str
     groups: Mapping[str, Sequence[psutil.Process]]
     substations: Sequence[str]
+    path: str = "/charge"
 
     def taken(self) -> int:
         """How many its substations say that they accepted since they began."""
@@ -52,6 +53,7 @@ class Grid:
     python: str
     name: str
     environment: Mapping[str, str]
+    ready_s: float
 
     def rows(self) -> list[dict[str, Any]]:
         """What `gridctl ps --json` says."""
@@ -68,8 +70,14 @@ def gridctl(python: str, environment: Mapping[str, str], *arguments: str) -> str
 
 
 @contextmanager
-def grid(folder: Path, name: str, python: str, topology: Mapping[str, Any]) -> Iterator[Grid]:
-    """A cluster of its own, with state in `folder`, on free ports."""
+def grid(
+    folder: Path, name: str, python: str, topology: Mapping[str, Any], live: Callable[[Path], None] | None = None
+) -> Iterator[Grid]:
+    """A cluster of its own, with state in `folder`, on free ports.
+
+    Where `live` is given, it is started once before: `live` then finds the journals of all substations in a folder, each
+    with a session or two, writes more into them, and the cluster resumes those.
+    """
     folder.mkdir()
     file = folder / "gridctl.yaml"
     requests_port, balancer_port, *others = free_ports(2 + topology["substations"])
@@ -87,9 +95,17 @@ def grid(folder: Path, name: str, python: str, topology: Mapping[str, Any]) -> I
     )
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("GRIDCTL_", "PYTHON", "OTEL_"))}
     environment = {**kept, "GRIDCTL_STATE_DIR": str(folder / "state"), "GRIDCTL_NAME": name}
-    gridctl(python, environment, "up", "--detach", "--file", str(file))
+    up = ("up", "--detach", "--file", str(file))
+    if live is not None:
+        gridctl(python, environment, *up)
+        burst = str(2 * topology["substations"])
+        gridctl(python, environment, "loadtest", "--burst", burst, "--json")
+        gridctl(python, environment, "down")
+        live(folder / "state" / name / "data")
+    began_s = time.monotonic()
+    gridctl(python, environment, *up)
     try:
-        yield Grid(python, name, environment)
+        yield Grid(python, name, environment, time.monotonic() - began_s)
     finally:
         gridctl(python, environment, "down")
 
@@ -107,19 +123,19 @@ def peers(
     if workers is not None:
         topology["request_service"] = {"workers": workers}
     with ExitStack() as stack:
-        started = []
+        everybody = []
         ours = stack.enter_context(grid(folder / "ours", "bench", sys.executable, topology))
         for name in only:
-            started.append(_peer(stack, folder, name, ours, count))
+            everybody.append(_peer(stack, folder, name, ours, count))
         for name, python in beside.items():
             other = stack.enter_context(grid(folder / name, f"bench-{name}", python, topology))
-            started.append(_gridctl_peer(name, other))
-        yield started
+            everybody.append(gridctl_peer(name, other))
+        yield everybody
 
 
 def _peer(stack: ExitStack, folder: Path, name: str, ours: Grid, count: int) -> Peer:
     if name == OURS:
-        return _gridctl_peer(name, ours)
+        return gridctl_peer(name, ours)
     if name == FLASK:
         return _flask(stack, count)
     rows = [row for row in ours.rows() if row["role"] == "substation"]
@@ -130,11 +146,12 @@ def _peer(stack: ExitStack, folder: Path, name: str, ours: Grid, count: int) -> 
     own = folder / name
     own.mkdir()
     make = {"haproxy": proxies.haproxy_command, "nginx": proxies.nginx_command}[name]
-    proxy = _started(stack, make(own, port, [url.removeprefix("http://") for url in urls]), port)
+    proxy = started(stack, make(own, port, [url.removeprefix("http://") for url in urls]), port)
     return Peer(name, f"http://127.0.0.1:{port}", {"proxy": proxy, "substations": processes}, urls)
 
 
-def _gridctl_peer(name: str, running: Grid) -> Peer:
+def gridctl_peer(name: str, running: Grid) -> Peer:
+    """A running cluster to be compared."""
     roles = {"charge-request": "request service", "balancer": "balancer", "substation": "substations"}
     rows = running.rows()
     groups: dict[str, list[psutil.Process]] = {title: [] for title in roles.values()}
@@ -153,20 +170,22 @@ def _flask(stack: ExitStack, count: int) -> Peer:
     substations = [
         process
         for port in ports
-        for process in _started(stack, [*naive, "substation", str(port), str(CAPACITY), session_s], port)
+        for process in started(stack, [*naive, "substation", str(port), str(CAPACITY), session_s], port)
     ]
-    balancer = _started(stack, [*naive, "balancer", str(balancer_port), *urls], balancer_port)
+    balancer = started(stack, [*naive, "balancer", str(balancer_port), *urls], balancer_port)
     front = [*naive, "request", str(requests_port), f"http://127.0.0.1:{balancer_port}"]
     groups = {
-        "request service": _started(stack, front, requests_port),
+        "request service": started(stack, front, requests_port),
         "balancer": balancer,
         "substations": substations,
     }
     return Peer(FLASK, f"http://127.0.0.1:{requests_port}", groups, urls)
 
 
-def _started(stack: ExitStack, command: Sequence[str], port: int) -> list[psutil.Process]:
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+def started(stack: ExitStack, command: Sequence[str], port: int, log: Path | None = None) -> list[psutil.Process]:
+    """Starts a program, which ends with `stack` and may write to `log`; its processes, once it listens on `port`."""
+    said = None if log is None else stack.enter_context(log.open("wb"))
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said)
     stack.callback(_stop, process)
     end = time.monotonic() + READY_S
     while process.poll() is None and time.monotonic() < end:
