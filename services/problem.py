@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,6 +35,23 @@ def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | Non
 def to_json(body: Any) -> bytes:
     """Compact JSON; ValueError where a number is not finite (never sent, since it is not JSON)."""
     return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+
+
+def from_json(text: bytes) -> Any:
+    """What the JSON `text` holds; ValueError where it is none, is nested too deeply, or holds what `to_json` refuses."""
+    try:
+        return _STRICT.decode(text.decode())
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:20]} is no number of JSON")
+    return number
+
+
+_STRICT = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
 
 
 def from_http_error(error: web.HTTPException) -> Problem:

@@ -19,6 +19,11 @@ State = Literal["charging", "ended", "cancelled", "dropped", "revoked"]
 STATES: frozenset[str] = frozenset(get_args(State))
 
 
+def state_of(found: object) -> State | None:
+    """`found` as a state; None where it is none, whatever it is."""
+    return next((state for state in get_args(State) if found == state), None)
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """A request that was placed: at `substation`, by `attempt`, to charge until `ends_at_s` (wall, monotonic).

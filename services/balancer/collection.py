@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
-from services.balancer.book import STATES, Entry, State
+from config.names import is_name
+from services.balancer.book import Entry, state_of
 
 #: Of sessions that are over, those are collected that ended within this (wall seconds): as long as a client asks again.
 RECENT_S = 60.0
 #: After a start, a return or a restart the list is asked for once more after this (wall seconds), and once the request
 #: timeout has passed: what was on its way to the substation has arrived by then.
 AGAIN_S = 1.0
+#: No session is from further away, and no attempt has a higher number (config.gossip and config.messages allow so much).
+FURTHEST_S = 1e17
+MOST_ATTEMPTS = 10**9
 
 
 class Agenda:
@@ -52,7 +56,7 @@ class Agenda:
 def entries(document: Mapping[str, Any], substation: str, now_s: float) -> list[Entry]:
     """The sessions in an answer to `GET /sessions`, as entries; records that are none are left out."""
     unix_s, epoch, records = (document.get(key) for key in ("now_s", "epoch", "sessions"))
-    if not isinstance(unix_s, int | float) or not isinstance(records, list):
+    if not _is_number(unix_s) or not isinstance(records, list):
         return []
     offset_s = now_s - unix_s
     return [found for record in records if (found := entry(record, substation, epoch, offset_s)) is not None]
@@ -60,17 +64,19 @@ def entries(document: Mapping[str, Any], substation: str, now_s: float) -> list[
 
 def entry(record: Any, substation: str, epoch: Any, offset_s: float) -> Entry | None:
     """One session; `offset_s` is the monotonic clock less the substation's Unix time. None where it is no record."""
-    if not isinstance(record, dict) or record.get("state", "charging") not in STATES:
+    if not isinstance(record, dict) or (state := state_of(record.get("state", "charging"))) is None:
         return None
     request_id, ev_id, attempt = (record.get(key) for key in ("request_id", "ev_id", "attempt"))
     ended_s, reason = record.get("ended_s"), record.get("reason")
     ends_s = record.get("ends_s") if ended_s is None else ended_s
-    if not (isinstance(request_id, str) and isinstance(ev_id, str)):
+    if not (isinstance(request_id, str) and is_name(request_id) and isinstance(ev_id, str) and ev_id):
         return None
-    if not (isinstance(attempt, int) and isinstance(ends_s, int | float)):
+    if not (isinstance(attempt, int) and 1 <= attempt <= MOST_ATTEMPTS and _is_number(ends_s)):
         return None
-    state: State = record.get("state", "charging")
-    ends_at_s = ends_s + offset_s
-    return Entry(
-        request_id, ev_id, substation, attempt, ends_at_s, epoch, state, reason if reason else None, sure=False
-    )
+    why = reason if isinstance(reason, str) and reason else None
+    return Entry(request_id, ev_id, substation, attempt, ends_s + offset_s, epoch, state, why, sure=False)
+
+
+def _is_number(found: Any) -> TypeGuard[float]:
+    """Whether it can be a time: JSON as Python reads it knows NaN, infinity and integers without end, too."""
+    return isinstance(found, int | float) and abs(found) <= FURTHEST_S

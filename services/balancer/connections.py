@@ -9,6 +9,8 @@ from services import addresses
 
 #: No answer is longer, but for lists.
 MOST_ANSWER_BYTES = 2**20
+#: How an exchange fails; ValueError: a host name that cannot be one is only found where it is looked up.
+FAILURES = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
 
 class Silent(Exception):

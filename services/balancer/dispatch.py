@@ -17,7 +17,7 @@ from config.problems import Problem
 from config.settings import BalancerSettings
 from services.balancer import answers, refusals
 from services.balancer.attendant import Attendant
-from services.balancer.book import STATES, Entry
+from services.balancer.book import Entry, state_of
 from services.balancer.line import Silent
 from services.balancer.order import Order
 from services.balancer.placement import Placer
@@ -189,12 +189,11 @@ class Dispatch:
         if record is None:
             self._book.drop(entry)  # it was lost
             return True
-        state, reason = record.get("state"), record.get("reason")
-        if state not in STATES:
+        state, reason = state_of(record.get("state")), record.get("reason")
+        if state is None or state == "charging":
             return False
-        if state != "charging":
-            self._book.close(entry, state, reason, self._now_s())
-        return bool(state != "charging")
+        self._book.close(entry, state, reason if isinstance(reason, str) else None, self._now_s())
+        return True
 
     async def _place(self, request: ChargeRequest, request_id: str, deadline_s: float) -> Outcome:
         if not self._owns(request.ev_id):

@@ -11,7 +11,7 @@ from services.balancer import refusals
 from services.balancer.account import Account
 from services.balancer.answers import place
 from services.balancer.attendant import Attendant
-from services.balancer.book import STATES, Entry
+from services.balancer.book import Entry, state_of
 from services.balancer.dispatch import Dispatch
 from services.balancer.line import Silent
 from services.balancer.placement import Placer
@@ -84,8 +84,9 @@ class Following:
         self._close(entry, state, reason)
 
     def _close(self, entry: Entry, state: Any, reason: Any) -> None:
-        if state in STATES and state != "charging":
-            self._placer.book.close(entry, state, reason if isinstance(reason, str) else None, self._now_s())
+        known = state_of(state)
+        if known is not None and known != "charging":
+            self._placer.book.close(entry, known, reason if isinstance(reason, str) else None, self._now_s())
 
     async def _withdraw(self, waiting: Waiting, deadline_s: float) -> Found | Problem:
         """Takes `waiting` out of the queue; where it is just being placed, what comes of that decides."""

@@ -112,7 +112,7 @@ class HttpLine:
             ) as response:
                 said = object_of(await connections.read(response))
                 report = report_of(response.headers)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except connections.FAILURES as error:
             raise Silent(connections.said(error)) from error
         name, role = said.get("name"), said.get("role")
         if not (isinstance(name, str) and isinstance(role, str)):
@@ -137,7 +137,7 @@ class HttpLine:
             ) as response:
                 if response.status >= 300:
                     raise Silent(f"{target.url} answered {response.status}")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except connections.FAILURES as error:
             raise Silent(connections.said(error)) from error
 
     async def charge(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> Answer:
@@ -155,9 +155,14 @@ class HttpLine:
                     hop.status = response.status
                     said = b"" if target.external else await connections.read(response)
                     return answer_of(target, response.status, report_of(response.headers), said)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        except (
+            aiohttp.ClientConnectorError,
+            aiohttp.ConnectionTimeoutError,
+            aiohttp.InvalidURL,
+            UnicodeError,
+        ) as error:
             return Answer(Result.UNREACHABLE, detail=connections.said(error))
-        except (aiohttp.ClientError, TimeoutError, OSError, Silent) as error:
+        except (*connections.FAILURES, Silent) as error:
             return Answer(Result.UNKNOWN, detail=connections.said(error))
 
     async def page(self, target: Target, timeout_s: float) -> Page:
@@ -175,7 +180,7 @@ class HttpLine:
                 if report is None and response.status != 200:
                     raise Silent(f"{target.metrics_url} answered {response.status}")
                 return Page(report, text)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except connections.FAILURES as error:
             raise Silent(connections.said(error)) from error
 
     async def sessions(self, target: Target, since_s: float, timeout_s: float) -> dict[str, Any]:
@@ -209,7 +214,7 @@ class HttpLine:
                     if response.status >= 500:
                         raise Silent(f"{target.url} answered {response.status}")
                     return object_of(body) if response.status < 400 else None, report_of(response.headers)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except connections.FAILURES as error:
             raise Silent(connections.said(error)) from error
 
     async def _get(self, target: Target, url: str, timeout_s: float) -> dict[str, Any] | None:
@@ -227,7 +232,7 @@ class HttpLine:
                     if response.status != 200:
                         raise Silent(f"{url} answered {response.status}")
                     return object_of(body)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except connections.FAILURES as error:
             raise Silent(connections.said(error)) from error
 
     def _named(self, target: Target) -> Mapping[str, str]:

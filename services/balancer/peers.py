@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,11 +12,13 @@ from yarl import URL
 from config.access import Token
 from services.balancer import connections
 from services.balancer.connections import Silent
-from services.problem import to_json
+from services.problem import from_json, to_json
 from services.tracing import PEER, Hop, route_of
 
 #: Connections to one balancer; who waits for one has sent nothing yet.
 CONNECTIONS_PER_PEER = 1_024
+#: What balancers answer; anything else says that one failed.
+USABLE = frozenset({200, 202, 404, 409, 422, 503, 504})
 #: Says that a balancer passed this request on, which therefore must not be passed on again.
 FORWARDED = "Grid-Forwarded"
 
@@ -28,7 +29,7 @@ class Gone(Silent):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Another balancer's answer; `body` is a JSON object."""
+    """Another balancer's answer, with a status among `USABLE`; `body` is a JSON object that can be written again."""
 
     status: int
     body: Mapping[str, Any]
@@ -125,13 +126,13 @@ class HttpPeerLine:
                     allow_redirects=False,
                 ) as response:
                     hop.status = response.status
-                    said = json.loads(await connections.read(response))
-                    if not isinstance(said, dict):
-                        raise Silent(f"{url} answered with no JSON object")
+                    said = from_json(await connections.read(response))
+                    if not isinstance(said, dict) or response.status not in USABLE:
+                        raise Silent(f"{url} answered {response.status} with nothing that can be used")
                     return Reply(response.status, said)
         except (aiohttp.ServerConnectionError, aiohttp.ClientOSError) as error:
             if isinstance(error, TimeoutError):
                 raise Silent(str(error)) from error
             raise Gone(str(error)) from error
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError) as error:
+        except connections.FAILURES as error:
             raise Silent(connections.said(error)) from error

@@ -224,7 +224,7 @@ def _passed(answer: Passed) -> web.Response:
     if answer.status < 400:
         return json_response(answer.body, answer.status)
     wait_s = answer.body.get("retry_after_s")
-    headers = {} if wait_s is None else {"Retry-After": str(whole_seconds(wait_s))}
+    headers = {"Retry-After": str(whole_seconds(wait_s))} if isinstance(wait_s, int | float) else {}
     return web.Response(status=answer.status, body=to_json(answer.body), content_type=CONTENT_TYPE, headers=headers)
 
 

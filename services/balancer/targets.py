@@ -52,7 +52,7 @@ def from_file(path: Path) -> tuple[Target, ...]:
     text = path.read_text(encoding="utf-8")
     try:
         return _distinct(target for entry in json.loads(text) for target in _from_entry(entry))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a file_sd document: {error!r}") from error
 
 

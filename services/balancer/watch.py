@@ -211,9 +211,7 @@ class Watch:
             due.clear()
             awaited = self._awaited.pop(account, [])
             was_silent = account.standing.silent
-            heard = await self._poll(account)
-            if heard:
-                heard = await self._collect(account, agenda, was_silent)
+            heard = await self._hear(account, agenda, was_silent)
             _release(awaited)
             self._unheard.discard(account)
             self._settle()
@@ -223,6 +221,16 @@ class Watch:
                 async with asyncio.timeout(agenda.wait_s(wait_s, self._now_s())):
                     await due.wait()
             wait_s = interval_s
+
+    async def _hear(self, account: Account, agenda: Agenda, was_silent: bool) -> bool:
+        """Polls and collects; a mistake of ours in what it said costs this poll, not all that would come."""
+        try:
+            return await self._poll(account) and await self._collect(account, agenda, was_silent)
+        except Exception:  # noqa: BLE001  the last line of a poll: whatever it was, it is logged and counts as silence
+            _log.exception("a poll failed", extra={"substation": account.target.name})
+            agenda.owe()
+            account.miss_poll()
+            return False
 
     async def _poll(self, account: Account) -> bool:
         asked_at_s = self._now_s()

@@ -10,14 +10,16 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from config.access import Token
-from config.problems import Problem
+from config.problems import CONTENT_TYPE, Problem
 from services import addresses, deadline
+from services.problem import from_json
 from services.tracing import PEER, Hop, route_of
 
 #: Open connections to all balancers together; further requests wait for one, within their time.
@@ -35,20 +37,49 @@ TRY_SHARE = 0.3
 #: … and one that did not answer is asked after the others for this long (wall seconds).
 AVOIDED_S = 1.0
 #: What another balancer may be able to do: this one takes over from another, or cannot read its journal.
-_ELSEWHERE = (b'"reason":"recovering"', b'"reason":"journal-newer"', b'"reason":"journal-corrupt"')
-_PASSED_ON = frozenset({200, 202, 404, 409, 422, 503, 504})
+_ELSEWHERE = frozenset({"recovering", "journal-newer", "journal-corrupt"})
+#: What balancers answer; anything else says that one failed.
+PASSED_ON = frozenset({200, 202, 404, 409, 422, 503, 504})
+#: No answer is longer: each of the requests that go in one array has about 1 kB of it.
+MOST_ANSWER_BYTES = 2**22
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A balancer's answer, as it came."""
+    """A balancer's answer, as it came; `said` is what its JSON `body` holds: an object, but for an array sent an array.
+
+    From 400 on it is a problem (RFC 9457).
+    """
 
     status: int
-    content_type: str
     body: bytes
-    retry_after: str | None
+    said: Any
+    retry_after: str | None = None
+
+    @property
+    def content_type(self) -> str:
+        """What `body` is."""
+        return "application/json" if self.status < 400 else CONTENT_TYPE
+
+    @property
+    def reason(self) -> str:
+        """Why it was not done; "" where the answer gives no reason."""
+        found = self.said.get("reason", "") if isinstance(self.said, dict) else ""
+        return found if isinstance(found, str) else ""
+
+
+class _NoReplyError(Exception):
+    """A try brought nothing that can be passed on; `problem` is what to say of it, None where it was not even sent."""
+
+    def __init__(self, detail: str, problem: Problem | None = None) -> None:
+        super().__init__(detail)
+        self.problem = problem
+
+
+class _BadReplyError(_NoReplyError):
+    """It was answered, and so badly that the same balancer would only do so again."""
 
 
 class Forward:
@@ -86,30 +117,36 @@ class Forward:
         """Closes all connections."""
         await self._pool.close()
 
-    async def send(self, body: bytes, deadline_s: float) -> Reply | Problem:
-        """The answer to the JSON `body`, or why there is none by `deadline_s` (wall seconds, monotonic)."""
-        return await self._ask("POST", "/route", body, deadline_s)
+    async def send(self, body: bytes, deadline_s: float, of: type = dict) -> Reply | Problem:
+        """The answer to the JSON `body`, or why there is none by `deadline_s` (wall seconds, monotonic).
+
+        What is answered below 400 is an object; `of` list: an array, as the body is.
+        """
+        return await self._ask("POST", "/route", body, deadline_s, of)
 
     async def follow(self, method: str, request_id: str, deadline_s: float) -> Reply | Problem:
         """The answer to `method` (GET or DELETE) for one request, which must be a name; or why there is none."""
-        return await self._ask(method, f"/requests/{request_id}", None, deadline_s)
+        return await self._ask(method, f"/requests/{request_id}", None, deadline_s, dict)
 
-    async def _ask(self, method: str, path: str, body: bytes | None, deadline_s: float) -> Reply | Problem:
+    async def _ask(self, method: str, path: str, body: bytes | None, deadline_s: float, of: type) -> Reply | Problem:
         failure, pause_s = _unreachable(), PAUSE_S
         passing: Reply | None = None
+        bad: set[URL] = set()
         while (remaining_s := deadline_s - self._now_s()) > SHORTEST_TRY_S:
             url = self._next()
             try:
-                reply = await self._try(method, url.with_path(path), body, self._share_s(remaining_s))
-            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+                reply = await self._try(method, url.with_path(path), body, self._share_s(remaining_s), of)
+            except _NoReplyError as error:
                 self._failed(url, error)
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                self._failed(url, error)
-                failure = _silent()
+                failure = error.problem or failure
+                if isinstance(error, _BadReplyError):
+                    bad.add(url)
             else:
-                if len(self._urls) == 1 or isinstance(reply, Problem) or not _is_passing(reply):
+                if len(self._urls) == 1 or not _is_passing(reply):
                     return reply
                 passing = reply
+            if bad.issuperset(self._urls):
+                break
             await asyncio.sleep(min(pause_s, max(0.0, deadline_s - self._now_s())))
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         return passing or failure
@@ -119,12 +156,24 @@ class Forward:
         share_s = remaining_s if len(self._urls) == 1 else remaining_s * TRY_SHARE
         return min(remaining_s, max(share_s, 20 * SHORTEST_TRY_S))
 
-    def _failed(self, url: URL, error: BaseException) -> None:
-        detail = str(error) or type(error).__name__
-        _log.warning("balancer did not answer", extra={"balancer": str(url), "detail": detail[:200]})
+    def _failed(self, url: URL, error: _NoReplyError) -> None:
+        _log.warning("balancer did not answer", extra={"balancer": str(url), "detail": str(error)[:200]})
         self._avoided_until_s[url] = self._now_s() + AVOIDED_S
 
-    async def _try(self, method: str, url: URL, body: bytes | None, timeout_s: float) -> Reply | Problem:
+    async def _try(self, method: str, url: URL, body: bytes | None, timeout_s: float, of: type) -> Reply:
+        try:
+            return await self._exchange(method, url, body, timeout_s, of)
+        except (
+            aiohttp.ClientConnectorError,
+            aiohttp.ConnectionTimeoutError,
+            aiohttp.InvalidURL,
+            UnicodeError,
+        ) as error:
+            raise _NoReplyError(str(error)) from error  # UnicodeError: it cannot be the name of a host
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _NoReplyError(str(error) or type(error).__name__, _silent()) from error
+
+    async def _exchange(self, method: str, url: URL, body: bytes | None, timeout_s: float, of: type) -> Reply:
         typed = {} if body is None else {"Content-Type": "application/json"}
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S, ceil_threshold=float("inf"))
         with Hop(f"{method} {route_of(url.path)}", {PEER: str(url.origin())}) as hop:
@@ -133,11 +182,10 @@ class Forward:
                 method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as answer:
                 hop.status = answer.status
-                said = await answer.read()
-        if answer.status not in _PASSED_ON:
-            _log.warning("balancer failed", extra={"balancer": str(url), "status": answer.status})
-            return _failed(answer.status)
-        return Reply(answer.status, answer.content_type, said, answer.headers.get("Retry-After"))
+                if answer.status not in PASSED_ON:
+                    raise _bad(f"with status {answer.status}")
+                said = await _read(answer)
+        return _reply(answer, said, of)
 
     def _next(self) -> URL:
         self._turn = (self._turn + 1) % len(self._urls)
@@ -148,9 +196,35 @@ class Forward:
         return min(turns, key=lambda url: self._avoided_until_s.get(url, 0.0) > now_s)
 
 
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    """The body of `answer`, no further than it may go."""
+    chunks, size = [], 0
+    async for chunk in answer.content.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MOST_ANSWER_BYTES:
+            answer.close()
+            raise _bad(f"with more than {MOST_ANSWER_BYTES} bytes")
+    return b"".join(chunks)
+
+
+def _reply(answer: aiohttp.ClientResponse, body: bytes, of: type) -> Reply:
+    """`answer` as a reply; a `_BadReplyError` where it is none that a balancer gives."""
+    wait = answer.headers.get("Retry-After", "")
+    try:
+        said = from_json(body)
+    except ValueError as error:
+        raise _bad(f"with status {answer.status} and no JSON") from error
+    reply = Reply(answer.status, body, said, wait if wait.isascii() and wait.isdigit() else None)
+    whole = isinstance(said, of if answer.status < 400 else dict)
+    if not whole or answer.content_type != reply.content_type:
+        raise _bad(f"with status {answer.status} and JSON that says nothing")
+    return reply
+
+
 def _is_passing(reply: Reply) -> bool:
     """Whether another balancer may do what this one cannot yet."""
-    return reply.status == 503 and any(reason in reply.body for reason in _ELSEWHERE)
+    return reply.status == 503 and reply.reason in _ELSEWHERE
 
 
 def _silent() -> Problem:
@@ -162,5 +236,6 @@ def _unreachable() -> Problem:
     return Problem(503, "no balancer could be connected to in time", "balancer-unreachable", retry_after_s=1.0)
 
 
-def _failed(status: int) -> Problem:
-    return Problem(503, f"the balancer failed, with status {status}", "balancer-failed", retry_after_s=1.0)
+def _bad(how: str) -> _BadReplyError:
+    detail = f"the balancer failed: it answered {how}"
+    return _BadReplyError(detail, Problem(503, detail, "balancer-failed", retry_after_s=1.0))

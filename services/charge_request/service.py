@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,10 +18,10 @@ from prometheus_client import CollectorRegistry
 from config.access import Token
 from config.messages import Batch, ChargeRequest
 from config.names import CHARGE_REQUEST, NAME_RULE, is_name
-from config.problems import CONTENT_TYPE, FieldFault, Problem, bad_fields
+from config.problems import FieldFault, Problem, bad_fields
 from config.settings import ChargeRequestSettings
 from monitoring.metrics import FAILURES, REFUSED, ChargeRequestMetrics
-from services.charge_request.forward import Forward, Reply
+from services.charge_request.forward import PASSED_ON, Forward, Reply
 from services.clock import Clock
 from services.deadline import time_left_s
 from services.http import IDEMPOTENCY_KEY, read_messages
@@ -37,6 +37,8 @@ MOST_IN_FLIGHT = 10_000
 #: Where so many are held, and the oldest has waited for half of its time, new ones are refused at once: they would be
 #: answered too late, as would those after them, and nobody in the end.
 CROWD = 64
+
+_log = logging.getLogger(__name__)
 
 
 class ChargeRequestService:
@@ -123,7 +125,7 @@ class ChargeRequestService:
             return json_response(await self._several(batch, deadline_s))
         item = batch.items[0]
         reply = item if isinstance(item, Problem) else await self._ask(item, deadline_s)
-        self._count(reply.status, _reason(reply))
+        self._count(reply.status, reply.reason)
         return problem_response(reply) if isinstance(reply, Problem) else _passed_on(reply)
 
     async def _ask(self, item: ChargeRequest, deadline_s: float) -> Reply | Problem:
@@ -153,16 +155,12 @@ class ChargeRequestService:
 
     async def _place_part(self, items: Sequence[ChargeRequest], deadline_s: float) -> list[dict[str, Any]]:
         requests = [_fields(item) for item in items]
-        reply = await self._forward.send(to_json(requests), deadline_s)
+        reply = await self._forward.send(to_json(requests), deadline_s, list)
         if isinstance(reply, Problem):
             return [_element(reply.about(each["request_id"])) for each in requests]
-        elements = json.loads(reply.body)
-        if reply.status != 200 or len(elements) != len(items):
-            problem = Problem(503, "the balancer's answer is none to an array", "balancer-failed", retry_after_s=1.0)
-            return [_element(problem.about(each["request_id"])) for each in requests]
-        for each, element in zip(requests, elements, strict=True):
-            element.setdefault("request_id", each["request_id"])
-        return list(elements)
+        fits = reply.status == 200 and len(reply.said) == len(requests)
+        elements = reply.said if fits else [None] * len(requests)
+        return [_answered(element, each["request_id"]) for each, element in zip(requests, elements, strict=True)]
 
     async def _request(self, request: web.Request) -> web.Response:
         request_id = request.match_info["request_id"]
@@ -170,7 +168,7 @@ class ChargeRequestService:
             raise ProblemError(bad_fields((FieldFault("request_id", f"must be {NAME_RULE}", request_id[:80]),)))
         deadline_s = self._now_s() + time_left_s({}, self._timeout_s)
         REQUEST_ID.set(request_id)
-        reply = await self._forward.follow(request.method, request_id, deadline_s)
+        reply = _named(await self._forward.follow(request.method, request_id, deadline_s), request_id)
         return problem_response(reply) if isinstance(reply, Problem) else _passed_on(reply)
 
     def _count(self, status: int, reason: str = "") -> None:
@@ -190,25 +188,36 @@ def _fields(item: ChargeRequest) -> dict[str, Any]:
 
 
 def _busy(key: str) -> Problem:
-    """The answer to a request that is not even read, so only its header may name it."""
+    """The answer to a request that is not even read: only its header may name it, else it is given a name here."""
+    request_id = key if is_name(key) else uuid.uuid4().hex
+    REQUEST_ID.set(request_id)
     problem = Problem(503, "too many requests are waiting here", "busy", retry_after_s=1.0)
-    return problem.about(key) if is_name(key) else problem
+    _log.info("refused", extra={"reason": problem.reason})
+    return problem.about(request_id)
 
 
 def _named(reply: Reply | Problem, request_id: str) -> Reply | Problem:
     """`reply` with the `request_id` where it is a problem: a balancer that did not read the request knows none."""
     if isinstance(reply, Problem):
         return reply.about(request_id)
-    if reply.status < 400 or reply.content_type != CONTENT_TYPE or b'"request_id":' in reply.body:
+    if reply.status < 400 or "request_id" in reply.said:
         return reply
-    return replace(reply, body=to_json({**json.loads(reply.body), "request_id": request_id}))
+    return replace(reply, body=to_json({**reply.said, "request_id": request_id}))
 
 
-def _reason(reply: Reply | Problem) -> str:
-    """Why it was not done; "" where it was, or where that is the client's fault."""
-    if isinstance(reply, Problem):
-        return reply.reason
-    return "" if reply.status < 500 else str(json.loads(reply.body).get("reason", ""))
+def _answered(element: Any, request_id: str) -> dict[str, Any]:
+    """What the balancer's `element` of an array says of `request_id`; where it says nothing, that."""
+    if not _is_answer(element):
+        problem = Problem(503, "the balancer's answer is none to an array", "balancer-failed", retry_after_s=1.0)
+        return _element(problem.about(request_id))
+    return {**element, "request_id": element.get("request_id", request_id)}
+
+
+def _is_answer(element: Any) -> bool:
+    if not (isinstance(element, dict) and isinstance(element.get("reason", ""), str)):
+        return False
+    status = element.get("status_code")
+    return isinstance(status, int) and status in PASSED_ON
 
 
 def _failure(reason: str) -> str:

@@ -67,6 +67,11 @@ class Pushes:
         if len(self._heard) > MOST:
             self._heard.popitem(last=False)
 
+    @property
+    def telling(self) -> bool:
+        """Whether somebody is just being told."""
+        return bool(self._tasks)
+
     def soon(self) -> None:
         """Something changed that nobody could foresee: tell everybody, once for all that changes now."""
         if not self._due and self._heard:
@@ -92,7 +97,7 @@ class Pushes:
     async def _try(self, url: str, body: bytes) -> None:
         try:
             await self._post(url, body)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # ValueError: no name of a host
             _log.debug("a balancer was not told", extra={"url": url, "detail": str(error)})
 
     async def stop(self) -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from random import Random
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from config.report import HEADER, Report
+from config.settings import BalancerSettings
+from services.balancer.line import HttpLine, Page, Result, Silent
+from services.balancer.service import BalancerService
+from services.balancer.targets import Target
+from services.clock import SystemClock
 from services.http import application
 from services.substation.service import SubstationService
 from services.traffic import Traffic
@@ -199,3 +206,95 @@ async def test_it_is_starting_until_each_was_heard_or_timed_out() -> None:
         assert (hasty.status, (await hasty.json())["reason"]) == (503, "recovering")
         assert (await grid.route("EV1")).status == 202
         gate.set()
+
+
+#: What a substation may say of a session, instead of the truth: not one of them is a record.
+STRANGE: list[Any] = [{"state": []}, {"state": "gone"}, {"state": "ended", "reason": {}}, {"ends_s": 10**400}, {}]
+
+
+async def test_a_substation_that_lists_nonsense_is_polled_on_and_nobody_is_answered_500() -> None:
+    async with a_grid() as grid:
+
+        async def takes(_: web.Request) -> web.Response:
+            return web.json_response({"ends_in_s": 1e9}, status=202, headers={HEADER: EMPTY})
+
+        polls = 0
+
+        async def metrics(_: web.Request) -> web.Response:
+            nonlocal polls
+            polls += 1
+            return web.Response(headers={HEADER: EMPTY})
+
+        async def lists(_: web.Request) -> web.Response:
+            whole = {"request_id": "r9", "ev_id": "EV9", "attempt": 1, "ends_s": math.nan}
+            return web.json_response(
+                {"epoch": 7, "now_s": 0, "sessions": [*({**whole, **each} for each in STRANGE), 7]}
+            )
+
+        async def tells(request: web.Request) -> web.Response:
+            return web.json_response(STRANGE[int(request.match_info["request_id"][1:])])
+
+        app = web.Application()
+        app.router.add_post("/charge", takes)
+        app.router.add_get("/metrics", metrics)
+        app.router.add_get("/sessions", lists)
+        app.router.add_get("/sessions/{request_id}", tells)
+        app.router.add_delete("/sessions/{request_id}", tells)
+        await grid.serve_app("liar", app)
+        await grid.balancer("liar", poll_interval_s=0.05)
+        await until(lambda: polls > 3)
+        for number in range(len(STRANGE)):
+            assert (await grid.route(f"EV{number}", request_id=f"r{number}")).status == 202
+            again = await grid.route(f"EV{number}", request_id=f"again{number}")
+            assert again.status in {202, 409}
+        for number in range(len(STRANGE)):
+            for method in ("GET", "DELETE"):
+                async with grid.client.request(method, f"{grid.urls['balancer']}/requests/r{number}") as answer:
+                    assert (answer.status, (await answer.json())["ev_id"]) == (200, f"EV{number}")
+
+
+class Stumbles(HttpLine):
+    """A line with a mistake in it: its first answer is nothing that anybody provided for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pages = 0
+
+    async def page(self, target: Target, timeout_s: float) -> Page:
+        self.pages += 1
+        if self.pages == 1:
+            raise RuntimeError("nobody thought of this")
+        return await super().page(target, timeout_s)
+
+
+async def test_a_mistake_costs_one_poll_and_not_the_substation(caplog: pytest.LogCaptureFixture) -> None:
+    async with a_grid() as grid:
+        await grid.substation("substation1")
+        settings = BalancerSettings(
+            seed=1, poll_interval_s=0.1, substations=(f"substation1={grid.urls['substation1']}",)
+        )
+        service = BalancerService(settings, SystemClock(), Random(1), line=Stumbles())
+        await grid.serve(service)
+        await until(lambda: service.health().status == "ok" and "fresh" in {each.state for each in service.ledger})
+        assert "nobody thought of this" in caplog.text
+        assert (await grid.route()).status == 202
+
+
+@pytest.mark.parametrize("host", ["a" * 70, "a..b"])
+async def test_what_cannot_be_the_name_of_a_host_is_not_heard_and_others_are_asked(host: str) -> None:
+    async with a_grid() as grid:
+        await grid.substation("substation1")
+        await grid.balancer(f"odd={host}:80", "substation1")
+        answers = [await grid.route(f"EV{number}") for number in range(3)]
+        assert {answer.status for answer in answers} == {202}
+        states = {row["name"]: row["state"] for row in (await grid.get("balancer", "/status"))["substations"]}
+        assert states == {"odd": "unheard", "substation1": "fresh"}
+    line = HttpLine()
+    await line.start()
+    try:
+        odd = Target("odd", f"http://{host}:80")
+        assert (await line.charge(odd, "r1", b"{}", 1.0)).result is Result.UNREACHABLE, "nothing was sent"
+        with pytest.raises(Silent):
+            await line.page(odd, 1.0)
+    finally:
+        await line.stop()

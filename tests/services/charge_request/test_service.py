@@ -15,8 +15,10 @@ from prometheus_client.openmetrics import parser
 
 from config.problems import Problem
 from config.settings import ChargeRequestSettings
+from services.charge_request.forward import MOST_ANSWER_BYTES
 from services.charge_request.service import CROWD, ChargeRequestService
 from services.clock import SystemClock
+from services.logs import JsonLines
 from services.problem import problem_response
 from tests.services.grid import BUSY_S, Grid, Respond, a_grid
 
@@ -184,7 +186,9 @@ async def test_a_silent_balancer_is_504_in_time() -> None:
         assert 300 < granted[0] < 500, "it is told what time remains"
 
 
-async def test_a_crowd_that_waits_too_long_keeps_nobody_else_waiting() -> None:
+async def test_a_crowd_that_waits_too_long_keeps_nobody_else_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    caplog.handler.setFormatter(JsonLines("charge-request", "charge-request"))
     async with a_grid() as grid:
 
         async def hang(_: web.Request) -> web.StreamResponse:
@@ -206,6 +210,13 @@ async def test_a_crowd_that_waits_too_long_keeps_nobody_else_waiting() -> None:
         assert await crowd.pop() == "busy"
         keyed = await grid.post("charge-request", "/charge", {"ev_id": "EV"}, headers={"Idempotency-Key": "r1"})
         assert {"busy", "r1"} <= set((await keyed.json()).values()), "its body is not read, its header is"
+        for headers in ({}, {"Idempotency-Key": "no name"}):
+            caplog.clear()
+            unnamed = await grid.post("charge-request", "/charge", {"ev_id": "EV"}, headers=headers)
+            made = (await unnamed.json())["request_id"]
+            assert len(made) == 32
+            lines = [json.loads(line) for line in caplog.text.splitlines() if "busy" in line]
+            assert [line["request_id"] for line in lines] == [made]
         assert not any(one.done() for one in crowd)
         assert set(await asyncio.gather(*crowd)) == {"balancer-silent"}
 
@@ -289,6 +300,96 @@ async def test_where_all_are_recovering_the_client_is_told_so_in_time() -> None:
         await _ingress(grid, fake, fake + "/", timeout_s=0.5)
         answer = await grid.post("charge-request", "/charge", {"ev_id": "EV1"})
         assert (answer.status, (await answer.json())["reason"]) == (503, "recovering")
+
+
+BAD = [
+    (503, "text/html", "<h1>no upstream</h1>"),
+    (504, "application/problem+json", ""),
+    (503, "application/problem+json", '["grid-full"]'),
+    (503, "application/problem+json", '"grid-full"'),
+    (503, "application/problem+json", '{"reason": "grid-full", "retry_after_s": NaN}'),
+    (503, "application/problem+json", '{"reason": "grid-full", "retry_after_s": 1e999}'),
+    (503, "application/problem+json", "[" * 100_000),
+    (503, "application/json", '{"error": "none of ours"}'),
+    (422, "application/problem+json", "\N{LATIN SMALL LETTER E WITH ACUTE}"),
+    (202, "text/html", "charging"),
+    (202, "application/json", "[]"),
+    (200, "application/json", " " * (MOST_ANSWER_BYTES + 1) + "{}"),
+    (204, "application/json", ""),
+    (302, "text/html", "elsewhere"),
+    (500, "text/plain", "500 Internal Server Error"),
+]
+
+
+def _saying(status: int, content_type: str, text: str, asked: list[str]) -> Respond:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        body = text.encode("latin-1")
+        return web.Response(status=status, body=body, headers={"Content-Type": content_type, "Retry-After": "soon"})
+
+    return answer
+
+
+@pytest.mark.parametrize(("status", "content_type", "text"), BAD)
+async def test_what_no_balancer_answers_is_a_problem_that_names_the_request(
+    status: int, content_type: str, text: str
+) -> None:
+    async with a_grid() as grid:
+        asked: list[str] = []
+        fakes = [await _fake(grid, _saying(status, content_type, text, asked)) for _ in range(2)]
+        await _ingress(grid, *fakes)
+        one = await grid.post("charge-request", "/charge", {"ev_id": "EV1", "request_id": "r1"})
+        assert (one.status, one.content_type, one.headers["Retry-After"]) == (503, "application/problem+json", "1")
+        assert {"balancer-failed", "r1"} <= {each for each in (await one.json()).values() if isinstance(each, str)}
+        assert len(asked) == 2, "each of the two is asked once: they would only say it again"
+        several = await (await grid.post("charge-request", "/charge", [{"ev_id": "EV2"}, {"ev_id": "EV3"}])).json()
+        assert [each["reason"] for each in several] == ["balancer-failed"] * 2
+        assert (await grid.get("charge-request", "/health"))["requests_total"] == {"503": 3}
+
+
+@pytest.mark.parametrize(("status", "content_type", "text"), BAD)
+async def test_who_answers_nonsense_is_not_the_last_word_where_there_is_another(
+    status: int, content_type: str, text: str
+) -> None:
+    async with a_grid() as grid:
+        asked: list[str] = []
+        fake = await _fake(grid, _saying(status, content_type, text, asked))
+        await grid.substation("substation1")
+        await grid.balancer("substation1")
+        await _ingress(grid, fake, grid.urls["balancer"])
+        answers = [await grid.post("charge-request", "/charge", {"ev_id": f"EV{number}"}) for number in range(4)]
+        assert {answer.status for answer in answers} == {202}
+        assert len(asked) <= 2, "it is asked after the others for a moment"
+
+
+@pytest.mark.parametrize("host", ["a" * 70, "a..b"])
+async def test_what_cannot_be_the_name_of_a_host_is_a_balancer_that_is_not_there(host: str) -> None:
+    async with a_grid() as grid:
+        await _ingress(grid, f"http://{host}:80", timeout_s=0.3)
+        answer = await grid.post("charge-request", "/charge", {"ev_id": "EV1"})
+        assert (answer.status, (await answer.json())["reason"]) == (503, "balancer-unreachable")
+
+
+async def test_elements_of_an_array_that_say_nothing_fail_alone() -> None:
+    async with a_grid() as grid:
+        bad = [
+            7,
+            {},
+            {"status_code": "202"},
+            {"status_code": 999},
+            {"status_code": [1]},
+            {"status_code": 503, "reason": {}},
+        ]
+
+        async def route(_: web.Request) -> web.StreamResponse:
+            return web.json_response([{"status_code": 202, "routed_to": "substation1"}, *bad])
+
+        await _ingress(grid, await _fake(grid, route))
+        requests = [{"ev_id": f"EV{number}", "request_id": f"r{number}"} for number in range(1 + len(bad))]
+        elements = await (await grid.post("charge-request", "/charge", requests)).json()
+        assert [each.get("reason") for each in elements] == [None] + ["balancer-failed"] * len(bad)
+        assert [each["request_id"] for each in elements] == [each["request_id"] for each in requests]
+        assert (await grid.get("charge-request", "/health"))["requests_total"] == {"202": 1, "503": len(bad)}
 
 
 @pytest.mark.parametrize("status", [200, 404, 500])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from random import Random
 from typing import Any
@@ -87,3 +88,19 @@ async def test_only_so_many_are_remembered_and_who_does_not_answer_costs_nothing
     await asyncio.sleep(0)
     await until(lambda: not pushes._tasks)
     await pushes.stop()
+
+
+async def test_who_names_what_cannot_be_a_host_breaks_no_telling() -> None:
+    async with a_grid() as grid:
+        balancer, broken = Balancer(), list[dict[str, Any]]()
+        url = await balancer.start(grid, "b1")
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
+        pushes = Pushes(lambda: 0.0, lambda: {"substation": "substation1"})
+        for odd in (f"http://{'a' * 70}", "http://a..b", "http://a:99999", url):
+            pushes.heard({"Grid-Balancer": odd})
+        pushes.soon()
+        await until(lambda: len(balancer.told) == 1)
+        await until(lambda: not pushes.telling)
+        await pushes.stop()
+        gc.collect()  # a task whose error nobody took says so when it goes
+        assert broken == []

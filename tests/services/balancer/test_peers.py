@@ -1,0 +1,88 @@
+"""What one balancer makes of another one's answers, however bad they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from services.balancer.connections import Silent
+from services.balancer.peers import HttpPeerLine
+from tests.services.grid import Grid, a_grid
+
+BAD = [
+    (503, b"<h1>no upstream</h1>"),
+    (503, b'["grid-full"]'),
+    (503, b'{"retry_after_s": NaN}'),
+    (202, b'{"ends_in_s": 1e999}'),
+    (200, b"[" * 100_000),
+    (200, b"\xff"),
+    (200, b"{}" + b" " * 2**20),
+    (204, b""),
+    (302, b"{}"),
+    (401, b'{"reason": "unauthorized"}'),
+    (500, b'{"reason": "internal-error"}'),
+]
+
+
+async def _other(grid: Grid, status: int, body: bytes) -> str:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, body=body, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_post("/route", answer)
+    app.router.add_post("/peers", answer)
+    return await grid.serve_app("other", app)
+
+
+@pytest.mark.parametrize(("status", "body"), BAD)
+async def test_nonsense_counts_as_silence(status: int, body: bytes) -> None:
+    async with a_grid() as grid:
+        url = await _other(grid, status, body)
+        line = HttpPeerLine("http://127.0.0.1:1")
+        await line.start()
+        try:
+            with pytest.raises(Silent):
+                await line.forward(url, "POST", "/route", {"ev_id": "EV1"}, {}, 5.0)
+            with pytest.raises(Silent):
+                await line.tell(url, {}, 5.0)
+        finally:
+            await line.stop()
+
+
+@pytest.mark.parametrize("host", ["a" * 70, "a..b"])
+async def test_what_cannot_be_a_host_is_silent_too(host: str) -> None:
+    line = HttpPeerLine("http://127.0.0.1:1")
+    await line.start()
+    try:
+        with pytest.raises(Silent):
+            await line.tell(f"http://{host}:80", {}, 5.0)
+    finally:
+        await line.stop()
+
+
+async def test_what_an_owner_says_beside_the_point_is_passed_on_without_harm() -> None:
+    async with a_grid() as grid:
+        waits: list[Any] = ["soon", [1], None, -7, 10**400]
+        told = 0
+
+        async def met(_: web.Request) -> web.Response:
+            return web.json_response({"incarnation": 2**50, "state": "ready", "number": 2**50})
+
+        async def route(_: web.Request) -> web.Response:
+            nonlocal told
+            told += 1
+            body = {"reason": "grid-full", "retry_after_s": waits[told % len(waits)]}
+            return web.json_response(body, status=503)
+
+        app = web.Application()
+        app.router.add_post("/peers", met)
+        app.router.add_post("/route", route)
+        other = await grid.serve_app("other", app)
+        await grid.substation("substation1", max_sessions=100)
+        own = "http://127.0.0.1:1"  # nobody calls back
+        await grid.balancer("substation1", url=own, peers=(own, other))
+        answers = [await grid.route(f"EV{number}") for number in range(40)]
+        assert {answer.status for answer in answers} == {202, 503}
+        assert {answer.headers.get("Retry-After") for answer in answers} == {None, "1", str(10**400)}
