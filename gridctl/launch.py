@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,12 +63,12 @@ def launch(paths: ClusterPaths) -> Supervisor:
     """Start the supervisor of the cluster at `paths` in a session of its own.
 
     Raises InUse when the cluster has one already, GridError when its folder cannot be written, it does not answer, or
-    this system has no subreaper; Invalid when spans are wanted and cannot be sent.
+    this system has no subreaper; Invalid when the environment has a setting that its services could not start with.
     """
     if not LINUX:
         hint = "run single services with `gridctl serve`, or the grid in a Linux machine"
         raise GridError("a whole grid needs Linux: its supervisor is the subreaper of what it forks", hint)
-    otel.demand(os.environ)
+    demand(os.environ)
     log = _folder(paths)
     ready, told = os.pipe()
     held, leash = os.pipe()
@@ -96,6 +97,30 @@ def launch(paths: ClusterPaths) -> Supervisor:
         os.close(ready)
     process.returncode = 0  # it outlives this process: not Popen's to wait for
     return Supervisor(process.pid, leash)
+
+
+def demand(environ: Mapping[str, str]) -> None:
+    """Invalid where `environ` has a setting with which services of a cluster would not start; they read it themselves."""
+    from gridctl.serve.access import from_environment  # noqa: PLC0415  pydantic, only to start something
+
+    from_environment(environ)
+    otel.demand(environ)
+    if otel.is_wanted(environ):
+        from services.run import tracer  # noqa: PLC0415  what sends spans is slow to import
+
+        with _quiet("opentelemetry"):  # what it only warns of, each service says in its log
+            tracer("", "", environ).close()
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    log = logging.getLogger(name)
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from config import otel
 from config.access import LOCAL, PATIENT, Access, Patience, Token
+from config.errors import Invalid
 from config.names import BALANCER, CHARGE_REQUEST, SUBSTATION
 from config.settings import Settings
 from monitoring.metrics import ServiceMetrics
@@ -36,6 +37,8 @@ MODULES = {
 LOG_FILE_VARIABLE = "GRIDCTL_LOG_FILE"
 #: Files and sockets that a service may have open, where the system allows so many.
 MOST_FILES = 16_384
+#: How OpenTelemetry's own variables are to be.
+HOW_TO_SET = "whole numbers above 0, a batch no larger than its queue; env | grep OTEL_ shows what is set: unset what is wrong"
 
 
 def preload() -> None:
@@ -75,12 +78,12 @@ def run(
     service = create(role, settings, access.token)
     set_up(service.name, role, log_file)  # it may have taken another name, with a journal
     ServiceMetrics(service.registry, _version(), settings.time_scale, lambda: service.health().status in READY)
-    tracer = _tracer(service.name, role, os.environ)
+    spans = tracer(service.name, role, os.environ)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            received = runner.run(_serve(service, sock, lifeline, access, patience, tracer))
+            received = runner.run(_serve(service, sock, lifeline, access, patience, spans))
     finally:
-        tracer.close()
+        spans.close()
     return 130 if received is signal.SIGINT else 0
 
 
@@ -94,13 +97,17 @@ def _version() -> str:
         return "unknown"
 
 
-def _tracer(name: str, role: str, environ: Mapping[str, str]) -> Tracer:
+def tracer(name: str, role: str, environ: Mapping[str, str]) -> Tracer:
+    """What begins the spans of the service `name`; Invalid where `environ` wants them recorded and that cannot be."""
     if not otel.is_wanted(environ):
         return PassingTracer()
     otel.demand(environ)
-    from services.otel import RecordingTracer  # noqa: PLC0415  an extra, and slow
+    try:
+        from services.otel import RecordingTracer  # noqa: PLC0415  an extra, and slow
 
-    return RecordingTracer(name, role, _version())
+        return RecordingTracer(name, role, _version())
+    except ValueError as error:  # of some variables already at the import
+        raise Invalid(f"OpenTelemetry cannot use one of its variables: {error}", HOW_TO_SET) from error
 
 
 async def _serve(

@@ -67,13 +67,19 @@ def patience_of(given: Mapping[str, Given]) -> Patience:
 
 
 def from_environment(environ: Mapping[str, str]) -> Access:
-    """For services of a cluster on this machine: further names in `ALLOWED_HOSTS`, and never a token."""
-    text = environ.get(_ALLOWED_HOSTS.variable, "")
-    values = _values((_ALLOWED_HOSTS,), {_ALLOWED_HOSTS.key: Given(_ALLOWED_HOSTS.variable, text, by_flag=False)})
+    """For services of a cluster on this machine: further names in `ALLOWED_HOSTS`, and never a token.
+
+    Invalid where these cannot be names.
+    """
+    name = _ALLOWED_HOSTS.variable
+    given = {_ALLOWED_HOSTS.key: Given(name, environ.get(name, ""), by_flag=False)}
+    values = _values((_ALLOWED_HOSTS,), given, f"for example {name}=grid.example,10.0.0.5; or unset {name}")
     return Access(hosts=values[_ALLOWED_HOSTS.key])
 
 
-def _values(settings: tuple[Setting, ...], given: Mapping[str, Given]) -> dict[str, Any]:
+def _values(
+    settings: tuple[Setting, ...], given: Mapping[str, Given], hint: str = "gridctl serve --help"
+) -> dict[str, Any]:
     values, faults = {}, []
     for setting in settings:
         found = given.get(setting.key)
@@ -84,5 +90,5 @@ def _values(settings: tuple[Setting, ...], given: Mapping[str, Given]) -> dict[s
         except ValueError as error:
             faults.append(Fault(found.where, 0, setting.key, repr(found.text), str(error)))
     if faults:
-        raise Invalid(f"{len(faults)} of the settings of access cannot be used", "gridctl serve --help", faults)
+        raise Invalid(f"{len(faults)} of the settings of access cannot be used", hint, faults)
     return values

@@ -247,3 +247,22 @@ def test_a_wish_that_cannot_be_met_is_told_at_once(environment: dict[str, str]) 
     command = [sys.executable, "-P", "-m", "gridctl", "serve", "substation", "--port", "0"]
     done = subprocess.run(command, env=grpc, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, "http/protobuf" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"OTEL_BSP_MAX_QUEUE_SIZE": "0"},
+        {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1000000"},
+        {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many"},
+    ],
+)
+def test_a_variable_that_no_tracer_can_be_made_with_is_a_mistake_of_usage(
+    environment: dict[str, str], bad: dict[str, str]
+) -> None:
+    env = {**environment, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", **bad}
+    for arguments in (["up", "-d"], ["serve", "substation", "--port", "0"]):
+        command = [sys.executable, "-P", "-m", "gridctl", *arguments]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
+        assert (done.returncode, "OTEL_" in done.stderr) == (2, True), done.stderr
+        assert "Traceback" not in done.stderr

@@ -305,3 +305,13 @@ def test_a_stranger_with_the_pid_of_a_dead_process_is_left_alone(tmp_path: Path)
             assert done.returncode == 0
             assert stranger.poll() is None
         stranger.send_signal(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("hosts", ["http://grid.example", "grid example", "[::1"])
+def test_a_setting_that_services_could_not_start_with_is_refused_before_any_starts(hosts: str, tmp_path: Path) -> None:
+    state_dir = tmp_path / "state"
+    done = gridctl("up", "-d", env={"GRIDCTL_STATE_DIR": str(state_dir), "ALLOWED_HOSTS": hosts})
+    assert (done.returncode, done.stdout) == (2, "")
+    for words in ("ALLOWED_HOSTS", repr(hosts), "ALLOWED_HOSTS=grid.example,10.0.0.5"):
+        assert words in done.stderr
+    assert not state_dir.exists(), "nothing was begun"
