@@ -38,7 +38,9 @@ LOG_FILE_VARIABLE = "GRIDCTL_LOG_FILE"
 #: Files and sockets that a service may have open, where the system allows so many.
 MOST_FILES = 16_384
 #: How OpenTelemetry's own variables are to be.
-HOW_TO_SET = "whole numbers above 0, a batch no larger than its queue; env | grep OTEL_ shows what is set: unset what is wrong"
+HOW_TO_SET = (
+    "whole numbers above 0, a batch no larger than its queue; env | grep OTEL_ shows what is set: unset what is wrong"
+)
 
 
 def preload() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 EV_ID_LIMIT = 128
@@ -23,11 +24,20 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One request to send `at_s` wall seconds after the start: `body` is the JSON, `request_id` its idempotency key."""
+    """One request to send `at_s` wall seconds after the start: `body` is the JSON, `request_id` its idempotency key.
+
+    `traceparent` is the header (W3C Trace Context) that begins a trace of its own; "": none.
+    """
 
     at_s: float
     request_id: str
     body: Mapping[str, Any]
+    traceparent: str = ""
+
+    @property
+    def trace_id(self) -> str:
+        """The trace's id, 32 hex digits; "" without one."""
+        return self.traceparent[3:35]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +55,20 @@ class Identity:
         """What every request id of this run begins with."""
         return f"lt-{self.token}-"
 
-    def orders(self, arrivals: Iterable[Arrival]) -> Iterator[Order]:
-        """Each arrival with a `request_id` and an `ev_id` that no other of this run has."""
+    def orders(self, arrivals: Iterable[Arrival], traces: Random | None = None) -> Iterator[Order]:
+        """Each arrival with a `request_id` and an `ev_id` that no other of this run has, in a trace made by `traces`."""
+        rng = traces or Random()
         for number, arrival in enumerate(arrivals):
             body = {"ev_id": self._ev_id(arrival.label, number), **arrival.charge}
-            yield Order(arrival.at_s, f"{self.prefix}{number}", body)
+            yield Order(arrival.at_s, f"{self.prefix}{number}", body, _traceparent(rng))
 
     def _ev_id(self, label: str, number: int) -> str:
         if not label:
             return f"EV{self.first_ev + number}"
         suffix = f"-{self.token}-{number}"
         return label[: EV_ID_LIMIT - len(suffix)] + suffix
+
+
+def _traceparent(rng: Random) -> str:
+    """A new trace. It is sampled: services pass that on as it came, so whoever records spans has those of a load test."""
+    return f"00-{rng.getrandbits(128) or 1:032x}-{rng.getrandbits(64) or 1:016x}-01"

@@ -65,6 +65,8 @@ class HttpClient:
 
     async def _exchange(self, order: Order) -> Outcome:
         headers = {"Idempotency-Key": order.request_id, "Content-Type": "application/json"}
+        if order.traceparent:
+            headers["traceparent"] = order.traceparent
         data = json.dumps(order.body).encode()
         async with self._session.post(self._url, data=data, headers=headers, allow_redirects=False) as response:
             body = await _limited(response.content)

@@ -20,7 +20,8 @@ GRACE_S = 2.0
 #: A load tester that is late goes on to answers after this many orders.
 YIELD_EVERY = 16
 
-Report = Callable[[Order, Outcome], object]
+#: Told each order, its outcome, and the latency (wall seconds from its intended moment).
+Report = Callable[[Order, Outcome, float], object]
 
 
 class Engine:
@@ -33,7 +34,7 @@ class Engine:
         self,
         client: Client,
         tally: Tally,
-        report: Report = lambda _order, _outcome: None,
+        report: Report = lambda _order, _outcome, _latency_s: None,
         clock: Callable[[], float] = time.monotonic,
         grace_s: float = GRACE_S,
     ) -> None:
@@ -100,8 +101,9 @@ class Engine:
             outcome = await self._client.send(order)
         except asyncio.CancelledError:
             outcome = Outcome("failed", "not answered when the run was interrupted")
-        self._tally.note(outcome, self._clock() - intended_s)
-        self._report(order, outcome)
+        latency_s = self._clock() - intended_s
+        self._tally.note(outcome, latency_s)
+        self._report(order, outcome, latency_s)
 
     async def _answers(self) -> None:
         """Wait until nothing is in flight; after an interruption no longer than the grace period."""

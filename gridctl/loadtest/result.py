@@ -27,6 +27,7 @@ class Result:
     `missing` says of which substations there are none and why, `unmeasured` names external ones, which keep none.
     `avoidable` counts refusals that were not needed, `attempts` is asked substations a request; where one is None,
     `unknown` says why, by its name. `asked` is what each EV asked and was told,
+    `slowest` names those who waited longest (see `slowest.Slowest.to_json`),
     `audit` the verdict of an audit, where one was asked for.
     """
 
@@ -43,6 +44,7 @@ class Result:
     attempts: float | None = None
     unknown: Mapping[str, str] = field(default_factory=dict)
     asked: Sequence[Asked] = ()
+    slowest: Sequence[Mapping[str, Any]] = ()
     audit: Verdict | None = None
 
     @property
@@ -85,6 +87,7 @@ class Result:
             "failed": tally.failed,
             "per_substation": self.per_substation(),
             "latency_ms": {**percentiles, "max": tally.latencies.max_ms},
+            "slowest": [dict(each) for each in self.slowest],
             **self._placement(),
             "seed": self.seed,
             "duration_s": _round(self.duration_s),

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from random import Random
 
 import aiohttp
 
@@ -25,6 +26,7 @@ from gridctl.loadtest.ideal import Ideal, Run
 from gridctl.loadtest.progress import Progress
 from gridctl.loadtest.result import NO_RECORDS, Result
 from gridctl.loadtest.scenario import Scenario
+from gridctl.loadtest.slowest import Slowest
 from gridctl.loadtest.tally import Tally
 from gridctl.loadtest.target import Target
 
@@ -52,13 +54,15 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What a run leaves: when it began (Unix) and how long it was, its ids, who asked, and what balancers had counted."""
+    """What a run leaves: when it began (Unix) and how long it was, its ids, who asked, what balancers had counted, and who
+    waited longest."""
 
     start_s: float
     duration_s: float
     prefix: str
     asked: Sequence[Asked]
     counted: counters.Reading
+    slowest: Slowest
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +87,12 @@ async def run(setup: Setup, progress: Progress, report: Report) -> Result:
     """
     tally = Tally()
     ids = identity()
-    roll = Roll()
+    roll, slowest = Roll(), Slowest()
 
-    def note(order: Order, outcome: Outcome) -> None:
+    def note(order: Order, outcome: Outcome, latency_s: float) -> None:
         roll.note(order, outcome)
-        report(order, outcome)
+        slowest.note(order, latency_s)
+        report(order, outcome, latency_s)
 
     async with _http(setup.token) as http:
         engine = Engine(HttpClient(http, setup.target.url, setup.timeout_s), tally, note)
@@ -96,11 +101,11 @@ async def run(setup: Setup, progress: Progress, report: Report) -> Result:
         with _interruptible(engine, progress):
             ticker = asyncio.create_task(_tick(progress, tally))
             try:
-                duration_s = await engine.run(ids.orders(setup.scenario.arrivals()))
+                duration_s = await engine.run(ids.orders(setup.scenario.arrivals(), Random(f"traces {setup.seed}")))
             finally:
                 ticker.cancel()
                 progress.close()
-            seen = _Seen(start_s, duration_s, ids.prefix, roll.asked, counted)
+            seen = _Seen(start_s, duration_s, ids.prefix, roll.asked, counted, slowest)
             return await _result(setup, http, engine, tally, seen)
 
 
@@ -167,6 +172,7 @@ async def _result(setup: Setup, http: aiohttp.ClientSession, engine: Engine, tal
         attempts=attempts,
         unknown={"avoidable_rejections": measured.why_avoidable, "attempts_per_request": why},
         asked=seen.asked,
+        slowest=seen.slowest.to_json(),
     )
 
 

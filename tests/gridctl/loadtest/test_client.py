@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import struct
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -33,6 +34,20 @@ async def test_an_ev_is_sent_with_its_id_as_key() -> None:
     outcome = await ask(handler)
     assert seen == [("lt-1-0", {"ev_id": "EV1", "power_kw": 7.4})]
     assert (outcome.kind, outcome.substation, outcome.status) == ("accepted", "substation1", 202)
+
+
+async def test_the_trace_of_an_order_goes_with_it() -> None:
+    seen: list[str | None] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("traceparent"))
+        return await accept(request)
+
+    async with serving(handler) as url, aiohttp.ClientSession() as http:
+        client = HttpClient(http, f"{url}/charge", 5.0)
+        for order in (ORDER, replace(ORDER, traceparent=f"00-{7:032x}-{9:016x}-01")):
+            await client.send(order)
+    assert seen == [None, f"00-{7:032x}-{9:016x}-01"]
 
 
 async def test_a_refusal_has_its_reason() -> None:

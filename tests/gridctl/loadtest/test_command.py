@@ -7,6 +7,7 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 
 from tests.gridctl.loadtest.grid import SmallGrid, end, loadtest, running, start
@@ -41,6 +42,12 @@ async def test_json_is_one_document_of_known_keys(environment: dict[str, str]) -
     assert document["unknown"] == {"erlang_b": "the rate changes, or EVs differ: there is no nominal load"}
     assert "audit" not in document
     assert ended.err.count("[SENT] {'ev_id': 'EV") == 25
+    waited = [each["latency_ms"] for each in document["slowest"]]
+    assert (len(waited), waited) == (5, sorted(waited, reverse=True))
+    assert waited[0] == pytest.approx(document["latency_ms"]["max"], abs=0.01)
+    for each in document["slowest"]:
+        assert each["request_id"].startswith("lt-")
+        assert ended.err.count(f"trace {each['trace_id']}\n") == 1
 
 
 async def test_the_summary_reads_well(environment: dict[str, str]) -> None:

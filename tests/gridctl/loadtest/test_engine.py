@@ -117,13 +117,15 @@ async def test_every_outcome_is_reported_with_its_order() -> None:
     tally = Tally()
     async with serving(handler) as url, aiohttp.ClientSession() as http:
         client = HttpClient(http, f"{url}/charge", 5)
-        await Engine(client, tally, lambda order, outcome: seen.append((order.request_id, outcome.kind))).run(orders(0))
+        await Engine(client, tally, lambda order, outcome, _: seen.append((order.request_id, outcome.kind))).run(
+            orders(0)
+        )
     assert seen == [("lt-t-0", "refused")]
     assert dict(tally.refused_reasons) == {"grid-full": 1}
 
 
 async def test_a_report_that_cannot_be_printed_ends_the_run() -> None:
-    def report(_order: Order, _outcome: Outcome) -> None:
+    def report(_order: Order, _outcome: Outcome, _latency_s: float) -> None:
         raise BrokenPipeError
 
     class Prompt:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
+from multidict import CIMultiDict
 
 from config.errors import Invalid
 from gridctl.loadtest import scenario
-from gridctl.loadtest.arrivals import EV_ID_LIMIT, Arrival, Identity
+from gridctl.loadtest.arrivals import EV_ID_LIMIT, Arrival, Identity, Order
 from gridctl.loadtest.scenario import Flags, Scenario
+from services.tracing import parent_of
 
 TRACE = """session_id,site,arrival,departure,energy_kwh,max_power_kw
 x,A,2020-01-13T17:00:00,2020-01-13T19:00:00,9.5,7.2
@@ -129,3 +132,15 @@ def test_ids_are_legal_and_unique() -> None:
     assert orders[1].body == {"ev_id": "EV1235", "power_kw": 7.4}
     assert len(orders[4].body["ev_id"]) == EV_ID_LIMIT
     assert [order.request_id for order in orders[:2]] == ["lt-abcd-0", "lt-abcd-1"]
+
+
+def test_each_order_begins_a_trace_that_the_same_seed_gives_again() -> None:
+    def traces(seed: int) -> list[str]:
+        return [order.traceparent for order in Identity("abcd", 1234).orders([Arrival(0)] * 1000, Random(seed))]
+
+    assert traces(1) == traces(1)
+    assert len({*traces(1), *traces(2)}) == 2000
+    for traceparent in traces(1):
+        parent = parent_of(CIMultiDict({"traceparent": traceparent}))
+        assert parent is not None
+        assert (parent.sampled, parent.trace_id) == (True, Order(0, "r1", {}, traceparent).trace_id)

@@ -17,10 +17,10 @@ from config.problems import Problem
 from config.settings import ChargeRequestSettings
 from services.charge_request.forward import MOST_ANSWER_BYTES
 from services.charge_request.service import CROWD, ChargeRequestService
-from services.clock import SystemClock
+from services.clock import FakeClock, SystemClock
 from services.logs import JsonLines
 from services.problem import problem_response
-from tests.services.grid import BUSY_S, Grid, Respond, a_grid
+from tests.services.grid import BUSY_S, Grid, Respond, a_grid, until
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -190,35 +190,39 @@ async def test_a_crowd_that_waits_too_long_keeps_nobody_else_waiting(caplog: pyt
     caplog.set_level("INFO")
     caplog.handler.setFormatter(JsonLines("charge-request", "charge-request"))
     async with a_grid() as grid:
+        held, end = 0, asyncio.Event()
 
-        async def hang(_: web.Request) -> web.StreamResponse:
-            await asyncio.Event().wait()
-            return web.Response()
+        async def holds(_: web.Request) -> web.StreamResponse:
+            nonlocal held
+            held += 1
+            await end.wait()
+            return web.json_response({}, status=202)
 
-        await _ingress(grid, await _fake(grid, hang), timeout_s=4.0)
+        clock = FakeClock()
+        settings = ChargeRequestSettings(balancers=(await _fake(grid, holds),), request_timeout_s=60.0)
+        await grid.serve(ChargeRequestService(settings, clock))
 
-        async def ask(number: int) -> str:
-            answer = await grid.post("charge-request", "/charge", {"ev_id": f"EV{number}"})
-            return str((await answer.json())["reason"])
+        async def ask(**headers: str) -> dict[str, Any]:
+            answer = await grid.post("charge-request", "/charge", {"ev_id": "EV"}, headers=headers)
+            return {"status": answer.status, **(await answer.json())}
 
-        crowd = [asyncio.ensure_future(ask(number)) for number in range(CROWD)]
-        answered: set[asyncio.Future[str]] = set()
-        while not answered:  # those who come soon wait like the others; once the first has waited long, nobody does
-            one = asyncio.ensure_future(ask(len(crowd)))
-            answered, _ = await asyncio.wait({one}, timeout=0.2)
-            crowd.append(one)
-        assert await crowd.pop() == "busy"
-        keyed = await grid.post("charge-request", "/charge", {"ev_id": "EV"}, headers={"Idempotency-Key": "r1"})
-        assert {"busy", "r1"} <= set((await keyed.json()).values()), "its body is not read, its header is"
+        crowd = [asyncio.ensure_future(ask()) for _ in range(CROWD)]
+        await until(lambda: held == CROWD)
+        clock.jump(29)
+        crowd.append(asyncio.ensure_future(ask()))
+        await until(lambda: held == CROWD + 1)  # who comes soon waits like the others
+        clock.jump(2)  # once the first has waited long, nobody does
+        named = await ask(**{"Idempotency-Key": "r1"})
+        assert (named["reason"], named["request_id"]) == ("busy", "r1"), "its body is not read, its header is"
         for headers in ({}, {"Idempotency-Key": "no name"}):
             caplog.clear()
-            unnamed = await grid.post("charge-request", "/charge", {"ev_id": "EV"}, headers=headers)
-            made = (await unnamed.json())["request_id"]
-            assert len(made) == 32
+            unnamed = await ask(**headers)
+            assert (unnamed["reason"], len(unnamed["request_id"])) == ("busy", 32)
             lines = [json.loads(line) for line in caplog.text.splitlines() if "busy" in line]
-            assert [line["request_id"] for line in lines] == [made]
+            assert [line["request_id"] for line in lines] == [unnamed["request_id"]]
         assert not any(one.done() for one in crowd)
-        assert set(await asyncio.gather(*crowd)) == {"balancer-silent"}
+        end.set()
+        assert {answer["status"] for answer in await asyncio.gather(*crowd)} == {202}
 
 
 async def test_a_balancer_that_comes_back_in_time_gets_the_same_request_again(unused_tcp_port: int) -> None:
