@@ -66,9 +66,12 @@ async def _lines(reader: asyncio.StreamReader) -> Any:
 def _obey(line: bytes, command: Callable[[Mapping[str, Any]], None]) -> None:
     try:
         order = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         order = None
     if not isinstance(order, dict):
         _log.warning("an order that is no JSON object was passed over", extra={"found": repr(line[:80])})
         return
-    command(order)
+    try:
+        command(order)
+    except Exception:  # noqa: BLE001  the line is what tells of the launcher's end: no order may cut it
+        _log.exception("an order failed", extra={"order": order})

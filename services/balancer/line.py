@@ -11,9 +11,10 @@ from yarl import URL
 from config.access import Token
 from config.report import MEANT, MISDIRECTED, Report
 from services.balancer import connections
+from services.balancer.book import state_of
 from services.balancer.connections import Silent
 from services.balancer.directory import Introduction
-from services.balancer.reading import Answer, Page, Result, answer_of, object_of, report_of
+from services.balancer.reading import Answer, Page, Result, answer_of, is_unknown, object_of, report_of
 from services.balancer.targets import Target
 from services.problem import to_json
 from services.tracing import REQUEST, SUBSTATION, Hop
@@ -197,7 +198,10 @@ class HttpLine:
 
     async def cancel(self, target: Target, request_id: str, timeout_s: float) -> Ended:
         """See `Line.cancel`."""
-        return await self._delete(target, request_id, timeout_s)
+        body, report = await self._delete(target, request_id, timeout_s)
+        if body is not None and state_of(body.get("state")) is None:
+            raise Silent(f"{target.url} does not say what became of it")
+        return body, report
 
     async def _delete(self, target: Target, which: str, timeout_s: float) -> Ended:
         url = URL(f"{target.url}/sessions/{which}")
@@ -211,9 +215,10 @@ class HttpLine:
                     hop.status = response.status
                     body = await connections.read(response)
                     _demand_the_meant(response.status)
-                    if response.status >= 500:
+                    unknown = is_unknown(response.status, response.content_type)
+                    if response.status != 200 and not unknown:
                         raise Silent(f"{target.url} answered {response.status}")
-                    return object_of(body) if response.status < 400 else None, report_of(response.headers)
+                    return None if unknown else object_of(body), report_of(response.headers)
         except connections.FAILURES as error:
             raise Silent(connections.said(error)) from error
 
@@ -227,7 +232,7 @@ class HttpLine:
                 ) as response:
                     hop.status = response.status
                     body = await connections.read(response, MOST_SESSIONS_BYTES)
-                    if response.status == 404:
+                    if is_unknown(response.status, response.content_type):
                         return None
                     if response.status != 200:
                         raise Silent(f"{url} answered {response.status}")

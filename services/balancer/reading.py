@@ -8,8 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from config.problems import CONTENT_TYPE
 from config.report import HEADER, MISDIRECTED, Report
 from services.balancer.targets import Target
+
+
+#: Whoever answers so may have begun a session before it failed, or a proxy did not wait for what came of it.
+_BROKEN = frozenset({500, 502, 504})
 
 
 class Result(enum.Enum):
@@ -30,7 +35,7 @@ class Result(enum.Enum):
     FENCED = "fenced"
     #: No byte of the request was sent.
     UNREACHABLE = "unreachable"
-    #: It was sent and not answered: nobody knows.
+    #: It was sent and not answered, or by one that failed over it: nobody knows.
     UNKNOWN = "unknown"
 
 
@@ -71,6 +76,8 @@ def answer_of(target: Target, status: int, report: Report | None, body: bytes) -
     if target.external:
         return Answer(_foreign(status), report, said, f"answered {status}")
     reason = said.get("reason")
+    if status in _BROKEN:
+        return Answer(Result.UNKNOWN, report, said, f"answered {status}")
     if status == 410 and reason == "fenced":
         return Answer(Result.FENCED, report, said, "answered 410 fenced")
     known = {202: Result.ACCEPTED, 409: Result.TAKEN, 410: Result.REVOKED, 422: Result.NEVER}
@@ -83,6 +90,11 @@ def _foreign(status: int) -> Result:
     if 200 <= status < 300:
         return Result.ACCEPTED
     return Result.FULL if status in {429, 503} else Result.CLOSED
+
+
+def is_unknown(status: int, content_type: str) -> bool:
+    """Whether a substation says that it knows no such session; a 404 of anybody else is no problem+json."""
+    return status == 404 and content_type == CONTENT_TYPE
 
 
 def object_of(body: bytes) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from services.lifeline import follow, obey_waiting
 
 
@@ -23,6 +25,23 @@ async def test_orders_are_obeyed_nonsense_is_passed_over_and_the_end_is_noticed(
     await asyncio.wait_for(gone.wait(), 10)
     await following
     assert orders == [{"do": "drain"}, {"do": "undrain"}]
+
+
+async def test_an_order_that_fails_does_not_cut_the_line(caplog: pytest.LogCaptureFixture) -> None:
+    ours, theirs = socket.socketpair()
+    orders: list[Mapping[str, Any]] = []
+    gone = asyncio.Event()
+
+    def obey(order: Mapping[str, Any]) -> None:
+        orders.append({"most": int(order["most"])})
+
+    following = asyncio.ensure_future(follow(theirs, obey, gone.set))
+    ours.sendall(b'{"most": "many"}\n{}\n' + b"[" * 50_000 + b'\n{"most": 4}\n')
+    ours.close()
+    await asyncio.wait_for(gone.wait(), 10)
+    await following
+    assert orders == [{"most": 4}]
+    assert caplog.text.count("an order failed") == 2
 
 
 def test_what_was_ordered_before_is_obeyed_at_once_and_nothing_is_waited_for() -> None:

@@ -75,6 +75,10 @@ async def reset_mid_body(request: web.Request) -> web.StreamResponse:
     return await reset(request)
 
 
+async def breaks(_: web.Request) -> web.StreamResponse:
+    return web.json_response({"reason": "internal-error"}, status=500, headers={HEADER: EMPTY})
+
+
 async def full(_: web.Request) -> web.StreamResponse:
     return web.json_response({"reason": "substation-full", "retry_after_s": 5}, status=503, headers={HEADER: EMPTY})
 
@@ -91,7 +95,7 @@ async def _liar_and_substation(grid: Grid, liar: Liar, **settings: Any) -> Subst
     return station
 
 
-@pytest.mark.parametrize("failure", [hang, reset, reset_mid_body])
+@pytest.mark.parametrize("failure", [hang, reset, reset_mid_body, breaks])
 async def test_a_silent_one_is_asked_twice_then_revoked_and_another_takes_it(failure: Any) -> None:
     async with a_grid() as grid:
         liar = Liar(failure)
@@ -247,10 +251,13 @@ async def test_a_substation_that_lists_nonsense_is_polled_on_and_nobody_is_answe
             assert (await grid.route(f"EV{number}", request_id=f"r{number}")).status == 202
             again = await grid.route(f"EV{number}", request_id=f"again{number}")
             assert again.status in {202, 409}
-        for number in range(len(STRANGE)):
-            for method in ("GET", "DELETE"):
-                async with grid.client.request(method, f"{grid.urls['balancer']}/requests/r{number}") as answer:
-                    assert (answer.status, (await answer.json())["ev_id"]) == (200, f"EV{number}")
+        for number, said in enumerate(STRANGE):
+            url = f"{grid.urls['balancer']}/requests/r{number}"
+            async with grid.client.get(url) as answer:
+                assert (answer.status, (await answer.json())["ev_id"]) == (200, f"EV{number}")
+            async with grid.client.delete(url) as answer:
+                ended = said.get("state") == "ended"
+                assert (answer.status, "reason" in await answer.json()) == ((200, False) if ended else (503, True))
 
 
 class Stumbles(HttpLine):
@@ -298,3 +305,55 @@ async def test_what_cannot_be_the_name_of_a_host_is_not_heard_and_others_are_ask
             await line.page(odd, 1.0)
     finally:
         await line.stop()
+
+
+FOREIGN = [(401, ""), (403, ""), (302, ""), (404, "<h1>Not Found</h1>"), (429, "later"), (400, "{}")]
+
+
+@pytest.mark.parametrize(("status", "text"), FOREIGN)
+async def test_a_revocation_that_somebody_else_answers_is_told_again(status: int, text: str) -> None:
+    async with a_grid() as grid:
+        liar, told = Liar(hang), 0
+
+        @web.middleware
+        async def in_between(request: web.Request, handler: Any) -> web.StreamResponse:
+            nonlocal told
+            if request.method != "DELETE":
+                return await handler(request)  # type: ignore[no-any-return]
+            told += 1
+            return web.Response(status=status, text=text) if told == 1 else await handler(request)
+
+        liar.app.middlewares.append(in_between)
+        await _liar_and_substation(grid, liar, request_timeout_s=1.0)
+        assert (await grid.route("EV1", request_id="r1")).status == 202
+        await until(lambda: liar.revoked == [("r1", "1")])
+        assert told == 2
+
+
+@pytest.mark.parametrize(("status", "text"), FOREIGN)
+async def test_a_session_that_somebody_else_does_not_know_goes_on(status: int, text: str) -> None:
+    async with a_grid() as grid:
+
+        async def takes(_: web.Request) -> web.Response:
+            return web.json_response({"ends_in_s": 1e9}, status=202, headers={HEADER: EMPTY})
+
+        async def other(_: web.Request) -> web.Response:
+            return web.Response(status=status, text=text)
+
+        liar = Liar(takes)
+        liar.app.router.add_get("/sessions/{request_id}", other)
+        in_between = web.Application()
+        in_between.router.add_delete("/sessions/{request_id}", other)
+        for route in liar.app.router.routes():
+            if route.method not in ("DELETE", "HEAD") and route.resource is not None:
+                in_between.router.add_route(route.method, route.resource.canonical, route.handler)
+        await grid.serve_app("liar", in_between)
+        await grid.balancer("liar")
+        assert (await grid.route("EV1", request_id="r1")).status == 202
+        again = await grid.route("EV1", request_id="r2")
+        assert (again.status, (await again.json())["reason"]) == (409, "ev-is-charging"), "no second session for it"
+        url = f"{grid.urls['balancer']}/requests/r1"
+        async with grid.client.delete(url) as answer:
+            assert (answer.status, (await answer.json())["reason"]) == (503, "substation-silent")
+        async with grid.client.get(url) as answer:
+            assert (await answer.json())["state"] == "charging"
