@@ -12,7 +12,6 @@ from config.problems import CONTENT_TYPE
 from config.report import HEADER, MISDIRECTED, Report
 from services.balancer.targets import Target
 
-
 #: Whoever answers so may have begun a session before it failed, or a proxy did not wait for what came of it.
 _BROKEN = frozenset({500, 502, 504})
 
