@@ -16,6 +16,8 @@ from config.problems import FieldFault, Problem, bad_fields, not_json
 State = Literal["joining", "ready", "leaving"]
 
 _Count = Annotated[int, Field(ge=0, le=2**62)]
+#: Substations take one below 2**62.
+_Incarnation = Annotated[int, Field(ge=0, lt=2**62)]
 _RequestId = Annotated[str, Field(pattern=NAME_PATTERN)]
 _Url = Annotated[str, Field(pattern=r"^http://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?$")]
 
@@ -31,7 +33,7 @@ class Placed(_Message):
     ev_id: Annotated[str, Field(min_length=1, max_length=128)]
     substation: Annotated[str, Field(max_length=64)]
     attempt: Annotated[int, Field(ge=1, le=10**9)]
-    ends_in_s: Annotated[float, Field(allow_inf_nan=False)]
+    ends_in_s: Annotated[float, Field(ge=-1e17, le=1e17)]
     epoch: int | None = None
 
 
@@ -45,10 +47,10 @@ class Note(_Message):
 
     sender: _Url
     number: _Count
-    incarnation: _Count
+    incarnation: _Incarnation
     state: State
     term: _Count = 0
-    fenced: _Count = 0
+    fenced: _Incarnation = 0
     holds: _Count = 0
     queue: list[_RequestId] = Field(default_factory=list, max_length=100_000)
     reports: list[list[str]] = Field(default_factory=list, max_length=100_000)
@@ -62,10 +64,10 @@ class NoteReply(_Message):
     that was written to it before.
     """
 
-    incarnation: _Count
+    incarnation: _Incarnation
     state: State
     term: _Count = 0
-    fenced: _Count = 0
+    fenced: _Incarnation = 0
     holds: _Count = 0
     number: _Count = 0
     known: list[_RequestId] = Field(default_factory=list)

@@ -12,6 +12,8 @@ from typing import Literal, get_args
 WINDOW_S = 600.0
 #: … unless more than this many are remembered; those that still charge are never forgotten.
 MOST_REMEMBERED = 200_000
+#: No balancer gets so far; who asks a substation itself may call his attempt as he likes, up to where none is taken any more.
+MOST_NUMBERED = 10**8
 
 
 #: What became of a request that was placed, in the substations' words; `ended` where nothing came between.
@@ -144,8 +146,9 @@ class Book:
         return max(self.first_attempt, self._attempts.get(request_id, 0)) + 1
 
     def highest_attempt(self) -> int:
-        """Of all that is remembered; 0 where nothing is."""
-        return max((entry.attempt for entry in self._by_request.values()), default=0)
+        """Of all that is remembered and that a balancer may have begun; 0 where nothing is."""
+        attempts = (entry.attempt for entry in self._by_request.values())
+        return max((attempt for attempt in attempts if attempt <= MOST_NUMBERED), default=0)
 
     def _expire(self, now_s: float) -> None:
         ends = self._by_end

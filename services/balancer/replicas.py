@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from config.gossip import Note, NoteReply
 from config.report import Report
-from services.balancer.book import Entry
+from services.balancer.book import MOST_NUMBERED, Entry
 from services.balancer.connections import Silent
 from services.balancer.membership import TERM, Members, Peer
 from services.balancer.outbox import Outbox, written
@@ -33,6 +33,9 @@ PAUSE_S = 0.1
 PROBE_S = 1.0
 #: A starting balancer waits so long for each other one to answer before it counts it as dead (wall seconds).
 JOIN_S = 1.5
+#: No honest balancer gets so far; above it there must be room for ours, in what others and substations take.
+MOST_INCARNATION = 2**53
+MOST_TERM = MOST_NUMBERED // TERM
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +80,7 @@ class Replicas:
 
     def fenced(self, incarnation: int) -> None:
         """Somebody counts this one as dead up to `incarnation`: it begins anew."""
+        incarnation = min(incarnation, MOST_INCARNATION)
         if incarnation < self.members.incarnation or self.members.leaving:
             return
         self.members.reborn(incarnation, self._unix_ms())
@@ -205,7 +209,7 @@ class Replicas:
 
     def _took(self, peer: Peer, reply: NoteReply) -> bool:
         """Whether `peer`, which replied, and this one take each other for members now."""
-        peer.term = max(peer.term, reply.term)
+        peer.term = max(peer.term, min(reply.term, MOST_TERM))
         if reply.incarnation <= peer.fence or reply.state == "leaving":
             return False
         peer.answered()
@@ -224,7 +228,7 @@ class Replicas:
             return self._reply(note.incarnation)
         if peer.url not in self._outboxes and not self._stopped:
             self._follow(peer)
-        peer.term = max(peer.term, note.term)
+        peer.term = max(peer.term, min(note.term, MOST_TERM))
         if self.members.must_renumber(peer):
             self._begin_term()
         if note.fenced:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from services.balancer.connections import Silent
 from services.balancer.peers import HttpPeerLine
-from tests.services.grid import Grid, a_grid
+from tests.services.grid import Grid, a_grid, until
 
 BAD = [
     (503, b"<h1>no upstream</h1>"),
@@ -86,3 +86,39 @@ async def test_what_an_owner_says_beside_the_point_is_passed_on_without_harm() -
         answers = [await grid.route(f"EV{number}") for number in range(40)]
         assert {answer.status for answer in answers} == {202, 503}
         assert {answer.headers.get("Retry-After") for answer in answers} == {None, "1", str(10**400)}
+
+
+LAST = 2**62 - 1
+NOTES: list[dict[str, Any]] = [
+    {"fenced": LAST},
+    {"term": 2**62, "state": "leaving"},
+    {"incarnation": LAST, "number": 2**62, "state": "leaving"},
+    {"term": 2**62, "fenced": LAST, "holds": 2**62},
+    {"placed": [{"request_id": "r9", "ev_id": "EV9", "substation": "none", "attempt": 10**9, "ends_in_s": 1e17}]},
+    {"reports": [["substation1", "v=1"], ["substation1"], []]},
+]
+
+
+@pytest.mark.parametrize("note", NOTES)
+async def test_no_note_lets_a_balancer_go_where_nobody_follows(note: dict[str, Any]) -> None:
+    async with a_grid() as grid:
+        await grid.substation("substation1", max_sessions=100)
+        own, other = "http://127.0.0.1:1", "http://127.0.0.1:2"  # nobody calls back
+        balancer = await grid.balancer("substation1", url=own, peers=(own, other))
+        whole = {"sender": other, "number": 1, "incarnation": 1, "state": "ready", **note}
+        for number in range(3):
+            answer = await grid.post("balancer", "/peers", {**whole, "number": max(number, whole["number"])})
+            assert answer.status == 200, await answer.text()
+        await until(lambda: balancer.core.members.ready and not balancer.core.members.up)
+        answers = [await grid.route(f"EV{number}") for number in range(5)]
+        assert [answer.status for answer in answers] == [202] * 5
+
+
+async def test_who_calls_his_attempt_the_last_one_that_there_is_stops_no_balancer() -> None:
+    async with a_grid() as grid:
+        await grid.substation("substation1")
+        last = {"ev_id": "EV1", "request_id": "r1", "attempt": 10**9, "duration_s": 1e6}
+        assert (await grid.post("substation1", "/charge", last)).status == 202
+        await grid.balancer("substation1")
+        assert (await grid.route("EV1", request_id="r2")).status == 409, "its session is known"
+        assert (await grid.route("EV2")).status == 202
