@@ -16,6 +16,9 @@ from services.balancer.ownership import owner
 
 #: Attempts of one term; a request has far fewer.
 TERM = 1_000
+#: No honest balancer gets so far; above it there must be room for ours, in what others and substations take.
+MOST_INCARNATION = 2**53
+MOST_TERM = 10**5
 #: More balancers than this are not listened to.
 MOST = 32
 

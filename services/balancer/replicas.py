@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from config.gossip import Note, NoteReply
 from config.report import Report
-from services.balancer.book import MOST_NUMBERED, Entry
+from services.balancer.book import Entry
 from services.balancer.connections import Silent
-from services.balancer.membership import TERM, Members, Peer
+from services.balancer.membership import MOST_INCARNATION, MOST_TERM, TERM, Members, Peer
 from services.balancer.outbox import Outbox, written
 from services.balancer.part import Part
 from services.balancer.peers import Gone, PeerLine
@@ -33,9 +33,6 @@ PAUSE_S = 0.1
 PROBE_S = 1.0
 #: A starting balancer waits so long for each other one to answer before it counts it as dead (wall seconds).
 JOIN_S = 1.5
-#: No honest balancer gets so far; above it there must be room for ours, in what others and substations take.
-MOST_INCARNATION = 2**53
-MOST_TERM = MOST_NUMBERED // TERM
 
 _log = logging.getLogger(__name__)
 
