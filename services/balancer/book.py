@@ -12,7 +12,7 @@ from typing import Literal, get_args
 WINDOW_S = 600.0
 #: … unless more than this many are remembered; those that still charge are never forgotten.
 MOST_REMEMBERED = 200_000
-#: No balancer gets so far; who asks a substation itself may call his attempt as he likes, up to where none is taken any more.
+#: No balancer gets so far; who asks a substation itself may call his attempt as he likes, up to the last one that is taken.
 MOST_NUMBERED = 10**8
 
 
