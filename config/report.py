@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from operator import itemgetter
+from typing import Any
 
 #: The HTTP header.
 #: A request may name the substation that it means; another one at that address answers with this status (RFC 9110, 15.5.20).
@@ -35,6 +36,7 @@ _FORM = re.compile(
     r"cap_w=(-|\d{1,19});draining=([01]);ends=([0-9e.:,+-]*)",
     re.ASCII,
 )
+_IN_S, _LOAD_W = itemgetter(0), itemgetter(1)
 _STEP = re.compile(r"(\d{1,20}(?:\.\d{1,20})?(?:e[+-]?\d{1,3})?):(\d{1,10}):(\d{1,19})", re.ASCII)
 
 
@@ -122,8 +124,12 @@ def _step(text: str) -> Step:
     return Step(in_s, int(found[2]), int(found[3]))
 
 
-def gather(ends: Sequence[tuple[float, int]], most: int = MAX_STEPS) -> tuple[Step, ...]:
+def gather(
+    ends: Sequence[tuple[Any, ...]], most: int = MAX_STEPS, load_w: Callable[[Any], int] = _LOAD_W
+) -> tuple[Step, ...]:
     """Planned ends, as (grid seconds, watts) ascending, in at most `most` (2 or more) steps of about equal size.
+
+    `load_w` finds the watts in an element where they stand elsewhere.
 
     The first step is exact; every other one stands at the earliest end that it holds, so that nobody believes a place
     taken any longer than it is. Sums are kept. Where there are few distinct ends each is a step.
@@ -131,15 +137,15 @@ def gather(ends: Sequence[tuple[float, int]], most: int = MAX_STEPS) -> tuple[St
     starts = _first_starts(ends, most + 1)
     if len(starts) > most:
         size = math.ceil((len(ends) - starts[1]) / (most - 1))
-        equal = (bisect_left(ends, ends[at][0], key=itemgetter(0)) for at in range(starts[1], len(ends), size))
+        equal = (bisect_left(ends, ends[at][0], key=_IN_S) for at in range(starts[1], len(ends), size))
         starts = [0, *dict.fromkeys(equal)]
     return tuple(
-        Step(ends[start][0], stop - start, sum([load_w for _, load_w in ends[start:stop]]))
+        Step(ends[start][0], stop - start, sum(map(load_w, ends[start:stop])))
         for start, stop in pairwise([*starts, len(ends)])
     )
 
 
-def _first_starts(ends: Sequence[tuple[float, int]], most: int) -> list[int]:
+def _first_starts(ends: Sequence[tuple[Any, ...]], most: int) -> list[int]:
     """Where the first `most` distinct instants begin."""
-    starts = (at for at, (in_s, _) in enumerate(ends) if not at or ends[at - 1][0] != in_s)
+    starts = (at for at, end in enumerate(ends) if not at or ends[at - 1][0] != end[0])
     return list(islice(starts, most))

@@ -80,10 +80,10 @@ class Admission:
         self._power_kw = settings.power_kw
         self._on_end = on_end
         self._running: dict[str, Session] = {}
-        self._ends: list[tuple[float, int, Session]] = []
+        self._ends: list[tuple[float, int, int, Session]] = []  # end, number, watts
         self._number = 0
         self._records = Records(kept, on_forget)
-        self._forecast = Forecast(lambda: [(end_s, session.power_w) for end_s, _, session in self._ends])
+        self._forecast = Forecast(lambda: self._ends)
 
     @property
     def max_sessions(self) -> int:
@@ -146,9 +146,9 @@ class Admission:
 
     def _room_at_s(self, power_w: int) -> float:
         sessions, load_w = self.sessions, self.load_w
-        for end_s, _, session in self._ends:
+        for end_s, _, ending_w, _ in self._ends:
             sessions -= 1
-            load_w -= session.power_w
+            load_w -= ending_w
             if self._fits(sessions, load_w, power_w):
                 return end_s
         raise AssertionError("what fits into the empty substation must fit once all has ended")
@@ -162,7 +162,7 @@ class Admission:
 
     def _run(self, session: Session) -> None:
         self._running[session.request_id] = session
-        insort(self._ends, (session.ends_s, session.number, session))
+        insort(self._ends, _end(session))
         self._forecast.add(session.ends_s, session.power_w)
         self.load_w += session.power_w
         self.seq += 1
@@ -173,7 +173,7 @@ class Admission:
         while due < len(self._ends) and self._ends[due][0] <= now_s:
             due += 1
         ended, self._ends[:due] = self._ends[:due], []
-        for end_s, _, session in ended:
+        for end_s, _, _, session in ended:
             self._finish(session, end_s, "ended", "")
 
     def revoke(
@@ -213,7 +213,7 @@ class Admission:
             self._records.remove(session)
 
     def _unplan(self, session: Session) -> None:
-        del self._ends[bisect_left(self._ends, (session.ends_s, session.number), key=_order)]
+        del self._ends[bisect_left(self._ends, _end(session)[:3])]
 
     def _finish(self, session: Session, ended_s: float, state: State, reason: str) -> None:
         self._leave(session)
@@ -292,5 +292,6 @@ class Admission:
         )
 
 
-def _order(entry: tuple[float, int, Session]) -> tuple[float, int]:
-    return entry[:2]
+def _end(session: Session) -> tuple[float, int, int, Session]:
+    """Its place among all planned ends: no two have the same number."""
+    return session.ends_s, session.number, session.power_w, session

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any
 
 from config.report import Step, gather
 
-#: Steps are gathered anew after this share of the sessions changed: few sessions stay exact, many cost little.
+#: Steps are gathered anew after this share of the sessions changed: few sessions stay exact, many cost little …
 _STEADY_SHARE = 64
+#: … and more than so many less than that: a step may then hold twice what it should.
+_MANY = 1024
+_MANYS_SHARE = 16
 
-Ends = Sequence[tuple[float, int]]
+#: Grid seconds, a number, watts, and what else whoever keeps them needs.
+Ends = Sequence[tuple[float, int, int, Any]]
 
 
 class Forecast:
     """At most 16 steps that sum up to what runs; each stands at the earliest end it holds, or before.
 
-    `ends` gives all planned ends, ascending (grid seconds, watts); it costs O(n) and is asked for rarely.
+    `ends` gives all planned ends, ascending; to go through them costs O(n) and is done rarely.
     """
 
     def __init__(self, ends: Callable[[], Ends]) -> None:
@@ -40,7 +46,7 @@ class Forecast:
         self._changes += 1
         self._total += sessions
         at = bisect_right(self._at_s, end_s) - 1
-        if at < 0 or self._changes * _STEADY_SHARE > self._total:
+        if at < 0 or self._changes * (_STEADY_SHARE if self._total < _MANY else _MANYS_SHARE) > self._total:
             self._gathered = False
         if self._gathered:
             self._sessions[at] += sessions
@@ -57,7 +63,7 @@ class Forecast:
         return tuple(Step(max(0.0, self._at_s[at] - now_s), self._sessions[at], self._load_w[at]) for at in held)
 
     def _gather(self) -> None:
-        steps = gather(self._ends())
+        steps = gather(self._ends(), load_w=itemgetter(2))
         self._at_s = [step.in_s for step in steps]
         self._sessions = [step.sessions for step in steps]
         self._load_w = [step.load_w for step in steps]
