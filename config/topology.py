@@ -280,3 +280,9 @@ class Topology(Part):
             if name not in taken:
                 kept.append(Substation(name=name))
         return self.model_copy(update={"substations": (*kept, *external)})
+
+    def with_balancers(self, count: int) -> Topology:
+        """The same topology with `count` (≥ 1) balancers where it does not say how many itself: `replicas: 1` stays one."""
+        if "replicas" in self.balancer.model_fields_set:
+            return self
+        return self.model_copy(update={"balancer": self.balancer.model_copy(update={"replicas": count})})

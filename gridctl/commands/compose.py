@@ -69,11 +69,10 @@ def _compose(found: Declared, scalable: bool) -> Iterator[File]:
 
 
 def _stack(found: Declared, _scalable: bool) -> Iterator[File]:
-    from gridctl.export.compose.swarm import render  # noqa: PLC0415
-    from gridctl.export.containers import deployment  # noqa: PLC0415
+    from gridctl.export.compose.swarm import render, stacked  # noqa: PLC0415
     from gridctl.export.image.context import context  # noqa: PLC0415
 
-    return render(deployment(found.topology, found.paths.name), context())
+    return render(stacked(found.topology, found.paths.name), context())
 
 
 def _finish(output: Path, files: list[File], swarm: bool, force: bool, check: bool) -> int:

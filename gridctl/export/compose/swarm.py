@@ -1,6 +1,7 @@
 """A deployment as files for Docker Swarm: stack.yaml and what it names. Pure; shares settings and blocks with Compose.
 
-Who keeps a journal is replaced stop-first: the next one goes on with what the last one wrote. Services are found by their
+Who keeps a journal is replaced stop-first: the next one goes on with what the last one wrote. So there are two balancers,
+unless the topology says how many. Services are found by their
 tasks' own addresses (`dnsrr`, `tasks.<service>`) and the port is the node's own (`host`): virtual addresses and the
 ingress network need ipvs, which not every kernel has.
 """
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.names import BALANCER, CHARGE_REQUEST, SUBSTATION
+from config.topology import Topology
+from gridctl.export import containers
 from gridctl.export.compose.document import Block, merged, yaml_text
 from gridctl.export.compose.observers import GRAFANA, PROMETHEUS, grafana_core, observer_files, prometheus_core
 from gridctl.export.compose.render import project, volume_names
@@ -34,6 +37,9 @@ from gridctl.export.image.context import ROLES, Context
 from gridctl.export.scalable import replicated
 from monitoring.grafana.provisioning import DASHBOARDS_PATH
 
+#: Balancers of a topology that names no number. Swarm replaces who keeps a journal stop-first, so one alone is away for as
+#: long as its update takes; beside another one nobody notices.
+BALANCERS = 2
 #: The DNS name behind which Swarm has the address of each replica.
 TASKS = f"tasks.{SUBSTATION}"
 #: Replicas on several nodes have a folder of journals each, so their names tell the node's.
@@ -60,6 +66,11 @@ class Config:
     path: str
     name: str
     target: str
+
+
+def stacked(topology: Topology, cluster: str) -> Deployment:
+    """`topology` as containers of cluster `cluster`: with `BALANCERS`, unless it says how many. Invalid as `deployment`."""
+    return containers.deployment(topology.with_balancers(BALANCERS), cluster)
 
 
 def render(deployment: Deployment, images: Context) -> Iterator[File]:
@@ -198,11 +209,7 @@ def readme(deployment: Deployment, images: Context) -> str:
     (front,) = deployment.of_role(CHARGE_REQUEST)
     balancers = [each.host for each in deployment.of_role(BALANCER)]
     stack = project(deployment.cluster)
-    lost = (
-        "no request is lost"
-        if len(balancers) > 1
-        else "away for about 10 s; `balancer: {replicas: 2}` loses no request"
-    )
+    lost = "no request is lost" if len(balancers) > 1 else "away for about 10 s: it is the only one"
     return f"""\
 # {deployment.cluster}, by Docker Swarm
 
@@ -212,7 +219,9 @@ def readme(deployment: Deployment, images: Context) -> str:
     docker service update --force {stack}_{balancers[-1]}    # {lost}
     GRIDCTL_TOKEN_FILE=gridctl-token gridctl loadtest --target http://127.0.0.1:{front.port} --rate 2 --duration 60
 
-The request service's port is the node's own, on all its addresses: the token guards it. Where the kernel has ipvs,
-`REQUEST_PORT_MODE=ingress REQUEST_ENDPOINT_MODE=vip REQUEST_UPDATE_ORDER=start-first` updates it without a gap, too.
+The request service's port is the node's own, on all its addresses: the token guards it. Two tasks cannot have it at once, so
+an update of that service leaves a gap of a second or two. Deployed with `REQUEST_PORT=0 REQUEST_UPDATE_ORDER=start-first` it
+leaves none for who asks `http://tasks.{front.host}:{front.port}` inside the stack's network. Not tested, for ipvs:
+`REQUEST_PORT_MODE=ingress REQUEST_ENDPOINT_MODE=vip REQUEST_UPDATE_ORDER=start-first`.
 Prometheus and Grafana ask nobody for a password, so no port of theirs is published.
 """

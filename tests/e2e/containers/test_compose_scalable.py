@@ -32,12 +32,14 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 TOPOLOGY = {
     "name": "city",
     "time_scale": 10,
-    "balancer": {"poll_interval_s": 1},
+    "balancer": {"poll_interval_s": 1, "replicas": 2},
     "defaults": {"session_s": 40, "max_sessions": 20},
     "substations": 3,
 }
 #: No registry has an image of Grafana for this machine.
 STARTED = ("charge-request", "prometheus")
+#: Where each balancer listens.
+BALANCERS = {"balancer": 8081, "balancer2": 8082}
 #: These outlast every drain, and the test (grid seconds).
 LONG_S = 50_000
 LONG = 24
@@ -72,18 +74,19 @@ class Told:
 
 
 def scale(grid: Project, replicas: int) -> None:
-    """As the README says it; the balancer, and Prometheus through it, know exactly so many afterwards."""
+    """As the README says it; each balancer, and Prometheus through them, know exactly so many afterwards."""
     grid.compose("up", "-d", "--scale", f"substation={replicas}", *STARTED)
     assert len(grid.containers("substation")) == replicas
-    until(lambda: len(substations(grid)) == replicas, f"{replicas} substations in the balancer")
+    for name, port in BALANCERS.items():
+        until(lambda of=(name, port): len(substations(grid, *of)) == replicas, f"{replicas} substations in {name}")  # type: ignore[misc]
     wanted = {f"substation_id={name}": 1.0 for name in substations(grid)}
     query = "sum by (substation_id) (up{job='substation',cluster='city'})"
     until(lambda: grid.prometheus(query) == wanted, f"{sorted(wanted)} up in Prometheus")
 
 
-def substations(grid: Project) -> set[str]:
-    """Those that the balancer believes in and hears."""
-    found = grid.ask(grid.one("balancer"), 8081, "/status")["substations"]
+def substations(grid: Project, balancer: str = "balancer", port: int = 8081) -> set[str]:
+    """Those that a balancer believes in and hears."""
+    found = grid.ask(grid.one(balancer), port, "/status")["substations"]
     return {each["name"] for each in found if each["state"] == "fresh"}
 
 
@@ -149,22 +152,21 @@ def test_replicas_come_go_and_are_killed_and_lose_no_session(grid: Project, tmp_
 
     scale(grid, 6)
     assert substations(grid) == {f"substation-{number}" for number in range(1, 7)}, "the same names, whoever has them"
-    log = run("sh", "-c", f"docker logs {grid.one('balancer').id} 2>&1")
+    logs = {name: run("sh", "-c", f"docker logs {grid.one(name).id} 2>&1") for name in BALANCERS}
     grid.compose("stop")
-    judged(grid, told, tmp_path, log)
+    judged(grid, told, tmp_path, logs)
 
 
 def watched(grid: Project) -> None:
     """Prometheus sees every target up, and the load of the grid."""
-    targets = {"job=balancer", "job=charge-request"} | {
-        f"job=substation,substation_id=substation-{k}" for k in (1, 2, 3)
-    }
+    targets = {f"job=substation,substation_id=substation-{k}": 1.0 for k in (1, 2, 3)}
+    targets |= {"job=balancer": float(len(BALANCERS)), "job=charge-request": 1.0}
     query = "sum by (job, substation_id) (up{cluster='city'})"
-    until(lambda: grid.prometheus(query) == dict.fromkeys(targets, 1.0), "every target up")
+    until(lambda: grid.prometheus(query) == targets, "every target up")
     sessions = "sum(substation_current_load{cluster='city'})"
     until(lambda: grid.prometheus(sessions).get("", 0) > RATE, "the sessions of the grid in Prometheus")
     loading = "grid_loading_percentage{cluster='city'}"
-    until(lambda: [0 < value < 100 for value in grid.prometheus(loading).values()] == [True], "the grid's load")
+    until(lambda: {0 < value < 100 for value in grid.prometheus(loading).values()} == {True}, "the grid's load")
 
 
 def crash(grid: Project, service: str) -> None:
@@ -179,10 +181,11 @@ def crash(grid: Project, service: str) -> None:
     until(is_back, f"{service} back")
 
 
-def judged(grid: Project, told: Told, folder: Path, log: str) -> None:
+def judged(grid: Project, told: Told, folder: Path, logs: dict[str, str]) -> None:
     """Every EV that was told that it charges did so once, as planned, or does so still; and the audit finds no fault."""
     paths = journals(grid, folder)
-    (paths.logs / "balancer.log").write_text(log)
+    for name, log in logs.items():
+        (paths.logs / f"{name}.log").write_text(log)
     records: dict[str, list[SessionRecord]] = {}
     for path in sorted(paths.data.glob("substation-*.db")):
         for record in read(path).sessions:

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 TOPOLOGY = {
     "name": "town",
-    "balancer": {"poll_interval_s": 1, "replicas": 2},
+    "balancer": {"poll_interval_s": 1},
     "defaults": {"session_s": 3, "max_sessions": 200},
     "substations": 2,
 }
@@ -34,6 +34,40 @@ import json, urllib.request
 token = open("/run/secrets/gridctl_token").read().strip()
 asked = urllib.request.Request("http://127.0.0.1:9001/sessions?ended=1", headers={"Authorization": f"Bearer {token}"})
 print(json.dumps([each["request_id"] for each in json.load(urllib.request.urlopen(asked))["sessions"]]))
+"""
+
+#: EVs from inside the overlay network until stdin ends, each by the name of all tasks: one client opens a connection a
+#: request, the other keeps one as long as it may. Prints status → answers, and what failed instead.
+CLIENTS = """
+import collections, http.client, json, os, sys, threading, time
+token = open("/run/secrets/gridctl_token").read().strip()
+headers = {"Authorization": "Bearer " + token, "Content-Type": "application/json"}
+told, over = collections.Counter(), threading.Event()
+def client(name, keeps):
+    number, way = 0, None
+    while not over.is_set():
+        number += 1
+        try:
+            way = way or http.client.HTTPConnection("tasks.charge-request", 8080, timeout=15)
+            way.request("POST", "/charge", json.dumps({"ev_id": f"{name}{number}"}), headers)
+            answer = way.getresponse()
+            answer.read()
+            told[str(answer.status)] += 1
+            closes = answer.will_close or not keeps
+        except OSError as error:
+            told[repr(error)] += 1
+            closes = True
+        if closes:
+            way.close()
+            way = None
+        time.sleep(0.05)
+threads = [threading.Thread(target=client, args=("new" if new else "kept", not new)) for new in (True, False)]
+[thread.start() for thread in threads]
+print("begun", flush=True)
+sys.stdin.read()
+over.set()
+[thread.join() for thread in threads]
+print(json.dumps(told))
 """
 
 
@@ -61,8 +95,8 @@ class Stack:
         (folder / "gridctl-token").write_text("test-" + os.urandom(16).hex())
         (folder / "no-grafana.yaml").write_text(yaml.safe_dump(WITHOUT_GRAFANA))
 
-    def deploy(self) -> None:
-        """`docker stack deploy`; all tasks run, and are healthy, afterwards."""
+    def deploy(self, **variables: str) -> None:
+        """`docker stack deploy` with `variables`; all tasks run, and are healthy, afterwards."""
         files = ("-c", self.folder / "stack.yaml", "-c", self.folder / "no-grafana.yaml")
         run(
             "docker",
@@ -72,7 +106,7 @@ class Stack:
             "never",
             *files,
             self.name,
-            env={"REQUEST_PORT": str(self.port)},
+            env={"REQUEST_PORT": str(self.port), **variables},
         )
         until(lambda: self.running() == RUNNING, f"{RUNNING} run")
 
@@ -92,6 +126,17 @@ class Stack:
     def update(self, service: str) -> None:
         """Replace each task of a service, one after another."""
         run("docker", "service", "update", "-q", "--force", "--detach=false", f"{self.name}_{service}")
+
+    @contextmanager
+    def clients(self, told: Counter[str]) -> Iterator[None]:
+        """`CLIENTS` in the container of a balancer; afterwards `told` has what they were answered."""
+        command = ["docker", "exec", "-i", self.containers("balancer")[0], "/opt/gridctl/bin/python3", "-c", CLIENTS]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as inside:
+            assert inside.stdout is not None
+            assert inside.stdout.readline() == "begun\n"
+            yield
+            out, _ = inside.communicate(timeout=60)
+        told.update(json.loads(out))
 
     def query(self, query: str) -> list[str]:
         """What Prometheus answers, a line a series."""
@@ -140,7 +185,7 @@ def test_a_rolling_update_loses_no_request(stack: Stack) -> None:
     environ = {**os.environ, "GRIDCTL_TOKEN_FILE": str(stack.folder / "gridctl-token")}
     with subprocess.Popen([*command, "--json"], env=environ, stdout=subprocess.PIPE, text=True) as load:
         until(lambda: len(stack.requests()) > 20, "load")
-        for service in ("substation", "balancer"):
+        for service in ("substation", "balancer", "balancer2"):
             before = set(stack.containers(service))
             stack.update(service)
             assert not before & set(stack.containers(service)), f"{service} was not replaced"
@@ -149,7 +194,21 @@ def test_a_rolling_update_loses_no_request(stack: Stack) -> None:
         out, _ = load.communicate(timeout=60)
     result = json.loads(out)
     sent = result["sent"]
-    assert (result["refused"], result["failed"], result["accepted"]) == (0, 0, sent)
+    assert (result["refused"], result["failed"], result["accepted"]) == (0, 0, sent), result["failures"]
     assert set(result["per_substation"]) == set(names)
     counted = Counter(stack.requests())
     assert (len(counted), set(counted.values())) == (sent, {1})
+    request_service_is_replaced(stack)
+
+
+def request_service_is_replaced(stack: Stack) -> None:
+    """Where it need not give a port of the node away, who finds it by its tasks notices nothing of its update."""
+    run("docker", "service", "rm", f"{stack.name}_charge-request")  # begun anew: an update would wait for its old port
+    stack.deploy(REQUEST_PORT="0", REQUEST_UPDATE_ORDER="start-first")
+    told: Counter[str] = Counter()
+    before = set(stack.containers("charge-request"))
+    with stack.clients(told):
+        stack.update("charge-request")
+    assert not before & set(stack.containers("charge-request")), "it was not replaced"
+    assert told.keys() == {"202"}, told
+    assert told["202"] > 100, "it was to happen under load"

@@ -28,6 +28,7 @@ from config.shipped import shipped_names, shipped_text
 from config.topology import Topology
 from gridctl.export import monitoring
 from gridctl.export.compose.render import render as compose
+from gridctl.export.compose.swarm import BALANCERS, stacked
 from gridctl.export.compose.swarm import render as swarm
 from gridctl.export.containers import HOST_GATEWAY, deployment
 from gridctl.export.folder import File
@@ -100,7 +101,7 @@ def by_scalable(topology: Topology) -> dict[str, Entry]:
 
 def by_swarm(topology: Topology) -> dict[str, Entry]:
     """What `compose export --swarm` has Swarm start."""
-    return started(read(swarm(deployment(topology, "city"), IMAGES))["stack.yaml"], topology)
+    return started(read(swarm(stacked(topology, "city"), IMAGES))["stack.yaml"], topology)
 
 
 def started(text: str, topology: Topology) -> dict[str, Entry]:
@@ -189,7 +190,7 @@ def test_any_topology_is_the_same_everywhere(exporter: str, topology: Topology) 
 def check_same(exporter: str, topology: Topology) -> None:
     topology = own(topology)
     export, roles_of_replicas = EXPORTERS[exporter]
-    planned = launched(topology)
+    planned = launched(topology.with_balancers(BALANCERS) if exporter == "swarm" else topology)
     if exporter == "scalable" and not are_alike(planned):
         with pytest.raises(Invalid, match=r"alike|no substation"):
             export(topology)
@@ -362,7 +363,7 @@ def test_everybodys_prometheus_looks_as_often() -> None:
     watched = monitoring.Watched("city", topology, [])
     configured = {
         "compose": read(compose(listed, IMAGES)),
-        "swarm": read(swarm(listed, IMAGES)),
+        "swarm": read(swarm(stacked(topology, "city"), IMAGES)),
         "monitoring": {
             f"prometheus/{path}": text for path, text in read(monitoring.exported(watched, Path("/"))).items()
         },
@@ -407,7 +408,7 @@ def test_containers_and_pods_may_take_the_same(name: str) -> None:
     planned = {each.name: (each.limits.cpus, each.limits.memory_mb) for each in listed.containers}
     assert {each["environment"]["NAME"]: taken(each) for each in composed(compose(listed, IMAGES))} == planned
     by_role = {role: {planned[each.name] for each in listed.of_role(role)} for role in ROLES}
-    for service in composed(swarm(listed, IMAGES)):
+    for service in composed(swarm(stacked(topology, "city"), IMAGES)):
         assert taken(service) in by_role[service["image"].split("gridctl-")[1].split(":")[0]]
     objects = cluster_objects(topology)
     for workload in (one for one in objects if one["kind"] in {"StatefulSet", "Deployment"}):

@@ -16,7 +16,7 @@ from config.errors import Invalid
 from config.loading import parse_topology
 from config.shipped import shipped_text
 from config.topology import Topology
-from gridctl.export.compose.swarm import render
+from gridctl.export.compose.swarm import BALANCERS, render, stacked
 from gridctl.export.containers import HOST_GATEWAY, deployment
 from gridctl.export.image.context import Context
 from tests.config.test_plan import topologies
@@ -27,7 +27,7 @@ NOT_OF_STACKS = {"build", "restart", "depends_on", "mem_limit", "cpus", "pids_li
 
 
 def _files(topology: Topology) -> dict[str, str | bytes]:
-    return dict(render(deployment(topology, "Town", HOST_GATEWAY), IMAGES))
+    return dict(render(deployment(topology.with_balancers(BALANCERS), "Town", HOST_GATEWAY), IMAGES))
 
 
 def _stack(topology: Topology) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def test_no_key_is_left_out_in_silence_and_every_config_is_a_file(topology: Topo
 
 def test_substations_that_are_counted_are_replicas_found_by_their_tasks() -> None:
     services = _stack(Topology.model_validate({"substations": 7}))["services"]
-    assert services.keys() == {"substation", "balancer", "charge-request", "prometheus", "grafana"}
+    assert services.keys() == {"substation", "balancer", "balancer2", "charge-request", "prometheus", "grafana"}
     assert services["substation"]["deploy"]["replicas"] == 7
     assert services["substation"]["environment"]["JOURNAL_DIR"] == "/var/lib/gridctl"
     assert services["substation"]["environment"]["NAME"] == "substation-{{.Node.Hostname}}"
@@ -82,12 +82,34 @@ def test_substations_that_have_names_are_services_in_a_list() -> None:
 
 def test_who_keeps_a_journal_is_replaced_and_never_doubled() -> None:
     services = _stack(Topology())["services"]
-    for name in ("substation", "balancer"):
+    for name in ("substation", "balancer", "balancer2"):
         assert services[name]["deploy"]["update_config"]["order"] == "stop-first"
         assert services[name]["deploy"]["endpoint_mode"] == "dnsrr"
         assert any(str(mount).endswith(":/var/lib/gridctl") for mount in services[name]["volumes"])
     grace_s = int(services["substation"]["stop_grace_period"].removesuffix("s"))
     assert grace_s > float(services["substation"]["environment"]["DRAIN_S"])
+
+
+@pytest.mark.parametrize(
+    ("said", "balancers"),
+    [
+        ({}, ["balancer", "balancer2"]),
+        ({"policy": "random"}, ["balancer", "balancer2"]),
+        ({"replicas": 1}, ["balancer"]),
+        ({"replicas": 3}, ["balancer", "balancer2", "balancer3"]),
+    ],
+)
+def test_a_balancer_is_not_alone_unless_the_topology_says_so(said: dict[str, Any], balancers: list[str]) -> None:
+    """Those who ask, those who watch and the README know of each."""
+    files = dict(render(stacked(Topology.model_validate({"balancer": said}), "Town"), IMAGES))
+    services = yaml.safe_load(files["stack.yaml"])["services"]
+    assert [name for name in services if name.startswith("balancer")] == balancers
+    urls = ",".join(f"http://{name}:{8081 + number}" for number, name in enumerate(balancers))
+    assert services["charge-request"]["environment"]["BALANCERS"] == urls
+    watched = json.loads(str(files["targets/targets.json"]))
+    targets = [target for each in watched if each["labels"]["job"] == "balancer" for target in each["targets"]]
+    assert targets == [url.removeprefix("http://") for url in urls.split(",")]
+    assert ("no request is lost" in str(files["README.md"])) == (len(balancers) > 1)
 
 
 def test_one_port_is_published_and_it_is_guarded() -> None:
