@@ -5,7 +5,6 @@ Pure: every call is told the time. Must not know HTTP, timers or wall time; all 
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +12,7 @@ from typing import Literal
 from config.messages import SubstationCharge
 from config.report import Report
 from config.settings import SubstationSettings
+from services.substation.ends import Ends
 from services.substation.forecast import Forecast
 from services.substation.records import KEPT, Records
 from services.substation.session import Session, State, length_s, watts
@@ -80,10 +80,10 @@ class Admission:
         self._power_kw = settings.power_kw
         self._on_end = on_end
         self._running: dict[str, Session] = {}
-        self._ends: list[tuple[float, int, int, Session]] = []  # end, number, watts
+        self._ends = Ends()
         self._number = 0
         self._records = Records(kept, on_forget)
-        self._forecast = Forecast(lambda: self._ends)
+        self._forecast = Forecast(lambda: list(self._ends))
 
     @property
     def max_sessions(self) -> int:
@@ -161,20 +161,19 @@ class Admission:
         return session
 
     def _run(self, session: Session) -> None:
+        self._ends.add(session)
+        self._enter(session)
+
+    def _enter(self, session: Session) -> None:
         self._running[session.request_id] = session
-        insort(self._ends, _end(session))
         self._forecast.add(session.ends_s, session.power_w)
         self.load_w += session.power_w
         self.seq += 1
 
     def advance(self, now_s: float) -> None:
         """Ends what was planned to end by `now_s`, each at its planned instant."""
-        due = 0
-        while due < len(self._ends) and self._ends[due][0] <= now_s:
-            due += 1
-        ended, self._ends[:due] = self._ends[:due], []
-        for end_s, _, _, session in ended:
-            self._finish(session, end_s, "ended", "")
+        for session in self._ends.pop_due(now_s):
+            self._finish(session, session.ends_s, "ended", "")
 
     def revoke(
         self, request_id: str, attempt: int | None, now_s: float, state: State = "revoked", reason: str = ""
@@ -191,7 +190,7 @@ class Admission:
         if attempt:
             self._records.revoke(request_id, attempt)
         if session is not None and session.state == "charging" and session.attempt <= attempt:
-            self._unplan(session)
+            self._ends.remove(session)
             self._finish(session, now_s, state, reason or state)
         return session
 
@@ -199,7 +198,7 @@ class Admission:
         """Ends all that charges, each `dropped` for `reason`; returns them."""
         self.advance(now_s)
         dropped = list(self._running.values())
-        self._ends = []
+        self._ends.clear()
         for session in dropped:
             self._finish(session, now_s, "dropped", reason)
         return dropped
@@ -207,13 +206,10 @@ class Admission:
     def withdraw(self, session: Session) -> None:
         """Takes a start back as if it had never been: it could not be written down, so nobody was told of it."""
         if session.state == "charging":
-            self._unplan(session)
+            self._ends.remove(session)
             self._leave(session)
         else:
             self._records.remove(session)
-
-    def _unplan(self, session: Session) -> None:
-        del self._ends[bisect_left(self._ends, _end(session)[:3])]
 
     def _finish(self, session: Session, ended_s: float, state: State, reason: str) -> None:
         self._leave(session)
@@ -234,12 +230,15 @@ class Admission:
 
         What charged then charges on, over the limits too, until `advance` ends it as planned. Only at the start.
         """
+        running = []
         for session in sessions:
             self._number = max(self._number, session.number)
             if session.state == "charging":
-                self._run(session)
+                running.append(session)
+                self._enter(session)
             else:
                 self._records.add(session)
+        self._ends.load(running)
         for request_id, attempt in revoked:
             self._records.revoke(request_id, attempt)
 
@@ -263,7 +262,7 @@ class Admission:
 
     def next_end_s(self) -> float | None:
         """When the next session is planned to end; None where nothing runs."""
-        return self._ends[0][0] if self._ends else None
+        return self._ends.first_s()
 
     def find(self, request_id: str) -> Session | None:
         """The session of `request_id`: the running one, else the one that ended last, else None."""
@@ -290,8 +289,3 @@ class Admission:
             ends=self._forecast.steps(now_s, self.next_end_s()),
             draining=self.draining or self.closed,
         )
-
-
-def _end(session: Session) -> tuple[float, int, int, Session]:
-    """Its place among all planned ends: no two have the same number."""
-    return session.ends_s, session.number, session.power_w, session
