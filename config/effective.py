@@ -8,24 +8,26 @@ from __future__ import annotations
 from typing import Any
 
 from config.names import BALANCER, CHARGE_REQUEST
-from config.plan import ProcessSpec, expand, watchers
+from config.plan import ProcessSpec, expand, usual_workers, watchers
 from config.settings import SubstationSettings
 from config.topology import Topology
 
 
-def effective(topology: Topology, name: str) -> dict[str, Any]:
-    """What `topology` comes to as cluster `name`: a mapping that is itself a legal topology.
+def effective(topology: Topology, name: str, cores: int = 1) -> dict[str, Any]:
+    """What `topology` comes to as cluster `name` on a machine of `cores`: a mapping that is itself a legal topology.
 
     Ports are those wanted: where the topology sets none, `up` may take a free one instead.
     """
     specs = expand(topology)
     ports = {spec.role: spec.port for spec in reversed(specs)}
+    requests = topology.request_service
+    workers = requests.workers or usual_workers(cores)
     listed = [spec for spec in specs if spec.role not in {BALANCER, CHARGE_REQUEST}]
     return {
         "name": name,
         "time_scale": topology.time_scale,
         "durability": topology.durability,
-        "request_service": {**topology.request_service.model_dump(), "port": ports[CHARGE_REQUEST]},
+        "request_service": {**requests.model_dump(), "port": ports[CHARGE_REQUEST], "workers": workers},
         "balancer": {**topology.balancer.model_dump(), "port": ports[BALANCER]},
         "defaults": topology.defaults.model_dump(),
         "monitoring": _monitoring(topology),

@@ -26,8 +26,8 @@ WATCHERS = frozenset({PROMETHEUS, GRAFANA})
 
 #: What no substation may be called: logs and state files of these names belong to others.
 RESERVED = frozenset({CHARGE_REQUEST, BALANCER, PROMETHEUS, GRAFANA, "supervisor", "zygote"})
-#: Nor this: where there are several balancers, these are their names.
-REPLICA_PATTERN = r"^balancer[0-9]+$"
+#: Nor this: where there are several balancers, or workers of the charge-request service, these are their names.
+REPLICA_PATTERN = r"^(balancer|charge-request)[0-9]+$"
 
 
 def is_name(text: str) -> bool:

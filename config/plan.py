@@ -11,7 +11,15 @@ from itertools import chain, islice
 from typing import Literal
 
 from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, GRAFANA, PROMETHEUS, SUBSTATION
-from config.ports import BALANCER_PORT, FIRST_SUBSTATION_PORT, GRAFANA_PORT, LOOPBACK, PROMETHEUS_PORT, REQUEST_PORT
+from config.ports import (
+    BALANCER_PORT,
+    FIRST_METRICS_PORT,
+    FIRST_SUBSTATION_PORT,
+    GRAFANA_PORT,
+    LOOPBACK,
+    PROMETHEUS_PORT,
+    REQUEST_PORT,
+)
 from config.rules import loopback_port
 from config.settings import BalancerSettings, ChargeRequestSettings, Settings, SubstationSettings
 from config.topology import DEFAULT_LOAD_METRIC, Substation, Topology
@@ -33,6 +41,8 @@ class ProcessSpec:
     set (without a slash at its end) for an external service only, whose gauge is `load_metric`. `max_sessions` and
     `capacity_kw` are what the topology says of an external one: its own hard limits, if it has any, are not known here.
     Somebody else's program that watches the grid (roles `prometheus`, `grafana`) has no settings, but `watching`.
+    Of several workers that share `port`, `worker` is the number, from 0, and `metrics_port` the wanted port where it alone
+    tells of itself; both are None where a process has its port to itself.
     """
 
     name: str
@@ -46,11 +56,50 @@ class ProcessSpec:
     max_sessions: int | None = None
     capacity_kw: float | None = None
     watching: Watching | None = None
+    worker: int | None = None
+    metrics_port: int | None = None
 
 
-def launched(topology: Topology, targets_file: str, data_dir: str) -> tuple[ProcessSpec, ...]:
-    """All that the launcher runs: the grid, as `expand` has it, and then what watches it."""
-    return (*expand(topology, targets_file, data_dir), *watchers(topology))
+#: More workers than this are not taken unasked: one balancer has its hands full with what they bring.
+MOST_USUAL_WORKERS = 4
+
+
+def launched(topology: Topology, targets_file: str, data_dir: str, cores: int = 1) -> tuple[ProcessSpec, ...]:
+    """All that the launcher runs on a machine of `cores`: the grid, and then what watches it."""
+    return (*processes(topology, targets_file, data_dir, cores), *watchers(topology))
+
+
+def processes(
+    topology: Topology, targets_file: str = "targets.json", data_dir: str | None = None, cores: int = 1
+) -> tuple[ProcessSpec, ...]:
+    """The grid as `expand` has it, the charge-request service as its workers: so many as `topology` says, or by `cores`."""
+    specs = expand(topology, targets_file, data_dir)
+    number = topology.request_service.workers or usual_workers(cores)
+    ports = _free_numbers(topology, FIRST_METRICS_PORT, (spec.port for spec in specs))
+    return tuple(chain.from_iterable(_workers(spec, number, ports) for spec in specs))
+
+
+def usual_workers(cores: int) -> int:
+    """How many workers there are unless the topology says: the balancer and the substations need cores too."""
+    return max(1, min(MOST_USUAL_WORKERS, cores // 2))
+
+
+def _workers(spec: ProcessSpec, number: int, ports: Iterator[int]) -> Iterator[ProcessSpec]:
+    settings = spec.settings
+    if not isinstance(settings, ChargeRequestSettings):
+        yield spec
+        return
+    for worker in range(number):
+        name = _numbered(CHARGE_REQUEST, worker)
+        own = replace(settings, name=name)
+        alone = number == 1
+        yield replace(
+            spec,
+            name=name,
+            settings=own,
+            worker=None if alone else worker,
+            metrics_port=None if alone else next(ports),
+        )
 
 
 def watchers(topology: Topology) -> tuple[ProcessSpec, ...]:
@@ -74,7 +123,7 @@ def _wanted(topology: Topology) -> Iterator[tuple[str, int | None, int]]:
 def expand(
     topology: Topology, targets_file: str = "targets.json", data_dir: str | None = None
 ) -> tuple[ProcessSpec, ...]:
-    """Every process of `topology`: substations in file order, then the balancers, then the charge-request service.
+    """Every service of `topology`: substations in file order, then the balancers, then the charge-request service, once.
 
     `targets_file` is the `file_sd` file through which balancers find substations; `data_dir` is where journals lie, as
     `<name>.db` (None: there are none). Settings name the wanted ports of balancers; the launcher puts the real ones in,
@@ -144,7 +193,7 @@ def _balancer(
     topology: Topology, number: int, urls: tuple[str, ...], targets_file: str, data_dir: str | None
 ) -> ProcessSpec:
     declared = topology.balancer
-    names = tuple(_balancer_name(each) for each in range(declared.replicas))
+    names = tuple(_numbered(BALANCER, each) for each in range(declared.replicas))
     name = names[number]
     settings = BalancerSettings(
         name=name,
@@ -168,9 +217,9 @@ def _balancer(
     return ProcessSpec(name, BALANCER, LOOPBACK, port, fixed, settings)
 
 
-def _balancer_name(number: int) -> str:
+def _numbered(role: str, number: int) -> str:
     """The first keeps its name, and so its port and its journal, however many there are."""
-    return BALANCER if number == 0 else f"{BALANCER}{number + 1}"
+    return role if number == 0 else f"{role}{number + 1}"
 
 
 def _request_service(topology: Topology, balancers: tuple[str, ...]) -> ProcessSpec:
@@ -223,6 +272,8 @@ def _differences(old: ProcessSpec, new: ProcessSpec) -> list[str]:
         causes.append(f"role {old.role} → {new.role}")
     if new.port_fixed and old.port != new.port:
         causes.append(f"port {old.port} → {new.port}")
+    if (old.worker is None) != (new.worker is None):
+        causes.append("shares its port with other workers" if old.worker is None else "has its port to itself")
     watched = ("url", "load_metric", "max_sessions", "capacity_kw")
     causes += _changed(old, new, watched if old.role == new.role else ())
     if old.watching is not None and new.watching is not None:

@@ -64,7 +64,8 @@ def _names(substations: Substations) -> Iterator[Break]:
             continue
         path: Path = ("substations", index, "name")
         if is_reserved(name):
-            yield Break(path, f"the reserved name {name!r}", f"any name but {', '.join(sorted(RESERVED))}, balancerN")
+            allowed = f"any name but {', '.join(sorted(RESERVED))}, balancerN, charge-requestN"
+            yield Break(path, f"the reserved name {name!r}", allowed)
         first, as_written = seen.setdefault(name.casefold(), (index, name))
         if first != index:
             case = "" if as_written == name else f" (as {as_written!r}: names become files, where case may not count)"

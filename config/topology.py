@@ -38,6 +38,8 @@ DEFAULT_LOAD_METRIC = "substation_current_load"
 RULE_ERROR = "topology_rule"
 #: More balancers than this are of no use to one machine.
 MAX_BALANCERS = 16
+#: Nor more workers than this.
+MAX_WORKERS = 16
 #: What a journal must survive: `fsync` a power cut, `process` the end of the process that writes it.
 Durability = Literal["fsync", "process"]
 #: What a balancer does with a request when all is full.
@@ -54,6 +56,12 @@ class RequestService(Part):
     )
     request_timeout_s: WallSeconds = Field(
         10.0, description="What bounds every client's wait for an answer, in wall seconds.", examples=[10]
+    )
+    workers: Annotated[int, Field(ge=1, le=MAX_WORKERS, strict=True)] | None = Field(
+        None,
+        description="How many processes answer on its port. More than one are named charge-request, charge-request2, …"
+        " and each has a port for its own metrics too. Unset: by the machine's cores, half of them and at most 4.",
+        examples=[1, 4],
     )
 
 

@@ -16,6 +16,8 @@ _CURLS = {
 
 
 def endpoint_lines(processes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """`name  curl …` for each of a snapshot's processes; the URL is in the command."""
-    width = max((len(entry["name"]) for entry in processes), default=0)
-    return [f"  {entry['name']:<{width}}  {_CURLS[entry['role']].format(url=entry['url'])}" for entry in processes]
+    """`name  curl …` for each of a snapshot's processes, once for those that share a port; the URL is in the command."""
+    first = {(entry["role"], entry["url"]): entry for entry in reversed(processes)}
+    shown = [entry for entry in processes if first[entry["role"], entry["url"]] is entry]
+    width = max((len(entry["name"]) for entry in shown), default=0)
+    return [f"  {entry['name']:<{width}}  {_CURLS[entry['role']].format(url=entry['url'])}" for entry in shown]

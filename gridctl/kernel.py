@@ -1,4 +1,4 @@
-"""The few Linux process calls that Python does not offer; must not know what gridctl does with them.
+"""The few calls to the system that Python does not offer as one; must not know what gridctl does with them.
 
 Source of the numbers: `linux/prctl.h`; of the behaviour: prctl(2).
 """
@@ -13,6 +13,11 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
 LINUX = sys.platform.startswith("linux")
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _prctl(option: int, value: int) -> None:

@@ -17,6 +17,7 @@ KEYS = (
     "host",
     "port",
     "url",
+    "own_url",
     "restarts",
     "uptime_s",
     "cpu_pct",

@@ -1,7 +1,7 @@
 """The zygote: imports everything once, then forks each service in milliseconds. Must not know the topology or any state.
 
-It reads requests from the Unix socket whose descriptor is its only argument. A request is one JSON line with two
-descriptors beside it (the listening socket, the lifeline); the answer is one JSON line `{"id", "pid"}` or
+It reads requests from the Unix socket whose descriptor is its only argument. A request is one JSON line with some
+descriptors beside it (the listening socket, the lifeline, a worker's own); the answer is one JSON line `{"id", "pid"}` or
 `{"id", "error"}`. The service is double-forked, so that the supervisor, the nearest subreaper, becomes its parent: the
 zygote may die without taking a service along.
 """
@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +25,7 @@ from gridctl import kernel
 from gridctl.serve.access import from_environment
 from services.logs import LogFile
 from services.run import preload, run
+from services.worker import Worker
 
 #: How long a new service waits to be adopted by the supervisor before it gives up.
 ADOPTION_S = 5.0
@@ -55,16 +57,14 @@ def _serve(link: socket.socket, supervisor: int) -> None:
         while b"\n" in pending:
             line, pending = pending.split(b"\n", 1)
             request = json.loads(line)
-            listener, lifeline, descriptors = descriptors[0], descriptors[1], descriptors[2:]
-            answer = _fork_twice(link, request, listener, lifeline, supervisor)
-            os.close(listener)
-            os.close(lifeline)
+            given, descriptors = descriptors[: request["descriptors"]], descriptors[request["descriptors"] :]
+            answer = _fork_twice(link, request, given, supervisor)
+            for descriptor in given:
+                os.close(descriptor)
             link.sendall(json.dumps({"id": request["id"], **answer}).encode() + b"\n")
 
 
-def _fork_twice(
-    link: socket.socket, request: dict[str, Any], listener: int, lifeline: int, supervisor: int
-) -> dict[str, Any]:
+def _fork_twice(link: socket.socket, request: dict[str, Any], given: Sequence[int], supervisor: int) -> dict[str, Any]:
     reader, writer = os.pipe()
     try:
         middle = os.fork()
@@ -73,7 +73,7 @@ def _fork_twice(
         os.close(writer)
         return {"error": f"cannot fork: {error}"}
     if middle == 0:
-        _middle(link, reader, writer, request, listener, lifeline, supervisor)
+        _middle(link, reader, writer, request, given, supervisor)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         word = pipe.read()
@@ -86,8 +86,7 @@ def _middle(
     reader: int,
     writer: int,
     request: dict[str, Any],
-    listener: int,
-    lifeline: int,
+    given: Sequence[int],
     supervisor: int,
 ) -> NoReturn:
     os.close(reader)
@@ -100,22 +99,23 @@ def _middle(
         os._exit(0)
     os.close(writer)
     link.close()
-    _become_service(request, listener, lifeline, supervisor)
+    _become_service(request, given, supervisor)
 
 
-def _become_service(request: dict[str, Any], listener: int, lifeline: int, supervisor: int) -> NoReturn:
+def _become_service(request: dict[str, Any], given: Sequence[int], supervisor: int) -> NoReturn:
     status = 1
     try:
         _redirect(Path(request["log_file"]))
         _await_adoption(supervisor)
         os.setpgid(0, 0)
         if request.get("command"):
-            _become_program(request["command"], Path(request["log_file"]), (listener, lifeline))
+            _become_program(request["command"], Path(request["log_file"]), given)
         os.environ["GRIDCTL_LOG_FILE"] = request["log_file"]
         _set_title(request)
         settings = settings_from_json(request["role"], request["settings"])
-        with socket.socket(fileno=listener) as sock, socket.socket(fileno=lifeline) as line:
-            status = run(request["role"], settings, sock, line, from_environment(os.environ))
+        worker = None if request["worker"] is None else Worker(request["worker"], socket.socket(fileno=given[2]))
+        with socket.socket(fileno=given[0]) as sock, socket.socket(fileno=given[1]) as line:
+            status = run(request["role"], settings, sock, line, from_environment(os.environ), worker=worker)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     except BaseException:  # noqa: BLE001 - a forked child must never return into the zygote's loop
@@ -125,7 +125,7 @@ def _become_service(request: dict[str, Any], listener: int, lifeline: int, super
         os._exit(status)
 
 
-def _become_program(command: dict[str, Any], log_file: Path, ours: tuple[int, ...]) -> NoReturn:
+def _become_program(command: dict[str, Any], log_file: Path, ours: Sequence[int]) -> NoReturn:
     """Somebody else's program in place of a service. It rotates no log, so that is done before; it ends with the
     supervisor all the same, since an `exec` keeps what was asked of the kernel."""
     LogFile(log_file).rotate_if_large()

@@ -22,7 +22,7 @@ _ASTERISK = "[^\x01-)+-\U0010ffff]"
 
 _HEAD = """\
 # Written by gridctl. Prometheus reads it: prometheus --config.file=prometheus.yml --enable-feature=exemplar-storage
-# The targets bring their own labels: job (charge-request, balancer, substation), cluster, and substation_id.
+# The targets bring their own labels: job (charge-request, balancer, substation), cluster, and substation_id or worker.
 """
 
 

@@ -76,7 +76,8 @@ RECORDINGS = (
     ),
 )
 
-_WHO = "{{ $labels.job }}{{ with $labels.substation_id }} {{ . }}{{ end }} at {{ $labels.instance }}"
+_WHICH = "{{ with $labels.substation_id }} {{ . }}{{ end }}{{ with $labels.worker }} ({{ . }}){{ end }}"
+_WHO = f"{{{{ $labels.job }}}}{_WHICH} at {{{{ $labels.instance }}}}"
 _WHERE = "cluster {{ $labels.cluster }}"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -100,9 +100,20 @@ def application(
     Who may not ask, by `access`, learns nothing of the service: neither its paths nor its headers. `tracer` begins a span
     for each request that does some work; None: they are passed on and not recorded.
     """
+    return _application(service, service.routes(), traffic, access, tracer)
+
+
+def about(service: Service, traffic: Traffic, access: Access = LOCAL) -> web.Application:
+    """The web application that only tells of `service`: /health and /metrics."""
+    return _application(service, (), traffic, access, None)
+
+
+def _application(
+    service: Service, routes: Sequence[web.RouteDef], traffic: Traffic, access: Access, tracer: Tracer | None
+) -> web.Application:
     admitted = _admitted(service, traffic, Gate(access), tracer or PassingTracer())
     app = web.Application(middlewares=[_problems, admitted], client_max_size=MAX_BODY_BYTES)
-    app.add_routes(service.routes())
+    app.add_routes(routes)
     app.router.add_get("/health", _health(service, traffic))
     app.router.add_get("/metrics", _metrics(service))
 

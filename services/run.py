@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from config import otel
 from config.access import LOCAL, PATIENT, Access, Patience, Token
@@ -26,6 +26,9 @@ from services.clock import SystemClock
 from services.logs import LogFile, set_up
 from services.service import READY, Service
 from services.tracing import PassingTracer, Tracer
+
+if TYPE_CHECKING:
+    from services.worker import Worker
 
 #: Where each role's `create(settings, clock, random, token) -> Service` lives; imported only when it is run.
 MODULES = {
@@ -46,7 +49,7 @@ HOW_TO_SET = (
 def preload() -> None:
     """Imports all that any service needs, so that a process forked from this one starts in milliseconds."""
     recording = ("services.otel",) if otel.is_wanted(os.environ) else ()
-    for module in (*MODULES.values(), "services.serving", "uvloop", *recording):
+    for module in (*MODULES.values(), "services.serving", "services.worker", "uvloop", *recording):
         importlib.import_module(module)
     _version()
 
@@ -66,12 +69,14 @@ def run(
     lifeline: socket.socket | None = None,
     access: Access = LOCAL,
     patience: Patience = PATIENT,
+    worker: Worker | None = None,
 ) -> int:
     """Runs one service until SIGTERM or SIGINT, answers what is in flight; the exit code is 0, or 130 for SIGINT.
 
     `sock` listens already; `lifeline` is the launcher's socket, whose end ends this process at once. Takes over the
     process: logging, signals, the limit of open files and the event loop are set up here. The token of `access` is
-    demanded, and brought to other services. Spans go where OpenTelemetry's variables say.
+    demanded, and brought to other services. A `worker` tells of itself on a
+    socket of its own too. Spans go where OpenTelemetry's variables say.
     """
     _raise_file_limit()
     path = os.environ.get(LOG_FILE_VARIABLE)
@@ -83,7 +88,7 @@ def run(
     spans = tracer(service.name, role, os.environ)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            received = runner.run(_serve(service, sock, lifeline, access, patience, spans))
+            received = runner.run(_serve(service, sock, lifeline, access, patience, spans, worker))
     finally:
         spans.close()
     return 130 if received is signal.SIGINT else 0
@@ -119,10 +124,16 @@ async def _serve(
     access: Access,
     patience: Patience,
     tracer: Tracer,
+    worker: Worker | None,
 ) -> signal.Signals:
     from services.serving import serve  # noqa: PLC0415  aiohttp's web side is wanted only where something is served
 
-    return await serve(service, sock, lifeline, access, patience, tracer)
+    beside = None
+    if worker is not None:
+        from services.worker import telling  # noqa: PLC0415  likewise
+
+        beside = telling(service, worker, access, patience)
+    return await serve(service, sock, lifeline, access, patience, tracer, beside)
 
 
 def _raise_file_limit() -> None:

@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from aiohttp import web
@@ -39,10 +40,12 @@ async def serve(
     access: Access = LOCAL,
     patience: Patience = PATIENT,
     tracer: Tracer | None = None,
+    beside: AbstractAsyncContextManager[None] | None = None,
 ) -> signal.Signals:
     """Serves `service` on the listening `sock` until SIGTERM or SIGINT, which it returns once all is answered.
 
-    `access` says to whom, `patience` how long clients may take; `tracer` may record what is done.
+    `access` says to whom, `patience` how long clients may take; `tracer` may record what is done. What is `beside` begins
+    once it is served and ends before that does.
 
     The socket is closed here, never shut down: the launcher may hold it too, and new connections then wait for the
     next process. On SIGTERM a service that drains goes on until it has. A second signal ends any waiting.
@@ -56,6 +59,7 @@ async def serve(
         _following(lifeline, faults.ahead_of(service.command)),
         _running(service),
         _listening(application(service, traffic, access, tracer), lane, traffic, faults, sock, patience) as listener,
+        beside or contextlib.nullcontext(),
     ):
         _log.info("listening", extra={"port": _port(sock)})
         received = await signals.get()

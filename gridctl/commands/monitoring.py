@@ -62,11 +62,12 @@ def export_command(
 def _watched(declared: Declared, token_file: Path | None, environ: Mapping[str, str]) -> Watched:
     from gridctl.clusters import running  # noqa: PLC0415
     from gridctl.export.monitoring import Watched, wanted  # noqa: PLC0415
+    from gridctl.kernel import cores  # noqa: PLC0415
 
     if running(declared.paths):  # what `up` runs demands no token, and none of another grid is meant for it
         return _live(declared, _readable(token_file, {}))
     cluster, topology = declared.paths.name, declared.topology
-    return Watched(cluster, topology, wanted(cluster, topology), token_file=_readable(token_file, environ))
+    return Watched(cluster, topology, wanted(cluster, topology, cores()), token_file=_readable(token_file, environ))
 
 
 def _readable(token_file: Path | None, environ: Mapping[str, str]) -> Path | None:

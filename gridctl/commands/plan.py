@@ -64,9 +64,11 @@ def _from_nothing(wanted: Declared) -> list[dict[str, Any]]:
     import dataclasses  # noqa: PLC0415
 
     from config.plan import changes, launched  # noqa: PLC0415
+    from gridctl.kernel import cores  # noqa: PLC0415
     from gridctl.programs import installed  # noqa: PLC0415
 
-    specs, missing = installed(launched(wanted.topology, str(wanted.paths.targets), str(wanted.paths.data)))
+    paths = wanted.paths
+    specs, missing = installed(launched(wanted.topology, str(paths.targets), str(paths.data), cores()))
     for words in missing:
         click.echo(words, err=True)
     urls = {spec.name: spec.url or _url(spec.host, spec.port, spec.port_fixed) for spec in specs}

@@ -19,6 +19,7 @@ from config.overrides import apply_overrides
 from config.schema import topology_schema
 from config.shipped import shipped_names, shipped_text
 from gridctl.commands.options import file_option, json_option, name_option
+from gridctl.kernel import cores
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -46,7 +47,7 @@ def check_topology(path: Path | None) -> str:
 def show_topology(path: Path | None, name: str | None, environ: Mapping[str, str], **flags: Any) -> dict[str, Any]:
     """The topology `path` as it would start: after the overrides of `flags` and `environ`, every default filled in."""
     topology = apply_overrides(load_topology(path), environ=environ, **flags)
-    return effective(topology, cluster_name(name, environ, path))
+    return effective(topology, cluster_name(name, environ, path), cores())
 
 
 def as_yaml(values: Mapping[str, Any], source: str) -> str:

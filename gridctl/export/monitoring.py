@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from config.plan import ProcessSpec, expand
+from config.plan import ProcessSpec, processes
 from config.ports import GRAFANA_PORT, LOOPBACK, PROMETHEUS_PORT
 from config.topology import Topology
 from gridctl.export.folder import File
@@ -78,14 +78,16 @@ class Watched:
         return self.prometheus_url or f"http://{LOOPBACK}:{self.prometheus_port}"
 
 
-def wanted(cluster: str, topology: Topology) -> list[dict[str, Any]]:
-    """The `file_sd` document of what `topology` wants to run, on the wanted ports."""
-    return render(cluster, [_target(spec) for spec in expand(topology)])
+def wanted(cluster: str, topology: Topology, cores: int = 1) -> list[dict[str, Any]]:
+    """The `file_sd` document of what `topology` wants to run on a machine of `cores`, on the wanted ports."""
+    return render(cluster, [_target(spec) for spec in processes(topology, cores=cores)])
 
 
 def _target(spec: ProcessSpec) -> Target:
     limits = (spec.max_sessions, spec.capacity_kw)
-    return Target(spec.name, spec.role, spec.host, spec.port, False, spec.url, spec.load_metric, *limits)
+    worker = None if spec.worker is None else spec.name
+    port = spec.metrics_port or spec.port
+    return Target(spec.name, spec.role, spec.host, port, False, spec.url, spec.load_metric, *limits, worker)
 
 
 def exported(watched: Watched, folder: Path) -> Iterator[File]:

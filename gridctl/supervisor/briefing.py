@@ -33,6 +33,8 @@ def birth_of(member: Member, everyone: Iterable[Member], paths: ClusterPaths, li
         listener=member.held.sock,
         lifeline=lifeline,
         command=command,
+        worker=spec.worker,
+        own=member.held.beside.sock if member.held.beside is not None else None,
     )
 
 

@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from config.errors import GridError
-from config.names import EXTERNAL
+from config.names import CHARGE_REQUEST, EXTERNAL
 from config.plan import ProcessSpec
 from config.topology import Topology
 from gridctl.state import ClusterPaths
@@ -200,6 +200,8 @@ class Cluster:
         heir, member.heir = member.heir, None
         del self.members[member.name]
         self._watches.pop(member.name).cancel()
+        if member.spec.role == CHARGE_REQUEST and (other := next(self.by_role(CHARGE_REQUEST), None)) is not None:
+            other.inherit(member)
         member.close()
         if heir is not None and not self.stopping:
             self.add(*heir)

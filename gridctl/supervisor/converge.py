@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.errors import InUse
-from config.names import EXTERNAL, SUBSTATION, WATCHERS
+from config.names import CHARGE_REQUEST, EXTERNAL, SUBSTATION, WATCHERS
 from config.plan import Change, ProcessSpec, changes, launched
 from config.topology import Topology
 from gridctl.identity import identify
+from gridctl.kernel import cores
 from gridctl.programs import installed
 from gridctl.supervisor.cluster import Cluster
 from gridctl.supervisor.happenings import Drain, Kill, Start, State, Stop
@@ -32,7 +33,8 @@ class Patience:
 
 def plan(cluster: Cluster, topology: Topology) -> tuple[tuple[ProcessSpec, ...], list[Change]]:
     """What `topology` wants to run, as far as it is installed here, and the steps from what runs now."""
-    wanted, _ = installed(launched(topology, str(cluster.paths.targets), str(cluster.paths.data)))
+    paths = cluster.paths
+    wanted, _ = installed(launched(topology, str(paths.targets), str(paths.data), cores()))
     return tuple(wanted), changes(cluster.specs(), wanted)
 
 
@@ -73,9 +75,8 @@ def _bind_all(cluster: Cluster, specs: Sequence[ProcessSpec]) -> dict[str, HeldS
     try:
         for spec in specs:
             if spec.role != EXTERNAL and _needs_socket(cluster, spec):
-                sockets[spec.name] = hold(spec.name, spec.host, spec.port, spec.port_fixed)
-                if spec.role in WATCHERS:
-                    sockets[spec.name].lend()
+                fresh = [sockets[each.name] for each in specs if each.name in sockets and each.role == spec.role]
+                sockets[spec.name] = _bind(cluster, spec, fresh)
     except BaseException:
         _close_all(sockets)
         raise
@@ -84,9 +85,28 @@ def _bind_all(cluster: Cluster, specs: Sequence[ProcessSpec]) -> dict[str, HeldS
 
 def _needs_socket(cluster: Cluster, spec: ProcessSpec) -> bool:
     member = cluster.members.get(spec.name)
-    if member is None or member.held is None:
+    if member is None or member.next_held is None:
+        return True
+    if (spec.worker is None) != (member.next_held.beside is None):
         return True
     return spec.port_fixed and not member.has_port(spec.port)
+
+
+def _bind(cluster: Cluster, spec: ProcessSpec, fresh: Sequence[HeldSocket]) -> HeldSocket:
+    """The socket of `spec`: a share of the one that other workers have, or its own; and its metrics' own beside it."""
+    running = (held for member in cluster.by_role(CHARGE_REQUEST) if (held := member.next_held) is not None)
+    others = (*fresh, *running) if spec.role == CHARGE_REQUEST else ()
+    shared = next((held for held in others if held.port == spec.port or not spec.port_fixed), None)
+    held = hold(spec.name, spec.host, spec.port, spec.port_fixed) if shared is None else shared.share()
+    if spec.role in WATCHERS:
+        held.lend()
+    if spec.metrics_port is not None:
+        try:
+            held.beside = hold(f"{spec.name}'s metrics", spec.host, spec.metrics_port, fixed=False)
+        except BaseException:
+            held.close()
+            raise
+    return held
 
 
 def _close_all(sockets: dict[str, HeldSocket]) -> None:

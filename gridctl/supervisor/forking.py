@@ -33,7 +33,10 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """What a new service is told, and the two sockets it gets; or the `command` of somebody else's program in its place."""
+    """What a new service is told, and the sockets it gets; or the `command` of somebody else's program in its place.
+
+    A worker, number `worker` of those that share `listener`, has its `own` port beside it.
+    """
 
     name: str
     role: str
@@ -43,6 +46,13 @@ class Birth:
     listener: socket.socket
     lifeline: socket.socket
     command: Command | None = None
+    worker: int | None = None
+    own: socket.socket | None = None
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What is sent along, in the order that the zygote knows."""
+        return [each.fileno() for each in (self.listener, self.lifeline, self.own) if each is not None]
 
 
 @dataclass(slots=True)
@@ -99,10 +109,12 @@ class Zygote:
             "settings": dict(birth.settings),
             "log_file": str(birth.log_file),
             "command": asdict(birth.command) if birth.command else None,
+            "worker": birth.worker,
+            "descriptors": len(birth.descriptors),
         }
         try:
             line = json.dumps(request).encode() + b"\n"
-            socket.send_fds(self._link or self.start(), [line], [birth.listener.fileno(), birth.lifeline.fileno()])
+            socket.send_fds(self._link or self.start(), [line], birth.descriptors)
             return await asyncio.wait_for(future, self.answer_s)
         except TimeoutError:
             self._end()  # it hangs: the next one starts anew, and what this one may still fork finds its lifeline closed

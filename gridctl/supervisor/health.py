@@ -95,7 +95,7 @@ class Watcher:
 
     async def _ask(self, member: Member) -> tuple[bool, str, dict[str, Any]]:
         path = HEALTH_PATHS.get(member.spec.role)
-        status, document = await self._get(member.url + (path or "/health"), words_only=path is not None)
+        status, document = await self._get(member.own_url + (path or "/health"), words_only=path is not None)
         if status == 200:
             return True, "", document
         word = document.get("detail") or document.get("status") or document.get("error") or ""

@@ -87,10 +87,22 @@ class Member:
         return f"http://{self.held.host}:{self.held.port}"
 
     @property
+    def own_url(self) -> str:
+        """Where it answers and none of the workers beside it."""
+        own = self.held.beside if self.held is not None else None
+        return self.url if own is None else f"http://{own.host}:{own.port}"
+
+    @property
+    def next_held(self) -> HeldSocket | None:
+        """The socket of its next start."""
+        waiting = self.successor[1] if self.successor else None
+        return waiting if waiting is not None else self.held
+
+    @property
     def next_url(self) -> str:
         """Where it answers after its next start."""
-        waiting = self.successor[1] if self.successor else None
-        return f"http://{waiting.host}:{waiting.port}" if waiting is not None else self.url
+        held = self.next_held
+        return self.url if held is None else f"http://{held.host}:{held.port}"
 
     @property
     def coming(self) -> ProcessSpec | None:
@@ -112,6 +124,12 @@ class Member:
         """Its next process counts from zero; totals go on."""
         for meter in (self.arrivals, self.refusals, *self.answers.values()):
             meter.restarted()
+
+    def inherit(self, other: Member) -> None:
+        """Take over what a worker answered that leaves, so that the grid's totals go on."""
+        self.arrivals.inherit(other.arrivals)
+        for status, meter in other.answers.items():
+            self.answers.setdefault(status, Meter()).inherit(meter)
 
     def died(self) -> None:
         """Forget the process that ended."""
@@ -170,17 +188,19 @@ class Member:
         self.spec = spec
         if held is not None:
             if self.held is not None:
-                self.held.close()
+                held.follow(self.held)
             self.held = held
         return True
 
     def target(self) -> Target:
         """How the balancer and Prometheus find it."""
         spec = self.spec
-        host, port = (self.held.host, self.held.port) if self.held is not None else (spec.host, spec.port)
+        own = self.held if self.held is None or self.held.beside is None else self.held.beside
+        host, port = (own.host, own.port) if own is not None else (spec.host, spec.port)
+        worker = None if spec.worker is None else spec.name
         limits = (spec.max_sessions, spec.capacity_kw) if self.external else (None, None)
         draining = self.refusing or self.leaving
-        return Target(spec.name, spec.role, host, port, draining, spec.url, spec.load_metric, *limits)
+        return Target(spec.name, spec.role, host, port, draining, spec.url, spec.load_metric, *limits, worker)
 
     def close(self) -> None:
         """Give back everything it holds."""

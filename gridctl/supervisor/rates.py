@@ -32,6 +32,11 @@ class Meter:
         """The service starts to count from zero again."""
         self._last = 0.0
 
+    def inherit(self, other: Meter) -> None:
+        """Go on with the total of one that counted the same and is gone; its increase is no news of now."""
+        self.total += other.total
+        self._points = deque((when, total + other.total) for when, total in self._points)
+
     def per_s(self, now: float) -> float:
         """Increase per wall second over the last ten seconds; 0 before the second reading."""
         if len(self._points) < 2:

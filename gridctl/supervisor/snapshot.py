@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,6 +93,7 @@ class Snapshots:
             "host": host,
             "port": port,
             "url": member.url,
+            "own_url": member.own_url,
             "restarts": member.life.restarts,
             "uptime_s": round(now - member.spawned_at, 3) if member.spawned_at is not None else None,
             "cpu_pct": cpu_pct,
@@ -116,9 +118,11 @@ class Snapshots:
         }
 
     def _grid(self, members: list[Member], rows: list[dict[str, Any]], now: float) -> dict[str, Any]:
-        ingress = next((m for m in members if m.spec.role == CHARGE_REQUEST), None)
+        workers = [m for m in members if m.spec.role == CHARGE_REQUEST]
         balancer = next((m for m in members if m.spec.role == BALANCER), None)
-        answered = {status: int(meter.total) for status, meter in ingress.answers.items()} if ingress else {}
+        answered: Counter[int] = Counter()
+        for worker in workers:
+            answered.update({status: int(meter.total) for status, meter in worker.answers.items()})
         sums = {key: _sum(rows, key) for key in ("sessions", "max_sessions", "load_kw", "capacity_kw")}
         if any(row["max_sessions"] and row["capacity_kw"] is None for row in rows):
             sums["capacity_kw"] = None  # one without a limit: the grid has none
@@ -127,9 +131,9 @@ class Snapshots:
             **sums,
             "load_pct": load_pct,
             "health": health_word(load_pct, [row["load_pct"] for row in rows if row["load_pct"] is not None]),
-            "requests_per_s": round(ingress.arrivals.per_s(now), 3) if ingress else 0.0,
-            "accepted_total": answered.get(202, 0),
-            "rejected_total": answered.get(503, 0),
+            "requests_per_s": round(sum(worker.arrivals.per_s(now) for worker in workers), 3),
+            "accepted_total": answered[202],
+            "rejected_total": answered[503],
             "failed_total": sum(number for status, number in answered.items() if status >= 500 and status != 503),
             "refusals_total": int(balancer.refusals.total) if balancer else 0,
         }
@@ -169,10 +173,15 @@ def overall(members: Iterable[Member]) -> State:
 
     A grid is what it is, whoever watches it.
     """
-    present = {State.UNHEALTHY if _closed(member) else member.state for member in members if not member.is_watcher}
+    everyone = [member for member in members if not member.is_watcher]
+    served = any(member.spec.role == CHARGE_REQUEST and member.state is not State.STOPPED for member in everyone)
+    present = {State.UNHEALTHY if _closed(member, served) else member.state for member in everyone}
     order = (State.FATAL, State.UNHEALTHY, State.BACKOFF, State.STARTING, State.STOPPING, State.DRAINING, State.PAUSED)
     return next((state for state in order if state in present), State.READY)
 
 
-def _closed(member: Member) -> bool:
-    return member.state is State.STOPPED and member.spec.role in {CHARGE_REQUEST, BALANCER}
+def _closed(member: Member, served: bool) -> bool:
+    """Whether it is stopped and missed: a worker is not while others answer in its place (`served`)."""
+    return member.state is State.STOPPED and (
+        member.spec.role == BALANCER or (member.spec.role == CHARGE_REQUEST and not served)
+    )

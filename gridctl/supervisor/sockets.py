@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psutil
 
@@ -18,15 +18,34 @@ from config.errors import GridError, InUse
 BACKLOG = 1024
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class HeldSocket:
-    """One bound TCP socket and the address it really has."""
+    """One bound TCP socket and the address it really has.
+
+    Several workers may have a share each: it listens while any share does, and is closed with the last. `beside` is the
+    port that the holder of this share has for itself, and goes with it.
+    """
 
     sock: socket.socket
     host: str
     port: int
     listening: bool = False
     lent: bool = False
+    beside: HeldSocket | None = None
+    _shares: list[HeldSocket] = field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        self._shares.append(self)
+
+    def share(self) -> HeldSocket:
+        """Another share of this socket, which does not ask to listen yet."""
+        return HeldSocket(self.sock, self.host, self.port, _shares=self._shares)
+
+    def follow(self, old: HeldSocket) -> None:
+        """It takes the place of `old`, which is closed: where both are shares of one socket, nobody's connection is lost."""
+        if old.sock is self.sock:
+            self.listening = old.listening
+        old.close()
 
     def lend(self) -> None:
         """From now on somebody else's program listens on this port, by its number; it is kept for that program.
@@ -38,23 +57,34 @@ class HeldSocket:
 
     def listen(self, on: bool) -> None:
         """Accept connections into the backlog, or refuse them; the port stays bound either way."""
+        others = any(each.listening for each in self._shares if each is not self)
         if self.lent:
-            self._share(on)
-        elif on and not self.listening:
-            self._share(True)
+            self._reuse(on)
+        elif on and not self.listening and not others:
+            self._reuse(True)
             self.sock.listen(BACKLOG)
-        elif self.listening and not on:
+        elif self.listening and not on and not others:
             self.sock.shutdown(socket.SHUT_RDWR)  # Linux: a listening socket goes back to bound (tcp_disconnect)
-            self._share(False)
+            self._reuse(False)
         self.listening = on and not self.lent
+        if self.beside is not None:
+            self.beside.listen(on)
 
-    def _share(self, on: bool) -> None:
+    def _reuse(self, on: bool) -> None:
         """SO_REUSEADDR: connections that have ended are in nobody's way; while nobody listens, nobody else may bind."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(on))
 
     def close(self) -> None:
-        """Give the port back."""
-        self.sock.close()
+        """Give the port back, once nobody has a share any more."""
+        if self not in self._shares:
+            return
+        if len(self._shares) > 1:
+            self.listen(False)
+        self._shares.remove(self)
+        if not self._shares:
+            self.sock.close()
+        if self.beside is not None:
+            self.beside.close()
 
 
 def hold(name: str, host: str, port: int, fixed: bool) -> HeldSocket:

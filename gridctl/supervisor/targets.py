@@ -15,7 +15,10 @@ from config.names import EXTERNAL, SUBSTATION
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One service to be found: where it is, and, for an external one, how its load is read."""
+    """One service to be found: where it is, and, for an external one, how its load is read.
+
+    Of a service that several workers answer for, each is one, at its own port: `worker` is its name.
+    """
 
     name: str
     role: str
@@ -26,6 +29,7 @@ class Target:
     load_metric: str | None = None
     max_sessions: int | None = None
     capacity_kw: float | None = None
+    worker: str | None = None
 
 
 def render(cluster: str, targets: Iterable[Target]) -> list[dict[str, Any]]:
@@ -37,6 +41,8 @@ def _group(cluster: str, target: Target) -> dict[str, Any]:
     labels = {"job": SUBSTATION if target.role == EXTERNAL else target.role, "cluster": cluster}
     if target.role in {SUBSTATION, EXTERNAL}:
         labels["substation_id"] = target.name
+    if target.worker is not None:
+        labels["worker"] = target.worker
     if target.draining:
         labels["draining"] = "true"
     address = f"{target.host}:{target.port}"

@@ -71,7 +71,9 @@ async def _converge(cluster: Cluster, topology: Topology, source: str, args: Map
 def _moved_ports(cluster: Cluster, names: list[str]) -> list[Line]:
     held = [(cluster.members[name], cluster.members[name].held) for name in names]
     moved = [
-        (member.name, member.spec.port, sock.port) for member, sock in held if sock and sock.port != member.spec.port
+        (member.name, member.spec.port, sock.port)
+        for member, sock in held
+        if sock and sock.port != member.spec.port and not member.spec.worker
     ]
     return [{"message": f"port {wanted} is busy: {name} listens on {port}"} for name, wanted, port in moved]
 

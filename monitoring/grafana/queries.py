@@ -48,7 +48,7 @@ SILENT = f"up{{{ANYBODY}}} == bool 0"
 
 
 #: How a process is called in a legend; where something has one name only, the rest is empty.
-PROCESS = "{{job}} {{substation_id}} {{instance}}"
+PROCESS = "{{job}} {{substation_id}} {{worker}} {{instance}}"
 
 
 def rate(metric: str, where: str = CLUSTER) -> str:

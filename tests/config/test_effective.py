@@ -28,7 +28,7 @@ def test_every_default_is_filled_in() -> None:
         Topology.model_validate({"substations": [{"name": "a"}, {"name": "e", "url": "http://h:1"}]}), "x"
     )
     assert values["name"] == "x"
-    assert values["request_service"] == {"port": 8080, "request_timeout_s": 10}
+    assert values["request_service"] == {"port": 8080, "request_timeout_s": 10, "workers": 1}
     assert values["durability"] == "fsync"
     queue = {"admission": "reject", "queue_limit": 10_000, "max_wait_s": 600}
     assert values["balancer"] == {"port": 8081, "policy": "ledger", "poll_interval_s": 5, "replicas": 1, **queue}

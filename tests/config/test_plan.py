@@ -1,13 +1,14 @@
 """The one expansion from topology to processes, and what must happen to get from one to another."""
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, GRAFANA, PROMETHEUS, SUBSTATION, WATCHERS
-from config.plan import Change, ProcessSpec, Watching, changes, expand, launched, watchers
+from config.plan import Change, ProcessSpec, Watching, changes, expand, launched, processes, usual_workers, watchers
 from config.settings import BalancerSettings, ChargeRequestSettings, SubstationSettings
 from config.topology import Topology
 
@@ -37,6 +38,8 @@ def topologies(draw: st.DrawFn) -> Topology:
         services["monitoring"] = {**wanted, **{f"{name}_port": next(numbers) for name in wanted if draw(maybe)}}
     if draw(maybe):
         services.setdefault("balancer", {})["replicas"] = draw(st.integers(1, 4))
+    if draw(maybe):
+        services.setdefault("request_service", {})["workers"] = draw(st.integers(1, 4))
     scale = {"time_scale": draw(st.sampled_from([1, 60]))}
     defaults = {"defaults": {"session_s": draw(st.sampled_from([30, 60]))}}
     return Topology.model_validate({"substations": listed, **services, **scale, **defaults})
@@ -154,12 +157,12 @@ def test_names_and_ports_are_unique_and_order_is_kept(topology: Topology) -> Non
 @given(topologies())
 def test_what_watches_the_grid_comes_after_it_and_takes_no_port_of_it(topology: Topology) -> None:
     specs = launched(topology, "targets.json", "data")
-    grid = expand(topology, "targets.json", "data")
+    grid = processes(topology, "targets.json", "data")
     assert specs[: len(grid)] == grid
     watching = specs[len(grid) :]
     assert watching == watchers(topology)
     assert all(spec.role in WATCHERS and spec.watching is not None for spec in watching)
-    own = [spec.port for spec in specs if spec.role != EXTERNAL]
+    own = [spec.metrics_port or spec.port for spec in specs if spec.role != EXTERNAL]
     assert len(set(own)) == len(own)
 
 
@@ -220,6 +223,52 @@ def test_a_process_that_is_kept_is_as_wanted_but_for_a_port_that_may_move(before
 def _cause(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, str, str]]:
     steps = changes(expand(Topology.model_validate(before)), expand(Topology.model_validate(after)))
     return [(step.action, step.name, step.cause) for step in steps if step.action != "keep"]
+
+
+@given(topologies(), st.integers(1, 64))
+def test_workers_share_a_port_and_each_has_one_for_its_metrics_that_nobody_else_wants(
+    topology: Topology, cores: int
+) -> None:
+    specs = processes(topology, "targets.json", "data", cores)
+    alone = expand(topology, "targets.json", "data")
+    workers = [spec for spec in specs if spec.role == CHARGE_REQUEST]
+    assert specs[: -len(workers)] == alone[:-1]
+    settings = alone[-1].settings
+    assert isinstance(settings, ChargeRequestSettings)
+    number = topology.request_service.workers or usual_workers(cores)
+    assert [spec.name for spec in workers] == [CHARGE_REQUEST, *(f"{CHARGE_REQUEST}{k + 1}" for k in range(1, number))]
+    assert all(spec.settings == replace(settings, name=spec.name) for spec in workers)
+    assert {(spec.port, spec.port_fixed) for spec in workers} == {(alone[-1].port, alone[-1].port_fixed)}
+    own = [spec.metrics_port for spec in workers]
+    if number == 1:
+        assert (workers[0].worker, own) == (None, [None])
+        return
+    assert [spec.worker for spec in workers] == list(range(number))
+    assert len(set(own)) == number
+    assert not {*own} & {spec.port for spec in specs}
+
+
+def test_workers_by_cores() -> None:
+    assert [usual_workers(cores) for cores in (1, 2, 3, 4, 6, 8, 64)] == [1, 1, 1, 2, 3, 4, 4]
+
+
+def test_more_workers_start_beside_those_that_share_already() -> None:
+    def causes(before: int, after: int) -> list[tuple[str, str, str]]:
+        topologies = [Topology.model_validate({"request_service": {"workers": number}}) for number in (before, after)]
+        old, new = (processes(each) for each in topologies)
+        return [(step.action, step.name, step.cause) for step in changes(old, new) if step.action != "keep"]
+
+    start, stop = "in the topology and not running", "not in the topology any more"
+    assert causes(2, 3) == [("start", "charge-request3", start)]
+    assert causes(3, 2) == [("stop", "charge-request3", stop)]
+    assert causes(1, 2) == [
+        ("restart", "charge-request", "shares its port with other workers"),
+        ("start", "charge-request2", start),
+    ]
+    assert causes(2, 1) == [
+        ("stop", "charge-request2", stop),
+        ("restart", "charge-request", "has its port to itself"),
+    ]
 
 
 def test_causes() -> None:

@@ -21,11 +21,12 @@ def test_key_of() -> None:
     assert key_of(()) == "(top)"
 
 
-@pytest.mark.parametrize("name", [*sorted(RESERVED), "Balancer", "balancer2"])
+@pytest.mark.parametrize("name", [*sorted(RESERVED), "Balancer", "balancer2", "charge-request2"])
 def test_reserved_names(name: str) -> None:
     fault = only_fault(f"substations:\n  - name: a\n  - name: {name}\n")
     assert (fault.line, fault.key, fault.found) == (3, "substations[1].name", f"the reserved name {name!r}")
-    assert fault.allowed == "any name but balancer, charge-request, grafana, prometheus, supervisor, zygote, balancerN"
+    taken = "balancer, charge-request, grafana, prometheus, supervisor, zygote, balancerN, charge-requestN"
+    assert fault.allowed == f"any name but {taken}"
 
 
 def test_reserved_names_are_those_of_our_files() -> None:

@@ -13,7 +13,10 @@ from gridctl.state import ClusterPaths, state_root
 from tests.gridctl.fake_supervisor import Supervisor, process, snapshot, supervisor_at
 from tests.gridctl.terminal import gridctl, gridctl_on, terminal
 
-KEYS = ["name", "role", "state", "pid", "host", "port", "url", "restarts", "uptime_s", "cpu_pct", "rss_bytes", "reason"]
+KEYS = [
+    *("name", "role", "state", "pid", "host", "port", "url", "own_url"),
+    *("restarts", "uptime_s", "cpu_pct", "rss_bytes", "reason"),
+]
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 

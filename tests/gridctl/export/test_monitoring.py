@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 
 from config.names import EXTERNAL
-from config.plan import expand
+from config.plan import processes
 from config.topology import Topology
 from gridctl.cli import run
 from gridctl.export.monitoring import Watched, exported, wanted
@@ -99,9 +99,12 @@ def test_what_a_topology_wants_is_taken_by_each_program_that_reads_it(topology_f
 def test_targets_are_those_of_the_plan_and_what_balancers_read(topology: Topology) -> None:
     document = wanted("city", topology)
     found = {address: group["labels"] for group in document for address in group["targets"]}
-    own = {f"127.0.0.1:{spec.port}": spec.role for spec in expand(topology) if spec.role != EXTERNAL}
-    assert {address: found[address]["job"] for address in own} == own
-    assert len(found) == len(expand(topology))
+    specs = processes(topology)
+    own = {f"127.0.0.1:{spec.metrics_port or spec.port}": spec for spec in specs if spec.role != EXTERNAL}
+    assert {address: found[address]["job"] for address in own} == {address: spec.role for address, spec in own.items()}
+    workers = {address: None if spec.worker is None else spec.name for address, spec in own.items()}
+    assert {address: found[address].get("worker") for address in own} == workers
+    assert len(found) == len(specs)
     assert all(isinstance(value, str) for labels in found.values() for value in labels.values())
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from gridctl.supervisor.happenings import State
 from gridctl.supervisor.lastwords import last_lines
 from gridctl.supervisor.lifecycle import Life
 from gridctl.supervisor.member import Member
+from gridctl.supervisor.rates import Meter
 from gridctl.supervisor.snapshot import Snapshots, health_word, loading_pct, overall
 from tests.gridctl.supervisor.worlds import world
 
@@ -161,6 +164,50 @@ async def test_the_snapshot_of_a_mixed_grid(tmp_path: Path) -> None:
         assert document["substations"][1]["external"] is True
 
 
+async def test_workers_come_and_go_on_one_port_and_totals_go_on(tmp_path: Path) -> None:
+    def front(number: int, **more: Any) -> dict[str, Any]:
+        return {"substations": 1, "request_service": {"workers": number, **more}}
+
+    async with world(tmp_path) as one:
+        await one.apply(front(1))
+        first = one.cluster.members["charge-request"]
+        assert first.held is not None
+        port, sock = first.held.port, first.held.sock
+        assert first.own_url == first.url
+        await one.apply(front(3))
+        workers = list(one.cluster.by_role("charge-request"))
+        assert [member.name for member in workers] == ["charge-request", "charge-request2", "charge-request3"]
+        assert {member.held.sock for member in workers if member.held} == {sock}, "one socket, which was never given up"
+        assert len({member.own_url for member in workers} | {first.url}) == 4
+        listed = json.loads(one.cluster.paths.targets.read_text())
+        labels = [group["labels"] for group in listed if group["labels"]["job"] == "charge-request"]
+        assert [each["worker"] for each in labels] == [member.name for member in workers]
+        first.arrivals.read(2, 0.0)
+        for member, status in zip(workers, (202, 503, 202), strict=True):
+            member.answers[status] = Meter(total=5)
+        await one.operate("restart", names=["charge-request*"], rolling=True)
+        await one.apply(front(2))
+        assert "charge-request3" not in one.cluster.members
+        grid = Snapshots(one.cluster).take()["grid"]
+        assert (grid["accepted_total"], grid["rejected_total"]) == (10, 5)
+        await one.operate("stop", names=["charge-request"])
+        socket.create_connection(("127.0.0.1", port), 5).close()
+        await one.operate("stop", names=["charge-request2"])
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 5)
+        await one.operate("start")
+        with socket.socket() as scout:
+            scout.bind(("127.0.0.1", 0))
+            other = scout.getsockname()[1]
+        await one.apply(front(2, port=other))
+        assert {member.url for member in one.cluster.by_role("charge-request")} == {f"http://127.0.0.1:{other}"}
+        socket.create_connection(("127.0.0.1", other), 5).close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 5)
+        await one.apply(front(1, port=other))
+        assert first.own_url == first.url == f"http://127.0.0.1:{other}"
+
+
 def members(role: str, *states: State) -> list[Member]:
     spec = ProcessSpec(role, role, "127.0.0.1", 0, False, None)
     return [Member(spec, Life(state=state)) for state in states]
@@ -171,6 +218,8 @@ def test_the_words_for_a_grid() -> None:
     assert overall(members("substation", State.READY, State.STOPPED)) is State.READY
     assert overall(members("balancer", State.STOPPED)) is State.UNHEALTHY, "no EV can be placed"
     assert [health_word(0, [101.0]), health_word(80, [80.0]), health_word(10, [])] == ["overloaded", "strained", "ok"]
+    assert overall(members("charge-request", State.STOPPED, State.READY)) is State.READY, "another worker answers"
+    assert overall(members("charge-request", State.STOPPED, State.STOPPED)) is State.UNHEALTHY, "nobody answers"
     rows = [{"max_sessions": 10, "sessions": 1, "load_kw": 60, "capacity_kw": 100}]
     assert loading_pct(rows) == 60.0
     assert loading_pct([*rows, {"max_sessions": 10, "sessions": 3, "load_kw": 1, "capacity_kw": None}]) == 20.0

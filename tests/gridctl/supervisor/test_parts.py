@@ -121,17 +121,24 @@ def test_the_targets_file_is_what_prometheus_and_the_balancer_read(tmp_path: Pat
             capacity_kw=22,
         ),
         Target("balancer", "balancer", "127.0.0.1", 8081),
+        Target("charge-request2", "charge-request", "127.0.0.1", 8181, worker="charge-request2"),
     ]
     path = tmp_path / "prometheus" / "targets.json"
     write_atomically(path, render("city", targets))
     groups = json.loads(path.read_text())
-    assert [group["targets"] for group in groups] == [["127.0.0.1:9001"], ["h:7601"], ["127.0.0.1:8081"]]
-    first, other, balancer = (group["labels"] for group in groups)
+    assert [group["targets"] for group in groups] == [
+        ["127.0.0.1:9001"],
+        ["h:7601"],
+        ["127.0.0.1:8081"],
+        ["127.0.0.1:8181"],
+    ]
+    first, other, balancer, worker = (group["labels"] for group in groups)
     assert first == {"job": "substation", "cluster": "city", "substation_id": "substation1", "draining": "true"}
     assert other["external"] == "true"
     assert (other["load_metric"], other["max_sessions"], other["capacity_kw"]) == ("current_load", "5", "22")
     assert (other["__scheme__"], other["__metrics_path__"]) == ("http", "/x/metrics")
     assert balancer["job"] == "balancer"
+    assert worker == {"job": "charge-request", "cluster": "city", "worker": "charge-request2"}
     assert all(isinstance(value, str) for group in groups for value in group["labels"].values())
     assert [entry.name for entry in path.parent.iterdir()] == ["targets.json"]
 
@@ -163,6 +170,62 @@ def test_a_held_port_refuses_while_it_should_be_down_and_answers_again() -> None
     held.listen(True)
     socket.create_connection(address, 5).close()
     held.close()
+
+
+def test_a_shared_port_answers_as_long_as_one_of_its_shares_is_to_and_is_given_back_with_the_last() -> None:
+    first = hold("charge-request", "127.0.0.1", 0, fixed=False)
+    address = (first.host, first.port)
+    second = first.share()
+    second.listen(True)
+    first.listen(False)
+    socket.create_connection(address, 5).close()
+    first.close()
+    first.close()
+    socket.create_connection(address, 5).close()
+    second.listen(False)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, 5)
+    second.close()
+    again = hold("charge-request", *address, fixed=True)
+    again.close()
+
+
+def test_who_takes_the_place_of_a_share_loses_no_connection_that_waits() -> None:
+    old = hold("charge-request", "127.0.0.1", 0, fixed=False)
+    with socket.create_connection((old.host, old.port), 5) as client:
+        client.sendall(b"hello")
+        new = old.share()
+        new.follow(old)
+        accepted, _ = new.sock.accept()
+        with accepted:
+            assert accepted.recv(5) == b"hello"
+    new.close()
+
+
+def test_a_port_beside_a_share_goes_with_it() -> None:
+    held = hold("charge-request", "127.0.0.1", 0, fixed=False)
+    share = held.share()
+    share.beside = hold("its metrics", "127.0.0.1", 0, fixed=False)
+    address = (share.beside.host, share.beside.port)
+    share.listen(True)
+    socket.create_connection(address, 5).close()
+    share.listen(False)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, 5)
+    share.close()
+    hold("other", *address, fixed=True).close()
+    held.close()
+
+
+def test_a_meter_that_inherits_goes_on_and_its_rate_does_not_jump() -> None:
+    meter, gone = Meter(), Meter()
+    meter.read(10, 0.0)
+    meter.read(20, 5.0)
+    gone.read(1000, 5.0)
+    meter.inherit(gone)
+    assert (meter.total, meter.per_s(5.0)) == (1020, 2.0)
+    meter.read(30, 10.0)
+    assert (meter.total, meter.per_s(10.0)) == (1030, 2.0)
 
 
 def _sleeper() -> subprocess.Popen[bytes]:
