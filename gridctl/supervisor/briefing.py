@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -16,19 +16,18 @@ from gridctl.supervisor.member import Member
 from gridctl.supervisor.watching import prepare
 
 
-def birth_of(member: Member, everyone: Iterable[Member], paths: ClusterPaths, lifeline: socket.socket) -> Birth:
+def birth_of(member: Member, everyone: Collection[Member], paths: ClusterPaths, lifeline: socket.socket) -> Birth:
     """All that the zygote needs to bear `member`; GridError or OSError where it cannot be said now."""
     if member.held is None:
         raise GridError(f"{member.name} has no port to listen on")
-    others = list(everyone)
     spec, command = member.spec, None
     if member.is_watcher:
-        command = prepare(spec, paths, member.held.port, _prometheus_url(others))
+        command = prepare(spec, paths, member.held.port, _prometheus_url(everyone))
     return Birth(
         name=spec.name,
         role=spec.role,
         cluster=paths.name,
-        settings=_settings(member, others),
+        settings=_settings(member, everyone),
         log_file=paths.log_file(spec.name),
         listener=member.held.sock,
         lifeline=lifeline,
@@ -38,17 +37,19 @@ def birth_of(member: Member, everyone: Iterable[Member], paths: ClusterPaths, li
     )
 
 
-def _prometheus_url(everyone: Iterable[Member]) -> str:
+def _prometheus_url(everyone: Collection[Member]) -> str:
     return next((member.next_url for member in everyone if member.spec.role == PROMETHEUS), "")
 
 
-def _settings(member: Member, everyone: Iterable[Member]) -> dict[str, Any]:
+def _settings(member: Member, everyone: Collection[Member]) -> dict[str, Any]:
     settings = member.spec.settings
     if settings is None:
         return {}
+    if not isinstance(settings, ChargeRequestSettings | BalancerSettings):
+        return settings_to_json(settings)
     balancers = tuple(other.next_url for other in everyone if other.spec.role == BALANCER and not other.leaving)
     if isinstance(settings, ChargeRequestSettings):
         settings = replace(settings, balancers=balancers)
-    elif isinstance(settings, BalancerSettings):
+    else:
         settings = replace(settings, peers=balancers, url=member.url)
     return settings_to_json(settings)

@@ -22,6 +22,7 @@ from gridctl.supervisor import happenings as life
 from gridctl.supervisor.backoff import Backoff
 from gridctl.supervisor.births import Births
 from gridctl.supervisor.briefing import birth_of
+from gridctl.supervisor.deadlines import Deadlines
 from gridctl.supervisor.forking import Zygote, exits
 from gridctl.supervisor.happenings import Event, State
 from gridctl.supervisor.journal import Journal
@@ -31,6 +32,13 @@ from gridctl.supervisor.sockets import HeldSocket, busy
 from gridctl.supervisor.targets import render, write_atomically
 
 log = logging.getLogger("gridctl.supervisor")
+
+#: The roster is written once for all changes within this, and a file of a crowd no more often than its length allows: so
+#: long a member (wall seconds).
+ROSTER_S = 0.1
+WRITTEN_S = 0.0005
+#: Up to so many members the targets are written at each change.
+FEW = 64
 
 Watch = Callable[[Member], Awaitable[None]]
 Routable = Callable[[], Awaitable[set[str]]]
@@ -58,10 +66,12 @@ class Cluster:
     _events: asyncio.Queue[tuple[str, Event]] = field(default_factory=asyncio.Queue)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _births: Births = field(default_factory=Births)
+    _deadlines: Deadlines = field(default_factory=Deadlines)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _zygote_deaths: int = 0
     _random: Random = field(default_factory=Random)
     _roster_due: asyncio.TimerHandle | None = None
+    _targets_due: asyncio.TimerHandle | None = None
     _watches: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     # -- the outside -----------------------------------------------------------------------------------------------
@@ -92,7 +102,18 @@ class Cluster:
         return [spec for member in self.members.values() if (spec := member.coming) is not None]
 
     def publish(self) -> None:
-        """Write the targets file; a disk that is full is logged, and the old file stays."""
+        """Write the targets file, at once or, in a crowd, soon and once for all that changes meanwhile."""
+        if len(self.members) <= FEW:
+            self._write_targets()
+        elif self._targets_due is None:
+            later_s = len(self.members) * WRITTEN_S
+            self._targets_due = asyncio.get_running_loop().call_later(later_s, self._write_targets)
+
+    def _write_targets(self) -> None:
+        """A disk that is full is logged, and the old file stays."""
+        if self._targets_due is not None:
+            self._targets_due.cancel()
+            self._targets_due = None
         found = [
             member for member in self.members.values() if (member.held or member.external) and not member.is_watcher
         ]
@@ -105,7 +126,8 @@ class Cluster:
     def roster_changed(self) -> None:
         """Processes came or went: note them soon, so that a later start can tell ours from others'."""
         if self._roster_due is None:
-            self._roster_due = asyncio.get_running_loop().call_later(0.1, self._write_roster)
+            later_s = max(ROSTER_S, len(self.members) * WRITTEN_S)
+            self._roster_due = asyncio.get_running_loop().call_later(later_s, self._write_roster)
 
     def _write_roster(self) -> None:
         self._roster_due = None
@@ -127,14 +149,12 @@ class Cluster:
                     name, event = await self._events.get()
                 self._take(name, event)
                 self._events.task_done()
-            now = time.monotonic()
-            for name in [m.name for m in self.members.values() if m.life.deadline is not None]:
-                if (self.members[name].life.deadline or now + 1) <= now:
-                    self._take(name, life.Tick())
+            for name in self._deadlines.due(time.monotonic()):
+                self._take(name, life.Tick())
 
     def _patience(self) -> float | None:
-        deadlines = [m.life.deadline for m in self.members.values() if m.life.deadline is not None]
-        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+        next_s = self._deadlines.next_s()
+        return None if next_s is None else max(0.0, next_s - time.monotonic())
 
     def _take(self, name: str, event: Event) -> None:
         member = self.members.get(name)
@@ -148,6 +168,7 @@ class Cluster:
             member.died()
             self.roster_changed()
         actions = member.life.handle(event, now)
+        self._deadlines.set(name, member.life.deadline)
         for action in actions:
             if not self._act(member, action):
                 break
@@ -199,6 +220,7 @@ class Cluster:
         """Forget a member that is down, and give its port back; its heir, if it has one, takes its place."""
         heir, member.heir = member.heir, None
         del self.members[member.name]
+        self._deadlines.set(member.name, None)
         self._watches.pop(member.name).cancel()
         if member.spec.role == CHARGE_REQUEST and (other := next(self.by_role(CHARGE_REQUEST), None)) is not None:
             other.inherit(member)
@@ -276,6 +298,9 @@ class Cluster:
     def close(self) -> None:
         """Stop watching and give every socket back."""
         self.stopping = True
+        for due in (self._roster_due, self._targets_due):
+            if due is not None:
+                due.cancel()
         for task in list(self._tasks):
             task.cancel()
         for member in self.members.values():

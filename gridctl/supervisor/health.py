@@ -21,6 +21,9 @@ from gridctl.supervisor.rates import Meter
 STARTING_S = 0.03
 WATCHED_S = 0.5
 QUIET_S = 2.0
+#: Many are asked less often: so long a member between two questions, while somebody looks, and otherwise (wall seconds).
+WATCHED_EACH_S = 0.0025
+QUIET_EACH_S = 0.01
 #: A question without an answer for this long has failed.
 PATIENCE_S = 2.0
 #: Somebody looks at the table if a snapshot was taken within this time.
@@ -49,6 +52,7 @@ class Watcher:
     now: Callable[[], float] = time.monotonic
     looked_at: float = float("-inf")
     _crowd: Crowd | None = None
+    _watched: int = 0
 
     def follow(self, crowd: Crowd) -> None:
         """Whom to tell, and where the balancer is found through which external services are heard."""
@@ -60,16 +64,23 @@ class Watcher:
 
     async def watch(self, member: Member) -> None:
         """Ask `member` until cancelled."""
-        while True:
-            member.stirred.clear()
-            if not member.external and (member.life.pid is None or member.state in {State.PAUSED, State.STOPPING}):
-                await member.stirred.wait()
-                continue
-            pid = member.life.pid
-            answer = await (self._ask_balancer(member) if member.external else self._ask(member))
-            if member.life.pid == pid:
-                self._heard(member, *answer)
-            await self._rest(member, in_doubt=not answer[0])
+        self._watched += 1
+        try:
+            while True:
+                await self._ask_once(member)
+        finally:
+            self._watched -= 1
+
+    async def _ask_once(self, member: Member) -> None:
+        member.stirred.clear()
+        if not member.external and (member.life.pid is None or member.state in {State.PAUSED, State.STOPPING}):
+            await member.stirred.wait()
+            return
+        pid = member.life.pid
+        answer = await (self._ask_balancer(member) if member.external else self._ask(member))
+        if member.life.pid == pid:
+            self._heard(member, *answer)
+        await self._rest(member, in_doubt=not answer[0])
 
     async def routable(self) -> set[str]:
         """The substations that the balancer would choose now; none while it does not answer."""
@@ -85,7 +96,8 @@ class Watcher:
 
     async def _rest(self, member: Member, in_doubt: bool) -> None:
         looking = self.now() - self.looked_at < LOOKING_S
-        wait_s = WATCHED_S if looking or in_doubt or member.state is State.DRAINING else QUIET_S
+        often = looking or in_doubt or member.state is State.DRAINING
+        wait_s = pause_s(self._watched, often)
         if member.state is State.STARTING:
             await asyncio.sleep(STARTING_S)
             return
@@ -129,6 +141,11 @@ class Watcher:
         refusing = degraded or document.get("status") == "draining"
         if self._crowd is not None:
             self._crowd.post(member.name, Probed(ok, reason, refusing and document.get("sessions") == 0, degraded))
+
+
+def pause_s(members: int, often: bool) -> float:
+    """Wall seconds between two questions to one of so many members."""
+    return max(WATCHED_S, members * WATCHED_EACH_S) if often else max(QUIET_S, members * QUIET_EACH_S)
 
 
 def count(member: Member, document: dict[str, Any], now: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ Line = dict[str, Any]
 
 #: Say what is waited for after this long, and then each time it passes.
 SAY_S = 1.0
+#: Who is waited for is not looked at more often than this a member (wall seconds): a crowd's changes come in thousands.
+PACE_S = 0.00002
 
 
 @dataclass(slots=True)
@@ -56,6 +59,7 @@ async def until(
             say_at = now + SAY_S
             yield {"message": "waiting for " + _list(cluster, outcome_missing), "waiting": outcome_missing}
         await cluster.changed(min(SAY_S / 2, max(0.0, give_up - now)))
+        await asyncio.sleep(PACE_S * len(names))
     for line in _news(cluster, names, told):
         yield line
     outcome.missing = outcome_missing

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from config.plan import ProcessSpec
 from gridctl.supervisor.happenings import Event, Probed, State
-from gridctl.supervisor.health import Watcher, count
+from gridctl.supervisor.health import Watcher, count, pause_s
 from gridctl.supervisor.lifecycle import Life, Watched
 from gridctl.supervisor.member import Member
 from gridctl.supervisor.sockets import HeldSocket, hold
@@ -180,3 +180,10 @@ def test_counters_become_rates_and_histories() -> None:
     assert (ingress.answers[202].total, ingress.arrivals.per_s(1.0)) == (10, 10.0)
     assert (substation.arrivals.total, substation.refusals.total, list(substation.loads.values)) == (12, 2, [40])
     held.close()
+
+
+def test_many_are_asked_less_often_so_that_all_of_them_cost_no_more() -> None:
+    assert (pause_s(3, often=True), pause_s(3, often=False)) == (0.5, 2.0)
+    asked_per_s = {members: members / pause_s(members, often=False) for members in (200, 1_000, 10_000)}
+    assert set(asked_per_s.values()) == {100.0}
+    assert 1_000 / pause_s(1_000, often=True) == 400.0
