@@ -28,17 +28,10 @@ from gridctl.supervisor.happenings import Event, State
 from gridctl.supervisor.journal import Journal
 from gridctl.supervisor.lifecycle import Life, Watched
 from gridctl.supervisor.member import Member
+from gridctl.supervisor.papers import Papers
 from gridctl.supervisor.sockets import HeldSocket, busy
-from gridctl.supervisor.targets import render, write_atomically
 
 log = logging.getLogger("gridctl.supervisor")
-
-#: The roster is written once for all changes within this, and a file of a crowd no more often than its length allows: so
-#: long a member (wall seconds).
-ROSTER_S = 0.1
-WRITTEN_S = 0.0005
-#: Up to so many members the targets are written at each change.
-FEW = 64
 
 Watch = Callable[[Member], Awaitable[None]]
 Routable = Callable[[], Awaitable[set[str]]]
@@ -70,9 +63,11 @@ class Cluster:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _zygote_deaths: int = 0
     _random: Random = field(default_factory=Random)
-    _roster_due: asyncio.TimerHandle | None = None
-    _targets_due: asyncio.TimerHandle | None = None
     _watches: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _papers: Papers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._papers = Papers(self.paths, self.members)
 
     # -- the outside -----------------------------------------------------------------------------------------------
     def post(self, name: str, event: Event) -> None:
@@ -102,40 +97,8 @@ class Cluster:
         return [spec for member in self.members.values() if (spec := member.coming) is not None]
 
     def publish(self) -> None:
-        """Write the targets file, at once or, in a crowd, soon and once for all that changes meanwhile."""
-        if len(self.members) <= FEW:
-            self._write_targets()
-        elif self._targets_due is None:
-            later_s = len(self.members) * WRITTEN_S
-            self._targets_due = asyncio.get_running_loop().call_later(later_s, self._write_targets)
-
-    def _write_targets(self) -> None:
-        """A disk that is full is logged, and the old file stays."""
-        if self._targets_due is not None:
-            self._targets_due.cancel()
-            self._targets_due = None
-        found = [
-            member for member in self.members.values() if (member.held or member.external) and not member.is_watcher
-        ]
-        targets = [member.target() for member in found]
-        try:
-            write_atomically(self.paths.targets, render(self.paths.name, targets))
-        except OSError as error:
-            log.warning("cannot write %s: %s", self.paths.targets, error)
-
-    def roster_changed(self) -> None:
-        """Processes came or went: note them soon, so that a later start can tell ours from others'."""
-        if self._roster_due is None:
-            later_s = max(ROSTER_S, len(self.members) * WRITTEN_S)
-            self._roster_due = asyncio.get_running_loop().call_later(later_s, self._write_roster)
-
-    def _write_roster(self) -> None:
-        self._roster_due = None
-        alive = [(m.name, m.life.pid, m.identity) for m in self.members.values() if m.life.pid and m.identity]
-        try:
-            write_atomically(self.paths.roster, [{"name": n, "pid": pid, "identity": who} for n, pid, who in alive])
-        except OSError as error:
-            log.warning("cannot write %s: %s", self.paths.roster, error)
+        """Where services are found changed: write the targets file."""
+        self._papers.targets()
 
     # -- the loop -----------------------------------------------------------------------------------------------------
     async def run(self) -> None:
@@ -163,10 +126,10 @@ class Cluster:
         now = time.monotonic()
         if isinstance(event, life.Spawned):
             member.born(event.pid, now)
-            self.roster_changed()
+            self._papers.roster()
         elif isinstance(event, life.Exited) and event.pid == member.life.pid:
             member.died()
-            self.roster_changed()
+            self._papers.roster()
         actions = member.life.handle(event, now)
         self._deadlines.set(name, member.life.deadline)
         for action in actions:
@@ -298,9 +261,7 @@ class Cluster:
     def close(self) -> None:
         """Stop watching and give every socket back."""
         self.stopping = True
-        for due in (self._roster_due, self._targets_due):
-            if due is not None:
-                due.cancel()
+        self._papers.close()
         for task in list(self._tasks):
             task.cancel()
         for member in self.members.values():
