@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 #: Cluster names, substation names and request ids. They become paths, so no separator and no leading dot.
@@ -28,6 +29,12 @@ WATCHERS = frozenset({PROMETHEUS, GRAFANA})
 RESERVED = frozenset({CHARGE_REQUEST, BALANCER, PROMETHEUS, GRAFANA, "supervisor", "zygote"})
 #: Nor this: where there are several balancers, or workers of the charge-request service, these are their names.
 REPLICA_PATTERN = r"^(balancer|charge-request)[0-9]+$"
+
+
+def new_id() -> str:
+    """A request's id where its client gave none: a random UUID (RFC 9562, version 4) in 32 hex digits, also after a fork."""
+    digits = os.urandom(16).hex()
+    return f"{digits[:12]}4{digits[13:16]}{'89ab'[int(digits[16], 16) & 3]}{digits[17:]}"
 
 
 def is_name(text: str) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 #: The HTTP header.
 #: A request may name the substation that it means; another one at that address answers with this status (RFC 9110, 15.5.20).
@@ -40,8 +40,7 @@ _IN_S, _LOAD_W = itemgetter(0), itemgetter(1)
 _STEP = re.compile(r"(\d{1,20}(?:\.\d{1,20})?(?:e[+-]?\d{1,3})?):(\d{1,10}):(\d{1,19})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """`sessions` sessions of together `load_w` watts end no earlier than `in_s` grid seconds from now."""
 
     in_s: float

@@ -6,7 +6,7 @@ Each service has its own registry, so that several fit into one process. Names a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,6 +16,8 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+
+from monitoring.quick import Counted, Durations
 
 #: Wall seconds of a request: at leisure it takes milliseconds, so these are fine; then to the time-out's default and beyond.
 REQUEST_BUCKETS_S = (
@@ -89,16 +91,9 @@ class FaultMetrics:
         twice.set_function(lambda: value("duplicate_pct") / 100)
 
 
-def _counted(name: str, about: str, label: str, values: Sequence[str], registry: CollectorRegistry) -> Counter:
-    counter = Counter(name, about, [label], registry=registry)
-    for value in values:
-        counter.labels(value)
-    return counter
-
-
-def _duration(name: str, path: str, registry: CollectorRegistry) -> Histogram:
+def _duration(name: str, path: str, registry: CollectorRegistry) -> Durations:
     about = f"Wall seconds until a POST {path} (one request or an array) was answered."
-    return Histogram(name, about, buckets=REQUEST_BUCKETS_S, registry=registry)
+    return Durations(name, about, REQUEST_BUCKETS_S, registry)
 
 
 class SubstationMetrics:
@@ -118,7 +113,7 @@ class SubstationMetrics:
         self._count(registry)
 
     def _count(self, registry: CollectorRegistry) -> None:
-        self.requests = _counted(
+        self.requests = Counted(
             "substation_requests",
             "Charge requests by how they were answered.",
             "outcome",
@@ -180,10 +175,10 @@ class BalancerMetrics:
         self.grid_health = Gauge("grid_health", "2 ok, 1 strained, 0 overloaded.", registry=registry)
 
     def _count_requests(self, registry: CollectorRegistry) -> None:
-        self.requests = _counted(
+        self.requests = Counted(
             "balancer_requests", "Requests by how they were answered.", "outcome", BALANCER_OUTCOMES, registry
         )
-        self.attempts = _counted(
+        self.attempts = Counted(
             "balancer_attempts",
             "Attempts to place a request at a substation, by result.",
             "result",
@@ -206,7 +201,7 @@ class BalancerMetrics:
             buckets=WAITING_BUCKETS_S,
             registry=registry,
         )
-        self.queue_drops = _counted(
+        self.queue_drops = Counted(
             "balancer_queue_drops", "Queued requests that were dropped, by reason.", "reason", DROP_REASONS, registry
         )
 
@@ -226,10 +221,10 @@ class ChargeRequestMetrics:
     """What the charge-request service counts."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.requests = _counted(
+        self.requests = Counted(
             "charge_requests", "Charge requests by the HTTP status of their answer.", "status", STATUSES, registry
         )
-        self.failures = _counted(
+        self.failures = Counted(
             "charge_request_failures",
             "Charge requests answered 500 and above, other than for want of room, by reason.",
             "reason",

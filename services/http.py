@@ -176,8 +176,7 @@ async def answered(request: Asked, handler: Handler) -> web.StreamResponse:
         response = problem_response(from_http_error(error))
     except Exception:  # noqa: BLE001  the last line: whatever it was, it is logged and answered
         _log.exception("failed to answer", extra={"method": request.method, "path": request.path[:200]})
-        problem = Problem(500, "this service failed to answer; its log says why", "internal-error")
-        response = problem_response(problem.about(request_id) if (request_id := REQUEST_ID.get()) else problem)
+        response = problem_response(internal_error())
     finally:
         if (span := CURRENT.get()) is not None:
             span.end(None if response is None else response.status)
@@ -185,6 +184,12 @@ async def answered(request: Asked, handler: Handler) -> web.StreamResponse:
 
 
 _problems = web.middleware(answered)
+
+
+def internal_error() -> Problem:
+    """500: a bug of ours; names the request that is being worked on, where there is one."""
+    problem = Problem(500, "this service failed to answer; its log says why", "internal-error")
+    return problem.about(request_id) if (request_id := REQUEST_ID.get()) else problem
 
 
 def _health(service: Service, traffic: Traffic) -> Handler:

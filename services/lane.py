@@ -6,6 +6,8 @@ know connections, nor what any service does with a request.
 
 from __future__ import annotations
 
+import functools
+import logging
 import time
 from email.utils import formatdate
 from http import HTTPStatus
@@ -15,10 +17,13 @@ from aiohttp import web
 from config.access import LOCAL, Access
 from services.gate import Gate
 from services.heads import Head, Heads
-from services.http import REFUSED, Handler, answered
-from services.service import Asked, Frequented, Listener, Service, Whole
+from services.http import REFUSED, Handler, answered, internal_error
+from services.problem import problem_response
+from services.service import Frequented, Listener, Service, Whole
 from services.tracing import CURRENT, PassingTracer, Tracer
 from services.traffic import Traffic
+
+_log = logging.getLogger(__name__)
 
 
 class Lane:
@@ -44,18 +49,19 @@ class Lane:
 
     async def answer(self, head: Head, body: bytes) -> bytes:
         """All bytes of the answer to a request with `head` and `body`."""
-        response = await answered(Whole(head.path, head.headers, body), self._admitted(head))
-        return self._encoded(response)
+        response = await answered(Whole(head.path, head.headers, body, head.parent), self._admitted)
+        try:
+            return self._encoded(response)
+        except (TypeError, ValueError):
+            _log.exception("failed to say an answer", extra={"method": "POST", "path": head.path})
+            return self._encoded(problem_response(internal_error()))
 
-    def _admitted(self, head: Head) -> Handler:
-        async def admitted(whole: Asked) -> web.StreamResponse:
-            if self._heard is not None:
-                self._heard(whole)
-            CURRENT.set(self._tracer.begin("POST", head.path, head.parent))
-            with self._traffic.request():
-                return await self._handlers[head.path](whole)
-
-        return admitted
+    async def _admitted(self, whole: Whole) -> web.Response:
+        if self._heard is not None:
+            self._heard(whole)
+        CURRENT.set(self._tracer.begin("POST", whole.path, whole.parent))
+        with self._traffic.request():
+            return await self._handlers[whole.path](whole)
 
     def _encoded(self, response: web.StreamResponse) -> bytes:
         headers, status = response.headers, response.status
@@ -66,8 +72,8 @@ class Lane:
         body = response.body if isinstance(response, web.Response) else b""
         if not isinstance(body, bytes):
             raise TypeError(f"a whole answer was expected, found {type(body).__name__}")
-        lines = [f"{name}: {_checked(value)}\r\n" for name, value in headers.items()]
-        text = f"{_status_line(status)}{''.join(lines)}Content-Length: {len(body)}\r\nDate: {self._dates.now()}\r\n\r\n"
+        lines = "".join([f"{name}: {_checked(value)}\r\n" for name, value in headers.items()])
+        text = f"{_status_line(status)}{lines}Content-Length: {len(body)}\r\nDate: {self._dates.now()}\r\n\r\n"
         return text.encode() + body
 
 
@@ -78,6 +84,7 @@ def _checked(value: str) -> str:
     return value
 
 
+@functools.cache
 def _status_line(status: int) -> str:
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
 

@@ -40,7 +40,7 @@ class RecordedSpan(Span):
     def __init__(self, tracer: SdkTracer, sdk: SdkSpan, kind: SpanKind, state: str) -> None:
         context = sdk.get_span_context()
         self.trace_id = f"{context.trace_id:032x}"
-        self.span_id = f"{context.span_id:016x}"
+        self._span_id = f"{context.span_id:016x}"
         self.sampled = context.trace_flags.sampled
         self.state = state
         self._tracer, self._sdk, self._kind = tracer, sdk, kind

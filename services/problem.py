@@ -34,7 +34,7 @@ def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | Non
 
 def to_json(body: Any) -> bytes:
     """Compact JSON; ValueError where a number is not finite (never sent, since it is not JSON)."""
-    return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+    return _COMPACT.encode(body).encode()
 
 
 def from_json(text: bytes) -> Any:
@@ -51,6 +51,7 @@ def _finite(text: str) -> float:
     return number
 
 
+_COMPACT = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _STRICT = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
 
 

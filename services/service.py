@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from aiohttp import web
 from multidict import CIMultiDictProxy
 from prometheus_client import CollectorRegistry
+
+from services.tracing import Parent
 
 #: What a service says of itself; `stopping` is said for it by whoever runs it.
 Status = Literal["ok", "starting", "draining", "degraded"]
@@ -30,14 +32,14 @@ class Health:
     blank: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """A `POST` of JSON to `path` that came whole: all of its `body` is here."""
+class Whole(NamedTuple):
+    """A `POST` of JSON to `path` that came whole: all of its `body` is here. `parent` is the span of whoever asks."""
 
     path: str
     headers: CIMultiDictProxy[str]
     body: bytes
-    method = "POST"
+    parent: Parent | None
+    method: str = "POST"
 
 
 #: What a service is asked: a request as aiohttp has it, or a whole one.

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:  # verbs that read journals import this file: it must not cost them anything
     from multidict import CIMultiDict, CIMultiDictProxy
-    from prometheus_client import Histogram
+
+    from monitoring.quick import Durations
 
     Headers = CIMultiDictProxy[str] | CIMultiDict[str]
 
@@ -88,14 +89,21 @@ def state_of(texts: list[str]) -> str:
 class Span:
     """A piece of work in a trace; this one is only passed on, and recorded nowhere."""
 
-    __slots__ = ("_rng", "sampled", "span_id", "state", "trace_id")
+    __slots__ = ("_rng", "_span_id", "sampled", "state", "trace_id")
 
     def __init__(self, trace_id: str, sampled: bool, state: str, rng: Random) -> None:
         self.trace_id = trace_id
-        self.span_id = f"{rng.getrandbits(64) or 1:016x}"
+        self._span_id = ""
         self.sampled = sampled
         self.state = state
         self._rng = rng
+
+    @property
+    def span_id(self) -> str:
+        """16 hex digits; of one that nobody is told, and that logs nothing, none are made."""
+        if not self._span_id:
+            self._span_id = f"{self._rng.getrandbits(64) or 1:016x}"
+        return self._span_id
 
     def child(self, name: str, attributes: Mapping[str, str]) -> Span:  # noqa: ARG002  for those that are recorded
         """A request `name` that is sent to another service for this work."""
@@ -174,15 +182,15 @@ def route_of(path: str) -> str:
 
 
 class Timed:
-    """Observes in `histogram` how long the block within took (wall seconds).
+    """Observes in `durations` how long the block within took (wall seconds).
 
     Its exemplar leads to the request and its trace: at most 114 of the 128 characters that OpenMetrics allows.
     """
 
-    __slots__ = ("_began_s", "_histogram")
+    __slots__ = ("_began_s", "_durations")
 
-    def __init__(self, histogram: Histogram) -> None:
-        self._histogram = histogram
+    def __init__(self, durations: Durations) -> None:
+        self._durations = durations
 
     def __enter__(self) -> None:
         self._began_s = time.perf_counter()
@@ -190,7 +198,7 @@ class Timed:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._histogram.observe(time.perf_counter() - self._began_s, about() or None)
+        self._durations.observe(time.perf_counter() - self._began_s, about)
 
 
 def apart() -> Context:

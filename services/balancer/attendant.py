@@ -277,7 +277,7 @@ class Attendant:
         if state != "moved":
             self.queue.remember(waiting.request_id, Left(waiting.ev_id, state, reason))
         self._journal.left(waiting.request_id, state, reason)
-        if state == "dropped":
+        if state == "dropped" and reason is not None:
             self._placer.metrics.queue_drops.labels(reason).inc()
         _log.info(state, extra={"request_id": waiting.request_id, "ev_id": waiting.ev_id, "reason": reason})
         self.wake()

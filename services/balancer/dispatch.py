@@ -6,13 +6,13 @@ import asyncio
 import logging
 import math
 import time
-import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from config.messages import ChargeRequest
+from config.names import new_id
 from config.problems import Problem
 from config.settings import BalancerSettings
 from services.balancer import answers, refusals
@@ -84,7 +84,7 @@ class Dispatch:
         arrived_s, began_s = self._unix_s(), self._now_s()
         if not await self._is_ready(deadline_s):
             return self._recovery.problem
-        request_id = request.request_id or uuid.uuid4().hex
+        request_id = request.request_id or new_id()
         outcome = await self._outcome(request, request_id, deadline_s)
         if isinstance(outcome, Problem) and outcome.reason == refusals.MOVED:
             return outcome

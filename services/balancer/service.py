@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from config.access import Token
 from config.gossip import read_note
 from config.messages import ChargeRequest
-from config.names import BALANCER, NAME_RULE, is_name
+from config.names import BALANCER, NAME_RULE, is_name, new_id
 from config.problems import CONTENT_TYPE, FieldFault, Problem, bad_fields, whole_seconds
 from config.settings import BalancerSettings
 from monitoring.metrics import REFUSED, BalancerMetrics
@@ -199,7 +198,7 @@ def _identified(item: ChargeRequest) -> tuple[ChargeRequest, str]:
     """`item` with its `request_id`, which is made where it has none."""
     if item.request_id is not None:
         return item, item.request_id
-    request_id = uuid.uuid4().hex
+    request_id = new_id()
     return item.model_copy(update={"request_id": request_id}), request_id
 
 

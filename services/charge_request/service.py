@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from config.access import Token
 from config.messages import Batch, ChargeRequest
-from config.names import CHARGE_REQUEST, NAME_RULE, is_name
+from config.names import CHARGE_REQUEST, NAME_RULE, is_name, new_id
 from config.problems import FieldFault, Problem, bad_fields
 from config.settings import ChargeRequestSettings
 from monitoring.metrics import FAILURES, REFUSED, ChargeRequestMetrics
@@ -129,9 +128,9 @@ class ChargeRequestService:
         return problem_response(reply) if isinstance(reply, Problem) else _passed_on(reply)
 
     async def _ask(self, item: ChargeRequest, deadline_s: float) -> Reply | Problem:
-        fields = _fields(item)
-        REQUEST_ID.set(fields["request_id"])
-        return _named(await self._forward.send(to_json(fields), deadline_s), fields["request_id"])
+        request_id, body = _sent(item)
+        REQUEST_ID.set(request_id)
+        return _named(await self._forward.send(body, deadline_s), request_id)
 
     def _is_crowded(self, now_s: float) -> bool:
         held = self._held_since_s
@@ -181,15 +180,24 @@ class ChargeRequestService:
         return web.Response(body=self._openapi, content_type="application/json")
 
 
+def _sent(item: ChargeRequest) -> tuple[str, bytes]:
+    """The `request_id` of `item`, which is made where it has none, and all of it as JSON."""
+    body = item.model_dump_json(exclude_none=True).encode()
+    if item.request_id is not None:
+        return item.request_id, body
+    request_id = new_id()
+    return request_id, b'{"request_id":"%b",%b' % (request_id.encode(), body[1:])
+
+
 def _fields(item: ChargeRequest) -> dict[str, Any]:
     fields = item.model_dump(exclude_none=True)
-    fields.setdefault("request_id", uuid.uuid4().hex)
+    fields.setdefault("request_id", new_id())
     return fields
 
 
 def _busy(key: str) -> Problem:
     """The answer to a request that is not even read: only its header may name it, else it is given a name here."""
-    request_id = key if is_name(key) else uuid.uuid4().hex
+    request_id = key if is_name(key) else new_id()
     REQUEST_ID.set(request_id)
     problem = Problem(503, "too many requests are waiting here", "busy", retry_after_s=1.0)
     _log.info("refused", extra={"reason": problem.reason})

@@ -6,11 +6,11 @@ Between a check and its reservation there is never an await; the await for the j
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
 from config.messages import SubstationCharge
+from config.names import new_id
 from config.problems import Problem
 from config.settings import SubstationSettings
 from monitoring.metrics import SubstationMetrics
@@ -53,7 +53,7 @@ class Charging:
             self._metrics.requests.labels("invalid").inc()
             return item
         if item.request_id is None:
-            item = item.model_copy(update={"request_id": uuid.uuid4().hex})
+            item = item.model_copy(update={"request_id": new_id()})
         outcome = self._admission.admit(item, item.request_id or "", self._keeper.clock.grid_s())
         if isinstance(outcome, Started):
             return outcome

@@ -2,12 +2,13 @@
 
 import re
 from pathlib import PurePosixPath
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.names import NAME_PATTERN, RESERVED, is_name
+from config.names import NAME_PATTERN, RESERVED, is_name, new_id
 
 
 @pytest.mark.parametrize("name", ["a", "substation1", "North-Hill_2.b", "0", "-x", "x" * 64, "a..b"])
@@ -34,3 +35,10 @@ def test_the_pattern_and_the_function_agree(name: str) -> None:
 
 def test_reserved_names_are_names() -> None:
     assert all(is_name(name) for name in RESERVED)
+
+
+def test_a_new_id_is_a_random_uuid_and_no_two_are_the_same() -> None:
+    made = [new_id() for _ in range(2000)]
+    assert len(set(made)) == 2000
+    assert all(is_name(each) and UUID(each).hex == each and UUID(each).version == 4 for each in made)
+    assert len({each[16] for each in made}) == 4

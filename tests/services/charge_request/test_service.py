@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from prometheus_client.openmetrics import parser
 
+from config.names import is_name
 from config.problems import Problem
 from config.settings import ChargeRequestSettings
 from services.charge_request.forward import MOST_ANSWER_BYTES
@@ -444,3 +445,23 @@ async def test_following_ends_in_time_too() -> None:
             async with grid.client.delete(grid.urls["charge-request"] + "/requests/r1") as answer:
                 assert answer.status == status
             assert time.monotonic() - began_s < 0.9 + BUSY_S
+
+
+async def test_what_is_sent_on_is_all_that_was_asked_with_an_id() -> None:
+    heard: list[dict[str, Any]] = []
+
+    async def keep(request: web.Request) -> web.StreamResponse:
+        heard.append(await request.json())
+        return web.json_response({"response": {"status": "charging started"}}, status=202)
+
+    async with a_grid() as grid:
+        app = web.Application()
+        app.router.add_post("/route", keep)
+        settings = ChargeRequestSettings(balancers=(await grid.serve_app("fake", app),))
+        await grid.serve(ChargeRequestService(settings, SystemClock()))
+        asked = {"ev_id": 'E"\\ \u00e9\U0001f50c', "power_kw": 7.4, "energy_kwh": 1e9, "duration_s": 0.1}
+        for body in ({**asked, "request_id": "r1"}, {**asked, "departure_in_s": None}):
+            assert (await grid.post("charge-request", "/charge", body)).status == 202
+        assert heard[0] == {**asked, "request_id": "r1"}
+        assert heard[1] == {**asked, "request_id": heard[1]["request_id"]}
+        assert is_name(heard[1]["request_id"])
