@@ -13,9 +13,10 @@ from types import FrameType
 from typing import Any
 
 from config.errors import GridError, NotRunning
+from gridctl.clusters import running
 from gridctl.console import uses_ansi
 from gridctl.control import Control, control_at
-from gridctl.launch import Supervisor, await_end, launch, settled
+from gridctl.launch import Supervisor, Unborn, await_end, begin, launch, settled
 from gridctl.progress import Progress, operate, shown, silence
 from gridctl.state import ClusterPaths
 
@@ -67,6 +68,7 @@ class Foreground:
     paths: ClusterPaths
     detach: bool
     supervisor: Supervisor | None = None
+    unborn: Unborn | None = None
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -87,16 +89,30 @@ class Foreground:
                 if not self.detach:
                     self._stop_or_kill()
         finally:
+            self._drop()
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def prepare(self) -> None:
+        """Have a supervisor import what it needs, if one is needed, while the caller sees to what else must be known."""
+        with suppress(OSError):  # `start` tries again, and says what is wrong
+            self.unborn = None if running(self.paths) else begin(self.paths)
 
     def start(self) -> bool:
         """See to it that there is a supervisor; whether it was started here. One that is going down is waited for."""
         with shown() as progress:
             if settled(self.control, self.paths, progress.show):
+                self._drop()
                 return False
-        self.supervisor = launch(self.paths)
+        unborn, self.unborn = self.unborn, None
+        self.supervisor = launch(self.paths, unborn)
         return True
+
+    def _drop(self) -> None:
+        """Somebody else was faster, or what was declared is wrong."""
+        unborn, self.unborn = self.unborn, None
+        if unborn is not None:
+            unborn.drop()
 
     def let_go(self) -> None:
         """From now on the grid outlives this process."""

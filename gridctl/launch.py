@@ -30,6 +30,9 @@ END_S = 5.0
 #: How often a cluster that is stopping is asked whether it has (wall seconds).
 SETTLE_S = 0.05
 
+#: Said to an interpreter that is to be the supervisor.
+GO = b"go\n"
+
 _BY_CODE = {InUse.exit_code: InUse}
 
 
@@ -59,44 +62,85 @@ class Supervisor:
             self.leash = None
 
 
-def launch(paths: ClusterPaths) -> Supervisor:
-    """Start the supervisor of the cluster at `paths` in a session of its own.
+@dataclass(slots=True)
+class Unborn:
+    """An interpreter that imports what a supervisor needs. Before it is told to go it does nothing else."""
 
-    Raises InUse when the cluster has one already, GridError when its folder cannot be written, it does not answer, or
-    this system has no subreaper; Invalid when the environment has a setting that its services could not start with.
+    paths: ClusterPaths
+    process: subprocess.Popen[bytes]
+    ready: int
+    leash: int
+
+    def go(self) -> Supervisor:
+        """Make it the supervisor of its cluster, in a session of its own, and wait until it answers.
+
+        Raises InUse when the cluster has one already, GridError when it does not answer.
+        """
+        try:
+            with contextlib.suppress(BrokenPipeError):  # it is gone: there will be no word from it
+                os.write(self.leash, GO)
+            _await_word(self.ready, self.process, self.paths)
+        except BaseException:
+            self.drop()  # also when Ctrl-C came: it runs nothing yet
+            raise
+        os.close(self.ready)
+        self.process.returncode = 0  # it outlives this process: not Popen's to wait for
+        return Supervisor(self.process.pid, self.leash)
+
+    def drop(self) -> None:
+        """End it, which is not needed after all."""
+        os.close(self.leash)
+        os.close(self.ready)
+        self.process.terminate()
+        self.process.wait()
+
+
+def launch(paths: ClusterPaths, unborn: Unborn | None = None) -> Supervisor:
+    """Start the supervisor of the cluster at `paths`, in `unborn` where that was begun.
+
+    Raises Invalid when the environment has a setting that its services could not start with, GridError when its folder
+    cannot be written, and what `begin` and `Unborn.go` do.
+    """
+    try:
+        demand(os.environ)
+        _prepare(paths)
+    except BaseException:
+        if unborn is not None:
+            unborn.drop()
+        raise
+    return (unborn or begin(paths)).go()
+
+
+def begin(paths: ClusterPaths) -> Unborn:
+    """Start an interpreter for the supervisor of the cluster at `paths` and return at once: it takes its time to import.
+
+    Raises GridError when this system has no subreaper.
     """
     if not LINUX:
         hint = "run single services with `gridctl serve`, or the grid in a Linux machine"
         raise GridError("a whole grid needs Linux: its supervisor is the subreaper of what it forks", hint)
-    demand(os.environ)
-    log = _folder(paths)
     ready, told = os.pipe()
     held, leash = os.pipe()
-    command = [sys.executable, "-P", "-m", "gridctl.supervisor", "--root", str(paths.root), "--name", paths.name]
-    command += ["--ready-fd", str(told), "--attached-fd", str(held)]
+    command = [sys.executable, "-P", "-m", "gridctl.supervisor", str(paths.root), paths.name, str(told), str(held)]
     try:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command,
             pass_fds=[told, held],
             start_new_session=True,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=subprocess.DEVNULL,  # its log, once it may go
+            stderr=2,  # what keeps it from importing; named, because it may be one that no child would inherit
             cwd="/",
             env=_environment(os.environ),
         )
-    finally:
-        for descriptor in (told, held, log):
-            os.close(descriptor)
-    try:
-        _await_word(ready, process, paths)
     except BaseException:
-        process.terminate()  # also when Ctrl-C came: it runs nothing yet
+        for descriptor in (ready, leash):
+            os.close(descriptor)
         raise
     finally:
-        os.close(ready)
-    process.returncode = 0  # it outlives this process: not Popen's to wait for
-    return Supervisor(process.pid, leash)
+        for descriptor in (told, held):
+            os.close(descriptor)
+    return Unborn(paths, process, ready, leash)
 
 
 def demand(environ: Mapping[str, str]) -> None:
@@ -157,11 +201,12 @@ def await_end(paths: ClusterPaths) -> None:
         time.sleep(0.005)
 
 
-def _folder(paths: ClusterPaths) -> int:
+def _prepare(paths: ClusterPaths) -> None:
+    """The cluster's folders, and that its supervisor can write its log."""
     try:
         for folder in (paths.root, paths.folder, paths.logs, paths.targets.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return os.open(paths.logs / "supervisor.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.close(os.open(paths.logs / "supervisor.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
     except OSError as error:
         hint = "free some space, or set GRIDCTL_STATE_DIR to a folder that can be written"
         why = f"{error.filename} is a file" if isinstance(error, FileExistsError) else error.strerror

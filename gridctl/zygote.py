@@ -9,22 +9,27 @@ zygote may die without taking a service along.
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
+import select
 import signal
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import setproctitle
+
 from config.settings import settings_from_json
-from gridctl import kernel
+from gridctl import __version__, kernel
 from gridctl.serve.access import from_environment
 from services.logs import LogFile
-from services.run import preload, run
+from services.run import needs, run
 from services.worker import Worker
 
 #: How long a new service waits to be adopted by the supervisor before it gives up.
@@ -34,21 +39,75 @@ MAX_REQUEST = 1 << 16
 
 def main(argv: list[str]) -> None:
     """Serve fork requests on the socket numbered `argv[1]` until its other end closes."""
-    link = socket.socket(fileno=int(argv[1]))
+    gc.disable()
     supervisor = os.getppid()
     kernel.die_with_parent(signal.SIGKILL)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    preload()
-    gc.collect()
-    gc.freeze()
-    _serve(link, supervisor)
+    _serve(socket.socket(fileno=int(argv[1])), supervisor)
+
+
+@dataclass(frozen=True, slots=True)
+class Newborn:
+    """A zygote and the link to it."""
+
+    pid: int
+    link: socket.socket
+
+
+def branch_off(closing: Iterable[int]) -> Newborn:
+    """Fork a zygote from this process, which has no threads; it gives up the descriptors `closing` and imports the rest."""
+    ours, theirs = socket.socketpair()
+    supervisor, pid = os.getpid(), os.fork()
+    if pid == 0:
+        ours.close()
+        for descriptor in closing:
+            os.close(descriptor)
+        _begin(theirs, supervisor)
+    theirs.close()
+    return Newborn(pid, ours)
+
+
+def _begin(link: socket.socket, supervisor: int) -> NoReturn:
+    status = 1
+    try:
+        kernel.die_with_parent(signal.SIGKILL)
+        if os.getppid() == supervisor:
+            setproctitle.setproctitle("gridctl: zygote")
+            _serve(link, supervisor)
+        status = 0
+    except BaseException:  # noqa: BLE001 - it must never return into the supervisor's beginning
+        traceback.print_exc()
+    finally:
+        _flush()
+        os._exit(status)
+
+
+@dataclass(slots=True)
+class _Imports:
+    """The modules that are still to be imported."""
+
+    waiting: list[str]
+
+    def go_on_until_asked(self, link: socket.socket) -> None:
+        """One after the other, for as long as nobody asks for a process."""
+        while self.waiting and not select.select([link], [], [], 0)[0]:
+            self.go_on(self.waiting[:1])
+
+    def go_on(self, modules: Iterable[str]) -> None:
+        """Import those of `modules` that still wait. What is there stays: no collection goes through it ever again."""
+        for module in [name for name in modules if name in self.waiting]:
+            importlib.import_module(module)
+            self.waiting.remove(module)
+            gc.freeze()
 
 
 def _serve(link: socket.socket, supervisor: int) -> None:
     pending = b""
     descriptors: list[int] = []
+    imports = _Imports(needs(os.environ))
     while True:
+        imports.go_on_until_asked(link)
         data, received, _, _ = socket.recv_fds(link, MAX_REQUEST, 64)
         if not data:
             return
@@ -57,6 +116,7 @@ def _serve(link: socket.socket, supervisor: int) -> None:
         while b"\n" in pending:
             line, pending = pending.split(b"\n", 1)
             request = json.loads(line)
+            imports.go_on(needs(os.environ, request["role"]))
             given, descriptors = descriptors[: request["descriptors"]], descriptors[request["descriptors"] :]
             answer = _fork_twice(link, request, given, supervisor)
             for descriptor in given:
@@ -104,6 +164,7 @@ def _middle(
 
 def _become_service(request: dict[str, Any], given: Sequence[int], supervisor: int) -> NoReturn:
     status = 1
+    gc.enable()
     try:
         _redirect(Path(request["log_file"]))
         _await_adoption(supervisor)
@@ -115,7 +176,8 @@ def _become_service(request: dict[str, Any], given: Sequence[int], supervisor: i
         settings = settings_from_json(request["role"], request["settings"])
         worker = None if request["worker"] is None else Worker(request["worker"], socket.socket(fileno=given[2]))
         with socket.socket(fileno=given[0]) as sock, socket.socket(fileno=given[1]) as line:
-            status = run(request["role"], settings, sock, line, from_environment(os.environ), worker=worker)
+            access = from_environment(os.environ)
+            status = run(request["role"], settings, sock, line, access, worker=worker, version=__version__)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     except BaseException:  # noqa: BLE001 - a forked child must never return into the zygote's loop
@@ -159,8 +221,6 @@ def _await_adoption(supervisor: int) -> None:
 
 
 def _set_title(request: dict[str, Any]) -> None:
-    import setproctitle  # noqa: PLC0415 - costs the zygote nothing until a child needs it
-
     setproctitle.setproctitle(f"gridctl: {request['name']} [{request['cluster']}]")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import importlib
 import os
 import random
@@ -46,12 +45,14 @@ HOW_TO_SET = (
 )
 
 
-def preload() -> None:
-    """Imports all that any service needs, so that a process forked from this one starts in milliseconds."""
-    recording = ("services.otel",) if otel.is_wanted(os.environ) else ()
-    for module in (*MODULES.values(), "services.serving", "services.worker", "uvloop", *recording):
-        importlib.import_module(module)
-    _version()
+def needs(environ: Mapping[str, str], role: str | None = None) -> list[str]:
+    """The modules that a service of `role` needs (None: of any role), those for all first; no role of ours: none.
+
+    A process that has imported them forks a service in milliseconds.
+    """
+    roles = [module for each, module in MODULES.items() if role in (None, each)]
+    recording = ["services.otel"] if otel.is_wanted(environ) else []
+    return ["services.serving", "services.worker", "uvloop", *recording, *roles] if roles else []
 
 
 def create(role: str, settings: Settings, token: Token | None = None) -> Service:
@@ -70,13 +71,14 @@ def run(
     access: Access = LOCAL,
     patience: Patience = PATIENT,
     worker: Worker | None = None,
+    version: str = "unknown",
 ) -> int:
     """Runs one service until SIGTERM or SIGINT, answers what is in flight; the exit code is 0, or 130 for SIGINT.
 
     `sock` listens already; `lifeline` is the launcher's socket, whose end ends this process at once. Takes over the
     process: logging, signals, the limit of open files and the event loop are set up here. The token of `access` is
-    demanded, and brought to other services. A `worker` tells of itself on a
-    socket of its own too. Spans go where OpenTelemetry's variables say.
+    demanded, and brought to other services. A `worker` tells of itself on a socket of its own too. `version`, gridctl's,
+    is in metrics and spans. Spans go where OpenTelemetry's variables say.
     """
     _raise_file_limit()
     path = os.environ.get(LOG_FILE_VARIABLE)
@@ -84,8 +86,8 @@ def run(
     set_up(settings.name, role, log_file)
     service = create(role, settings, access.token)
     set_up(service.name, role, log_file)  # it may have taken another name, with a journal
-    ServiceMetrics(service.registry, _version(), settings.time_scale, lambda: service.health().status in READY)
-    spans = tracer(service.name, role, os.environ)
+    ServiceMetrics(service.registry, version, settings.time_scale, lambda: service.health().status in READY)
+    spans = tracer(service.name, role, os.environ, version)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             received = runner.run(_serve(service, sock, lifeline, access, patience, spans, worker))
@@ -94,17 +96,7 @@ def run(
     return 130 if received is signal.SIGINT else 0
 
 
-@functools.cache
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  20 ms that only a run costs
-
-    try:
-        return version("gridctl")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def tracer(name: str, role: str, environ: Mapping[str, str]) -> Tracer:
+def tracer(name: str, role: str, environ: Mapping[str, str], version: str = "unknown") -> Tracer:
     """What begins the spans of the service `name`; Invalid where `environ` wants them recorded and that cannot be."""
     if not otel.is_wanted(environ):
         return PassingTracer()
@@ -112,7 +104,7 @@ def tracer(name: str, role: str, environ: Mapping[str, str]) -> Tracer:
     try:
         from services.otel import RecordingTracer  # noqa: PLC0415  an extra, and slow
 
-        return RecordingTracer(name, role, _version())
+        return RecordingTracer(name, role, version)
     except ValueError as error:  # of some variables already at the import
         raise Invalid(f"OpenTelemetry cannot use one of its variables: {error}", HOW_TO_SET) from error
 

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from config import otel
 from config.names import BALANCER, CHARGE_REQUEST, SUBSTATION
+from gridctl import __version__
 from gridctl.serve.access import ACCESS, PATIENCE, access_of, patience_of
 from gridctl.serve.listening import listening_socket, resolve, url_of
 from gridctl.serve.settings import LISTENING, SETTINGS, Given, Setting, settings_of
@@ -64,4 +65,4 @@ def command(context: click.Context, /, role: str, **texts: str | None) -> int:
     from services.run import run  # noqa: PLC0415  aiohttp is wanted only once there is something to run
 
     click.echo(f"{settings.name} ({role}) listens on {url_of(sock)}")
-    return run(role, settings, sock, access=access, patience=patience)
+    return run(role, settings, sock, access=access, patience=patience, version=__version__)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gridctl.clusters import resolve
 from gridctl.commands.options import (
     declaration_options,
     drain_option,
@@ -21,6 +23,7 @@ from gridctl.commands.options import (
 if TYPE_CHECKING:
     from gridctl.declared import Declared
     from gridctl.foreground import Foreground
+    from gridctl.state import ClusterPaths
 
 
 @click.command(short_help="Start the grid, or bring a running one to what its topology says.")
@@ -48,24 +51,35 @@ def command(
     In a terminal the live table is shown until Ctrl-C, which stops the grid gracefully; a second Ctrl-C kills it. With -d
     the grid runs on by itself, and one line an endpoint says how to reach it.
     """
-    from gridctl.commands.plan import show_plan  # noqa: PLC0415 - pydantic, only when needed
-    from gridctl.declared import declare  # noqa: PLC0415
 
-    wanted = declare(name, file, declared, os.environ)
+    def wanted() -> Declared:
+        from gridctl.declared import declare  # noqa: PLC0415 - pydantic, only when needed
+
+        return declare(name, file, declared, os.environ)
+
     if dry_run:
-        return show_plan(wanted, as_json=False)
+        from gridctl.commands.plan import show_plan  # noqa: PLC0415
+
+        return show_plan(wanted(), as_json=False)
     timeouts = {"wait_timeout_s": wait_timeout_s, "drain_timeout_s": drain_timeout_s}
-    return up(wanted, detach=detach, force=force, timeouts=timeouts)
+    return up(wanted, resolve(name, file, os.environ), detach=detach, force=force, timeouts=timeouts)
 
 
-def up(wanted: Declared, detach: bool, force: bool, timeouts: dict[str, float]) -> int:
-    """Start or converge the cluster that `wanted` declares; in the foreground, stay until it ends. The exit code."""
+def up(
+    declare: Callable[[], Declared], paths: ClusterPaths, detach: bool, force: bool, timeouts: dict[str, float]
+) -> int:
+    """Start or converge the cluster at `paths` to what is declared; in the foreground, stay until it ends. The exit code.
+
+    A supervisor begins to import before `declare` is called, for that takes its time, too.
+    """
     from gridctl.control import control_at  # noqa: PLC0415
     from gridctl.foreground import Foreground  # noqa: PLC0415
 
     began = time.monotonic()
-    foreground = Foreground(control_at(wanted.paths), wanted.paths, detach)
+    foreground = Foreground(control_at(paths), paths, detach)
     with foreground.interruptible():
+        foreground.prepare()
+        wanted = declare()
         fresh = foreground.start()
         _converge(foreground, wanted, fresh, force, timeouts)
         snapshot = foreground.control.snapshot()

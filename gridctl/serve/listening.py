@@ -50,7 +50,7 @@ def listening_socket(place: Place) -> socket.socket:
 
 def _cannot_listen(host: str, port: int, error: OSError) -> GridError:
     if error.errno == errno.EADDRINUSE:
-        from gridctl.supervisor.sockets import holder  # noqa: PLC0415  psutil is wanted for this sentence only
+        from gridctl.holder import holder  # noqa: PLC0415  psutil is wanted for this sentence only
 
         return InUse(f"port {port} is in use by {holder(port)}", "choose another with --port, or 0 for a free one")
     return GridError(f"cannot listen on {host}:{port}: {error.strerror}", "choose another with --host and --port")

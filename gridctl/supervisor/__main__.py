@@ -1,179 +1,56 @@
-"""The supervisor's life, top to bottom: lock, clear, listen, serve, stop. Started by `gridctl up`, never by hand."""
+"""How a supervisor's process begins: it imports, waits until `gridctl up` says that it may go, and branches the zygote off.
+
+Started by `gridctl up`, never by hand. Must not know what a supervisor does; and imports at the top nothing that takes time.
+"""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import contextlib
-import fcntl
-import json
-import logging
+import gc
+import importlib
 import os
-import shutil
-import signal
 import sys
-import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import aiohttp
-import setproctitle
-from aiohttp import web
-
-from config.errors import GridError, InUse
-from gridctl import kernel
-from gridctl.state import ClusterPaths
-from gridctl.supervisor.api import ControlApi
-from gridctl.supervisor.cluster import Cluster
-from gridctl.supervisor.derating import remembered
-from gridctl.supervisor.forking import Zygote
-from gridctl.supervisor.health import Watcher
-from gridctl.supervisor.journal import Journal
-from gridctl.supervisor.leftovers import clear
-from gridctl.supervisor.snapshot import Snapshots
-from gridctl.supervisor.verbs import down
-from services.logs import LogFile, set_up
-
-log = logging.getLogger("gridctl.supervisor")
-
-#: Clients get their last lines within this time when the cluster is down (wall seconds).
-LAST_WORDS_S = 2.0
-
-#: `ls` and `ps` hold a lock for an instant to see whether it is free; only one held longer is a supervisor's.
-LOCK_S = 0.25
+#: What both the supervisor and the zygote import, and what takes longest of it: it is imported once, before they part.
+SHARED = ("config.topology", "services.run", "services.http")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one cluster's supervisor until it is told to go down; its exit code."""
-    parser = argparse.ArgumentParser(prog="gridctl-supervisor", description=__doc__)
-    parser.add_argument("--root", type=Path, required=True)
-    parser.add_argument("--name", required=True)
-    parser.add_argument(
-        "--ready-fd", type=int, required=True, help="told 'ready' or the reason why not, as one JSON line"
-    )
-    parser.add_argument("--attached-fd", type=int, help="end of file: the terminal is gone, go down; a word: it let go")
-    args = parser.parse_args(argv)
-    paths = ClusterPaths(args.root, args.name)
-    set_up("supervisor", "supervisor", LogFile(paths.logs / "supervisor.log"))
-    setproctitle.setproctitle(f"gridctl: supervisor [{args.name}]")
+def main(argv: list[str]) -> int:
+    """Become the supervisor of cluster `argv[2]` under the state root `argv[1]`; `argv[3]` and `argv[4]` see `life.live`."""
+    gc.disable()  # what is imported stays: there is nothing to collect
+    root, name, ready, attached = Path(argv[1]), argv[2], int(argv[3]), int(argv[4])
+    for module in SHARED:
+        importlib.import_module(module)
+    if not _may_go(attached):
+        return 0
+    from gridctl import kernel, zygote  # noqa: PLC0415 - not before the slow ones: it may be told to end meanwhile
+    from gridctl.state import ClusterPaths  # noqa: PLC0415
+
+    paths = ClusterPaths(root, name)
+    _redirect(paths.logs / "supervisor.log")
     kernel.become_subreaper()
-    try:
-        with _locked(paths):
-            clear(paths)
-            return asyncio.run(_live(paths, args))
-    except GridError as error:
-        _say(args.ready_fd, {"ok": False, "exit_code": error.exit_code, "message": error.message, "hint": error.hint})
-        return error.exit_code
-    except OSError as error:
-        hint = "free some space, or set GRIDCTL_STATE_DIR to a folder that can be written"
-        _say(
-            args.ready_fd, {"ok": False, "exit_code": 1, "message": f"cannot use {paths.folder}: {error}", "hint": hint}
-        )
-        return 1
+    first = zygote.branch_off(closing=(ready, attached))
+    from gridctl.supervisor.life import live  # noqa: PLC0415 - while the zygote imports the rest
+
+    gc.freeze()
+    gc.enable()
+    return live(paths, ready, attached, first)
 
 
-@contextlib.contextmanager
-def _locked(paths: ClusterPaths) -> Any:
-    descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        give_up = time.monotonic() + LOCK_S
-        while not _taken(descriptor):
-            if time.monotonic() > give_up:
-                raise InUse(f"cluster {paths.name!r} has a supervisor already", "see: gridctl ls")
-            time.sleep(0.01)
-        yield
-    finally:
-        os.close(descriptor)
+def _may_go(attached: int) -> bool:
+    """Wait for a line; False when `gridctl up` ended without one."""
+    while word := os.read(attached, 1):
+        if word == b"\n":
+            return True
+    return False
 
 
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _say(descriptor: int, line: Mapping[str, Any]) -> None:
-    with contextlib.suppress(OSError):
-        os.write(descriptor, json.dumps(line).encode() + b"\n")
-        os.close(descriptor)
-
-
-async def _live(paths: ClusterPaths, args: argparse.Namespace) -> int:
-    loop = asyncio.get_running_loop()
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        watcher = Watcher(session)
-        cluster = Cluster(paths, Journal(paths.events), Zygote(loop), watcher.watch, watcher.routable)
-        watcher.follow(cluster)
-        cluster.deratings = remembered(paths.deratings)
-        api = ControlApi(cluster, Snapshots(cluster).take, watcher.look)
-        runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=LAST_WORDS_S)
-        await runner.setup()
-        await _listen(runner, paths.control_socket)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, _go_down, cluster)
-        if args.attached_fd is not None:
-            _attach(loop, cluster, args.attached_fd)
-        engine = asyncio.create_task(cluster.run())
-        _say(args.ready_fd, {"ok": True})
-        ending = asyncio.create_task(cluster.finished.wait())
-        await asyncio.wait({engine, ending}, return_when=asyncio.FIRST_COMPLETED)
-        cluster.close()
-        cluster.journal.close()
-        _forget(paths)
-        await runner.cleanup()
-        engine.cancel()
-        ending.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await engine
-    return 0
-
-
-async def _listen(runner: web.AppRunner, path: Path) -> None:
-    _make_way(path)
-    previous = os.umask(0o177)
-    try:
-        await web.UnixSite(runner, str(path)).start()
-    finally:
-        os.umask(previous)
-
-
-def _make_way(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-
-
-def _go_down(cluster: Cluster) -> None:
-    async def _down() -> None:
-        async for line in down(cluster, {}):
-            if line.get("message"):
-                log.info("%s", line["message"])
-
-    if not cluster.stopping:
-        task = asyncio.ensure_future(_down())
-        task.add_done_callback(lambda _: cluster.finished.set())
-
-
-def _attach(loop: asyncio.AbstractEventLoop, cluster: Cluster, descriptor: int) -> None:
-    def ended() -> None:
-        loop.remove_reader(descriptor)
-        if not os.read(descriptor, 64):
-            _go_down(cluster)
-
-    os.set_blocking(descriptor, False)
-    loop.add_reader(descriptor, ended)
-
-
-def _forget(paths: ClusterPaths) -> None:
-    """A cluster that went down in order leaves its logs and events, and nothing that looks alive."""
-    for path in (paths.control_socket, paths.record, paths.roster, paths.targets, paths.deratings):
-        path.unlink(missing_ok=True)
-    if paths.control_socket.parent != paths.folder:
-        shutil.rmtree(paths.control_socket.parent, ignore_errors=True)
+def _redirect(log_file: Path) -> None:
+    log = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+    os.close(log)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv))

@@ -18,6 +18,7 @@ from typing import Any
 
 from config.errors import GridError
 from gridctl import kernel
+from gridctl.zygote import Newborn
 
 #: The first answer waits for the zygote's imports, on a busy machine.
 ANSWER_S = 30.0
@@ -59,13 +60,14 @@ class Birth:
 class Zygote:
     """One zygote process, started when first needed and again when it died. Use from the event loop's thread only.
 
-    One that does not answer within `answer_s` wall seconds is killed: it hangs.
+    `first` was forked before there was a loop. One that does not answer within `answer_s` wall seconds is killed: it hangs.
     """
 
     loop: asyncio.AbstractEventLoop
     on_death: Callable[[int], None] = lambda _pid: None
     pid: int | None = None
     answer_s: float = ANSWER_S
+    first: Newborn | None = None
     _link: socket.socket | None = None
     _buffer: bytes = b""
     _next: int = 0
@@ -76,6 +78,13 @@ class Zygote:
         """Start the process, unless there is one, and answer the link to it; it imports while the caller goes on."""
         if self._link is not None:
             return self._link
+        born, self.first = self.first or self._execute(), None
+        self.pid, self._link, self._buffer = born.pid, born.link, b""
+        born.link.setblocking(False)
+        self.loop.add_reader(born.link.fileno(), self._readable, born.link)
+        return born.link
+
+    def _execute(self) -> Newborn:
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -85,12 +94,8 @@ class Zygote:
                 # before its first import: until it listens, the sockets that were sent to it live as long as it does
                 preexec_fn=partial(_die_with, os.getpid()),  # noqa: PLW1509 - the supervisor has no threads
             )
-        self.pid = process.pid
         process.returncode = 0  # the supervisor's reaper collects it, not Popen
-        ours.setblocking(False)
-        self._link, self._buffer = ours, b""
-        self.loop.add_reader(ours.fileno(), self._readable, ours)
-        return ours
+        return Newborn(process.pid, ours)
 
     async def spawn(self, birth: Birth) -> int:
         """The PID of a new service; GridError when the zygote died or did not answer in time."""

@@ -7,11 +7,8 @@ instead of being refused, and no other process can slip in. While a service is m
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from dataclasses import dataclass, field
-
-import psutil
 
 from config.errors import GridError, InUse
 
@@ -116,6 +113,8 @@ def _bind_free(host: str) -> HeldSocket:
 
 def busy(name: str, port: int) -> InUse:
     """The error for a port that the topology sets and another process holds."""
+    from gridctl.holder import holder  # noqa: PLC0415 - psutil is wanted for this sentence only
+
     hint = "stop that process, or give this service another port in the topology (or none: then a free one is taken)"
     return InUse(f"port {port} ({name}) is in use by {holder(port)}", hint)
 
@@ -130,29 +129,3 @@ def _bind(host: str, port: int) -> HeldSocket:
         sock.close()
         raise
     return HeldSocket(sock, host, sock.getsockname()[1], listening=True)
-
-
-def holder(port: int) -> str:
-    """Who listens on TCP `port`, in words: program, PID and command line; or why that cannot be said."""
-    try:
-        found = [
-            c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr[1] == port and c.status == "LISTEN"
-        ]
-    except (psutil.Error, OSError):
-        found = []
-    pid = next((number for number in found if number), None)
-    if pid is None:
-        return "another process (of another user, so its name cannot be read)"
-    if pid == os.getpid():
-        return "this cluster itself"
-    return _describe(pid)
-
-
-def _describe(pid: int) -> str:
-    try:
-        process = psutil.Process(pid)
-        name, command = process.name(), " ".join(process.cmdline())
-    except psutil.Error:
-        return f"process {pid}"
-    shown = command if len(command) <= 80 else command[:79] + "…"
-    return f"{name} (pid {pid}: {shown})"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import importlib
 
 import pytest
 
 from config.names import BALANCER, CHARGE_REQUEST, SUBSTATION
 from config.settings import BalancerSettings, ChargeRequestSettings, Settings, SubstationSettings
-from services.run import MODULES, create, preload
+from services.run import MODULES, create, needs
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,9 @@ def test_a_role_that_there_is_not() -> None:
         create("external", SubstationSettings())
 
 
-def test_everything_is_there_before_the_first_fork() -> None:
-    preload()
-    assert {*MODULES.values(), "services.serving", "uvloop"} <= set(sys.modules)
+def test_what_is_there_before_the_first_fork_is_all_that_any_service_needs() -> None:
+    assert set(needs({})) == {*MODULES.values(), "services.serving", "services.worker", "uvloop"}
+    assert set(needs({}, SUBSTATION)) == {"services.substation.service", "services.serving", "services.worker", "uvloop"}
+    assert needs({}, "prometheus") == []
+    for module in needs({}):
+        importlib.import_module(module)
