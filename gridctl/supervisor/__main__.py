@@ -11,6 +11,8 @@ import os
 import sys
 from pathlib import Path
 
+from services.certificates import unread
+
 #: What both the supervisor and the zygote import, and what takes longest of it: it is imported once, before they part.
 SHARED = ("config.topology", "services.run", "services.http")
 
@@ -19,8 +21,9 @@ def main(argv: list[str]) -> int:
     """Become the supervisor of cluster `argv[2]` under the state root `argv[1]`; `argv[3]` and `argv[4]` see `life.live`."""
     gc.disable()  # what is imported stays: there is nothing to collect
     root, name, ready, attached = Path(argv[1]), argv[2], int(argv[3]), int(argv[4])
-    for module in SHARED:
-        importlib.import_module(module)
+    with unread():
+        for module in SHARED:
+            importlib.import_module(module)
     if not _may_go(attached):
         return 0
     from gridctl import kernel, zygote  # noqa: PLC0415 - not before the slow ones: it may be told to end meanwhile

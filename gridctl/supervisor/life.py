@@ -31,6 +31,7 @@ from gridctl.supervisor.leftovers import clear
 from gridctl.supervisor.snapshot import Snapshots
 from gridctl.supervisor.verbs import down
 from gridctl.zygote import Newborn
+from services.certificates import Trusting
 from services.logs import LogFile, set_up
 
 log = logging.getLogger("gridctl.supervisor")
@@ -93,7 +94,7 @@ def _say(descriptor: int, line: Mapping[str, Any]) -> None:
 
 async def _live(paths: ClusterPaths, ready: int, attached: int, zygote: Newborn) -> int:
     loop = asyncio.get_running_loop()
-    connector = aiohttp.TCPConnector(limit=0)
+    connector = aiohttp.TCPConnector(limit=0, ssl=Trusting())
     async with aiohttp.ClientSession(connector=connector) as session:
         watcher = Watcher(session)
         cluster = Cluster(paths, Journal(paths.events), Zygote(loop, first=zygote), watcher.watch, watcher.routable)

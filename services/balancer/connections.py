@@ -6,6 +6,7 @@ import aiohttp
 
 from config.access import Token
 from services import addresses
+from services.certificates import Trusting
 
 #: No answer is longer, but for lists.
 MOST_ANSWER_BYTES = 2**20
@@ -38,7 +39,11 @@ def pool(per_host: int, force_close: bool = False, token: Token | None = None) -
     Each request brings `token`, so with one they are for the grid's own services only.
     """
     connector = aiohttp.TCPConnector(
-        limit=0, limit_per_host=per_host, force_close=force_close, ttl_dns_cache=addresses.BELIEVED_S
+        limit=0,
+        limit_per_host=per_host,
+        force_close=force_close,
+        ttl_dns_cache=addresses.BELIEVED_S,
+        ssl=Trusting(),
     )
     return aiohttp.ClientSession(
         connector=connector,

@@ -19,6 +19,7 @@ from yarl import URL
 from config.access import Token
 from config.problems import CONTENT_TYPE, Problem
 from services import addresses, deadline
+from services.certificates import Trusting
 from services.problem import from_json
 from services.tracing import PEER, Hop, route_of
 
@@ -106,7 +107,10 @@ class Forward:
         """Opens the connection pool; in the event loop."""
         self._pool = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=CONNECTIONS, ttl_dns_cache=addresses.BELIEVED_S, resolver=self._resolver
+                limit=CONNECTIONS,
+                ttl_dns_cache=addresses.BELIEVED_S,
+                resolver=self._resolver,
+                ssl=Trusting(),
             ),
             headers=None if self._token is None else self._token.header(),
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -15,6 +15,7 @@ import aiohttp
 
 from config.access import Token
 from services import addresses
+from services.certificates import Trusting
 from services.problem import to_json
 from services.tracing import apart
 
@@ -89,7 +90,7 @@ class Pushes:
 
     async def _http_post(self, url: str, body: bytes) -> None:
         if self._client is None:
-            connector = aiohttp.TCPConnector(ttl_dns_cache=addresses.BELIEVED_S)
+            connector = aiohttp.TCPConnector(ttl_dns_cache=addresses.BELIEVED_S, ssl=Trusting())
             self._client = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
         async with self._client.post(url, data=body, headers=self._headers, allow_redirects=False):
             return

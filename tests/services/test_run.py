@@ -33,7 +33,12 @@ def test_a_role_that_there_is_not() -> None:
 
 def test_what_is_there_before_the_first_fork_is_all_that_any_service_needs() -> None:
     assert set(needs({})) == {*MODULES.values(), "services.serving", "services.worker", "uvloop"}
-    assert set(needs({}, SUBSTATION)) == {"services.substation.service", "services.serving", "services.worker", "uvloop"}
+    assert set(needs({}, SUBSTATION)) == {
+        "services.substation.service",
+        "services.serving",
+        "services.worker",
+        "uvloop",
+    }
     assert needs({}, "prometheus") == []
     for module in needs({}):
         importlib.import_module(module)
