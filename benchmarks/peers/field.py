@@ -26,7 +26,8 @@ from benchmarks.peers.figures import FLASK, OURS, SUBSTATION
 
 TIME_SCALE, SESSION_S = 10, 10.0
 CAPACITY = 1_000_000
-READY_S = 30.0
+#: A grid that resumes a million sessions may take so long (wall seconds).
+READY_S = 180.0
 #: What is needed beside Python, by Debian package and program.
 PROGRAMS = {"haproxy": "haproxy", "nginx": "nginx-light", "wrk": "wrk"}
 
@@ -95,7 +96,7 @@ def grid(
     )
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("GRIDCTL_", "PYTHON", "OTEL_"))}
     environment = {**kept, "GRIDCTL_STATE_DIR": str(folder / "state"), "GRIDCTL_NAME": name}
-    up = ("up", "--detach", "--file", str(file))
+    up = ("up", "--detach", "--wait-timeout", str(READY_S), "--file", str(file))
     if live is not None:
         gridctl(python, environment, *up)
         burst = str(2 * topology["substations"])
@@ -103,8 +104,8 @@ def grid(
         gridctl(python, environment, "down")
         live(folder / "state" / name / "data")
     began_s = time.monotonic()
-    gridctl(python, environment, *up)
     try:
+        gridctl(python, environment, *up)
         yield Grid(python, name, environment, time.monotonic() - began_s)
     finally:
         gridctl(python, environment, "down")
