@@ -14,6 +14,7 @@ from services.balancer import connections
 from services.balancer.book import state_of
 from services.balancer.connections import Silent
 from services.balancer.directory import Introduction
+from services.balancer.pages import MOST_ON_A_PAGE, in_one
 from services.balancer.reading import Answer, Page, Result, answer_of, is_unknown, object_of, report_of
 from services.balancer.targets import Target
 from services.problem import to_json
@@ -68,7 +69,10 @@ class Line(Protocol):
         ...
 
     async def sessions(self, target: Target, since_s: float, timeout_s: float) -> dict[str, Any]:
-        """Its sessions that run, or ended after `since_s` (Unix): `{"epoch", "now_s", "sessions": […]}`; Silent without."""
+        """Its sessions that run, or ended after `since_s` (Unix): `{"epoch", "now_s", "sessions": […]}`; Silent without.
+
+        They come in pages, and each of these has `timeout_s`.
+        """
         ...
 
     async def session(self, target: Target, request_id: str, timeout_s: float) -> dict[str, Any] | None:
@@ -89,9 +93,11 @@ class HttpLine:
 
     Own substations are brought the `token`, external ones never. Connections to external substations are never used twice:
     an answer that stays out on a reused one would leave open whether to repeat a request that is not idempotent there.
+    Lists of sessions are asked for in pages of `on_a_page`.
     """
 
-    def __init__(self, url: str = "", token: Token | None = None) -> None:
+    def __init__(self, url: str = "", token: Token | None = None, on_a_page: int = MOST_ON_A_PAGE) -> None:
+        self._on_a_page = on_a_page
         self._token = token
         self._headers: Mapping[str, str] = {BALANCER: url} if url else {}
 
@@ -186,7 +192,12 @@ class HttpLine:
 
     async def sessions(self, target: Target, since_s: float, timeout_s: float) -> dict[str, Any]:
         """See `Line.sessions`."""
-        return await self._get(target, f"{target.url}/sessions?ended=1&since_s={since_s:.3f}", timeout_s) or {}
+        where = f"{target.url}/sessions?ended=1&since_s={since_s:.3f}&limit={self._on_a_page}"
+
+        async def page(after: int) -> Mapping[str, Any]:
+            return await self._get(target, f"{where}&after={after}", timeout_s) or {}
+
+        return await in_one(page)
 
     async def session(self, target: Target, request_id: str, timeout_s: float) -> dict[str, Any] | None:
         """See `Line.session`."""

@@ -269,7 +269,7 @@ class Admission:
         return self._running.get(request_id) or self._records.find(request_id)
 
     def running(self) -> Iterator[Session]:
-        """What charges, in the order of starts."""
+        """What charges, in the order of starts and of numbers."""
         return iter(self._running.values())
 
     def ended(self) -> Iterator[Session]:

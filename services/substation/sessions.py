@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any
 
 from aiohttp import web
@@ -51,12 +51,19 @@ class SessionRoutes:
     async def _all(self, request: web.Request) -> web.Response:
         since_s = number(request, "since_s", 0.0)
         now_s = self._now_s()
-        found = list(self._admission.running())
-        if number(request, "ended", 0.0):
+        found, following = self._page(int(number(request, "after", 0.0)), int(number(request, "limit", 0.0)))
+        if number(request, "ended", 0.0) and following is None:
             found = self._ended_since(since_s) + found
         clock = self._keeper.clock
         records = [answers.record(session, clock) for session in await self._keeper.known(found)]
-        return json_response({"epoch": self._admission.epoch, "now_s": clock.unix_s(now_s), "sessions": records})
+        document = {"epoch": self._admission.epoch, "now_s": clock.unix_s(now_s), "sessions": records}
+        return json_response(document if following is None else {**document, "next": following})
+
+    def _page(self, after: int, limit: int) -> tuple[list[Session], int | None]:
+        """What runs from behind the session numbered `after`, at most `limit` (0: all), and where the next page begins."""
+        running = (session for session in self._admission.running() if session.number > after)
+        found = list(islice(running, limit or None))
+        return found, found[-1].number if limit and len(found) == limit else None
 
     def _ended_since(self, since_s: float) -> list[Session]:
         clock = self._keeper.clock

@@ -203,7 +203,24 @@ async def test_the_record_of_sessions() -> None:
         assert (await world.json("/sessions/r1"))["state"] == "ended"
 
 
-@pytest.mark.parametrize("query", ["since_s=x", "since_s=nan", "since_s=-1", "ended=maybe", "since_s=1e400"])
+async def test_many_sessions_are_told_in_pages_and_what_is_over_on_the_last() -> None:
+    async with _substation(time_scale=10) as world:
+        await world.charge("EV0", request_id="over", duration_s=1)
+        for each in range(4):
+            await world.charge(f"EV{each + 1}", request_id=f"r{each}", duration_s=1000)
+        world.clock.jump(1)
+        pages, after = list[list[str]](), 0
+        while after >= 0:
+            page = await world.json(f"/sessions?ended=1&limit=2&after={after}")
+            pages.append([each["request_id"] for each in page["sessions"]])
+            after = page.get("next", -1)
+        assert pages == [["r0", "r1"], ["r2", "r3"], ["over"]]
+        assert "next" not in await world.json("/sessions?limit=5")
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=-1", "after=x", "since_s=x", "since_s=nan", "since_s=-1", "ended=maybe", "since_s=1e400"]
+)
 async def test_a_bad_query_is_named(query: str) -> None:
     async with _substation() as world:
         answer = await world.client.get(f"/sessions?{query}")
