@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import os
 import random
@@ -37,6 +38,8 @@ MODULES = {
 }
 #: Names the file that is this process's stdout and stderr, so that it can rotate it.
 LOG_FILE_VARIABLE = "GRIDCTL_LOG_FILE"
+#: So many objects more than before, and Python looks for garbage; its default is 700.
+COLLECTED_AT = 10_000
 #: Files and sockets that a service may have open, where the system allows so many.
 MOST_FILES = 16_384
 #: How OpenTelemetry's own variables are to be.
@@ -81,6 +84,7 @@ def run(
     is in metrics and spans. Spans go where OpenTelemetry's variables say.
     """
     _raise_file_limit()
+    collect_seldom()
     path = os.environ.get(LOG_FILE_VARIABLE)
     log_file = LogFile(Path(path)) if path else None
     set_up(settings.name, role, log_file)
@@ -135,6 +139,16 @@ def _raise_file_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(ValueError, OSError):  # macOS allows less than it says
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def collect_seldom() -> None:
+    """Has Python look for garbage that refers to itself less often, and never in what was imported.
+
+    A request makes none, and was looked at for it all the same: a fifth of what it cost at the charge-request service.
+    What does make some, a connection or a poll, leaves at most so many objects behind: about 2 MB.
+    """
+    gc.freeze()
+    gc.set_threshold(COLLECTED_AT, 20, 100)
 
 
 def _loop_factory() -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 
 import pytest
 
 from config.names import BALANCER, CHARGE_REQUEST, SUBSTATION
 from config.settings import BalancerSettings, ChargeRequestSettings, Settings, SubstationSettings
-from services.run import MODULES, create, needs
+from services.run import COLLECTED_AT, MODULES, collect_seldom, create, needs
 
 
 @pytest.mark.parametrize(
@@ -42,3 +43,15 @@ def test_what_is_there_before_the_first_fork_is_all_that_any_service_needs() -> 
     assert needs({}, "prometheus") == []
     for module in needs({}):
         importlib.import_module(module)
+
+
+def test_garbage_is_still_collected_but_seldom() -> None:
+    before, frozen = gc.get_threshold(), gc.get_freeze_count()
+    try:
+        collect_seldom()
+        assert gc.get_threshold()[0] == COLLECTED_AT
+        assert gc.get_freeze_count() > frozen
+        assert gc.isenabled()
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)

@@ -256,3 +256,21 @@ async def test_a_timer_ends_sessions_that_nobody_asks_about() -> None:
         while session.state == "charging":
             await world.client.get("/nothing-that-looks-at-sessions/../favicon.ico", allow_redirects=False)
         assert session.ended_s == 0.001
+
+
+async def test_answers_of_one_moment_share_a_report_and_none_is_told_an_old_one() -> None:
+    async with _substation(time_scale=10.0, max_sessions=2) as world:
+        first = _report(await world.charge("EV1", request_id="r1"))
+        world.clock.jump(0.0009)
+        assert _report(await world.client.get("/sessions")) == first
+        world.clock.jump(0.0002)
+        later = _report(await world.client.get("/sessions"))
+        assert later.seq == first.seq
+        assert later.ends[0].in_s == pytest.approx(first.ends[0].in_s - 0.011)
+        assert _report(await world.charge("EV2", duration_s=100)).sessions == 2
+        world.service.command({"do": "drain"})
+        assert _report(await world.client.get("/sessions")).draining
+        world.clock.jump_grid(later.ends[0].in_s - 0.001)
+        assert _report(await world.client.get("/sessions")).sessions == 2
+        world.clock.jump_grid(0.001)
+        assert _report(await world.client.get("/sessions")).sessions == 1
