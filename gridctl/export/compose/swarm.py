@@ -22,6 +22,7 @@ from gridctl.export.compose.document import Block, merged, yaml_text
 from gridctl.export.compose.observers import GRAFANA, PROMETHEUS, grafana_core, observer_files, prometheus_core
 from gridctl.export.compose.render import project, volume_names
 from gridctl.export.compose.services import (
+    CHECK_TIMEOUT,
     GRACE_S,
     IGNORE,
     MAKE_TOKEN,
@@ -108,7 +109,7 @@ def stack_yaml(deployment: Deployment, images: Context, files: Sequence[File]) -
 
 def _shared(containers: int) -> Block:
     """What all of our services have in common; `security_opt` and `pids` are not there for stacks."""
-    check = {"interval": f"{check_interval_s(containers)}s", "timeout": "3s", "start_period": "30s", "retries": 3}
+    check = {"interval": f"{check_interval_s(containers)}s", "timeout": CHECK_TIMEOUT, "start_period": "30s", "retries": 3}
     values = {
         "read_only": True,
         "cap_drop": ["ALL"],

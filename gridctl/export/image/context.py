@@ -49,7 +49,7 @@ LABEL org.opencontainers.image.title="gridctl" org.opencontainers.image.version=
       org.opencontainers.image.licenses="Apache-2.0"
 WORKDIR {data}
 USER {user}:{user}
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \\
+HEALTHCHECK --interval=10s --timeout=10s --start-period=30s --retries=3 \\
   CMD ["/opt/gridctl/bin/python3", "-IS", "/opt/gridctl/probe.py"]
 """
 

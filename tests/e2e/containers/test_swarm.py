@@ -33,7 +33,8 @@ SESSIONS = """
 import json, urllib.request
 token = open("/run/secrets/gridctl_token").read().strip()
 asked = urllib.request.Request("http://127.0.0.1:9001/sessions?ended=1", headers={"Authorization": f"Bearer {token}"})
-print(json.dumps([each["request_id"] for each in json.load(urllib.request.urlopen(asked))["sessions"]]))
+told = json.load(urllib.request.urlopen(asked))["sessions"]
+print(json.dumps([each["request_id"] for each in told if each["state"] != "revoked"]))
 """
 
 #: EVs from inside the overlay network until stdin ends, each by the name of all tasks: one client opens a connection a
@@ -138,6 +139,19 @@ class Stack:
             out, _ = inside.communicate(timeout=60)
         told.update(json.loads(out))
 
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Where what is done within fails, the tasks' states and their last lines are printed: nobody can look later."""
+        try:
+            yield
+        except BaseException:
+            print(run("docker", "stack", "ps", "--no-trunc", self.name))
+            for service in RUNNING.keys() - {"prometheus"}:
+                command = ["docker", "service", "logs", "--timestamps", "--tail", "400", f"{self.name}_{service}"]
+                told = subprocess.run(command, capture_output=True, text=True, check=False)
+                print(told.stdout + told.stderr)
+            raise
+
     def query(self, query: str) -> list[str]:
         """What Prometheus answers, a line a series."""
         (prometheus,) = self.containers("prometheus")
@@ -145,7 +159,7 @@ class Stack:
         return sorted(line.partition(" @")[0] for line in told.splitlines() if line)
 
     def requests(self) -> list[str]:
-        """The request of every session that a substation knows of, whether it charges or has ended."""
+        """The request of every session that a substation knows of, whether it charges or has ended; not what was revoked."""
         python = "/opt/gridctl/bin/python3"
         told = [run("docker", "exec", each, python, "-c", SESSIONS) for each in self.containers("substation")]
         return [request for text in told for request in json.loads(text)]
@@ -194,21 +208,23 @@ def test_a_rolling_update_loses_no_request(stack: Stack) -> None:
         out, _ = load.communicate(timeout=60)
     result = json.loads(out)
     sent = result["sent"]
-    assert (result["refused"], result["failed"], result["accepted"]) == (0, 0, sent), result["failures"]
-    assert set(result["per_substation"]) == set(names)
-    counted = Counter(stack.requests())
-    assert (len(counted), set(counted.values())) == (sent, {1})
-    request_service_is_replaced(stack)
+    with stack.telling():
+        assert (result["refused"], result["failed"], result["accepted"]) == (0, 0, sent), result["failures"]
+        assert set(result["per_substation"]) == set(names)
+        counted = Counter(stack.requests())
+        assert (len(counted), set(counted.values())) == (sent, {1})
+        request_service_is_replaced(stack)
 
 
 def request_service_is_replaced(stack: Stack) -> None:
     """Where it need not give a port of the node away, who finds it by its tasks notices nothing of its update."""
     run("docker", "service", "rm", f"{stack.name}_charge-request")  # begun anew: an update would wait for its old port
     stack.deploy(REQUEST_PORT="0", REQUEST_UPDATE_ORDER="start-first")
+    until(lambda: len(stack.containers("charge-request")) == 1, "the removed one gone")
     told: Counter[str] = Counter()
     before = set(stack.containers("charge-request"))
     with stack.clients(told):
         stack.update("charge-request")
-    assert not before & set(stack.containers("charge-request")), "it was not replaced"
+        until(lambda: not before & set(stack.containers("charge-request")), "the former one gone, after its last answers")
     assert told.keys() == {"202"}, told
     assert told["202"] > 100, "it was to happen under load"

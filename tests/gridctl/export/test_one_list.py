@@ -82,8 +82,8 @@ def served(role: str, environment: Mapping[str, str]) -> tuple[str, Entry]:
 
 
 def launched(topology: Topology) -> dict[str, Entry]:
-    """What the launcher runs of the grid, by the function that it asks itself."""
-    specs = plan.launched(topology, "targets.json", "data")
+    """What the launcher runs of the grid, by the function that it asks itself; of workers on one port the first."""
+    specs = [spec for spec in plan.launched(topology, "targets.json", "data") if not spec.worker]
     return {spec.name: entry(spec.role, spec.port, spec.settings) for spec in specs if spec.settings is not None}
 
 
