@@ -109,7 +109,12 @@ def stack_yaml(deployment: Deployment, images: Context, files: Sequence[File]) -
 
 def _shared(containers: int) -> Block:
     """What all of our services have in common; `security_opt` and `pids` are not there for stacks."""
-    check = {"interval": f"{check_interval_s(containers)}s", "timeout": CHECK_TIMEOUT, "start_period": "30s", "retries": 3}
+    check = {
+        "interval": f"{check_interval_s(containers)}s",
+        "timeout": CHECK_TIMEOUT,
+        "start_period": "30s",
+        "retries": 3,
+    }
     values = {
         "read_only": True,
         "cap_drop": ["ALL"],

@@ -145,11 +145,11 @@ class Stack:
         try:
             yield
         except BaseException:
-            print(run("docker", "stack", "ps", "--no-trunc", self.name))
+            sys.stdout.write(run("docker", "stack", "ps", "--no-trunc", self.name))
             for service in RUNNING.keys() - {"prometheus"}:
                 command = ["docker", "service", "logs", "--timestamps", "--tail", "400", f"{self.name}_{service}"]
                 told = subprocess.run(command, capture_output=True, text=True, check=False)
-                print(told.stdout + told.stderr)
+                sys.stdout.write(told.stdout + told.stderr)
             raise
 
     def query(self, query: str) -> list[str]:
@@ -225,6 +225,8 @@ def request_service_is_replaced(stack: Stack) -> None:
     before = set(stack.containers("charge-request"))
     with stack.clients(told):
         stack.update("charge-request")
-        until(lambda: not before & set(stack.containers("charge-request")), "the former one gone, after its last answers")
+        until(
+            lambda: not before & set(stack.containers("charge-request")), "the former one gone, after its last answers"
+        )
     assert told.keys() == {"202"}, told
     assert told["202"] > 100, "it was to happen under load"
