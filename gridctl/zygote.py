@@ -1,7 +1,7 @@
 """The zygote: imports everything once, then forks each service in milliseconds. Must not know the topology or any state.
 
 It reads requests from the Unix socket whose descriptor is its only argument. A request is one JSON line with some
-descriptors beside it (the listening socket, the lifeline, a worker's own); the answer is one JSON line `{"id", "pid"}` or
+descriptors beside it (the listening socket, the lifeline, what workers have); the answer is one JSON line `{"id", "pid"}` or
 `{"id", "error"}`. The service is double-forked, so that the supervisor, the nearest subreaper, becomes its parent: the
 zygote may die without taking a service along.
 """
@@ -30,6 +30,7 @@ from gridctl import __version__, kernel
 from gridctl.serve.access import from_environment
 from services.logs import LogFile
 from services.run import needs, run
+from services.sheet import Sheet
 from services.worker import Worker
 
 #: How long a new service waits to be adopted by the supervisor before it gives up.
@@ -174,7 +175,7 @@ def _become_service(request: dict[str, Any], given: Sequence[int], supervisor: i
         os.environ["GRIDCTL_LOG_FILE"] = request["log_file"]
         _set_title(request)
         settings = settings_from_json(request["role"], request["settings"])
-        worker = None if request["worker"] is None else Worker(request["worker"], socket.socket(fileno=given[2]))
+        worker = None if request["worker"] is None else _worker(request["worker"], *given[2:])
         with socket.socket(fileno=given[0]) as sock, socket.socket(fileno=given[1]) as line:
             access = from_environment(os.environ)
             status = run(request["role"], settings, sock, line, access, worker=worker, version=__version__)
@@ -185,6 +186,12 @@ def _become_service(request: dict[str, Any], given: Sequence[int], supervisor: i
     finally:
         _flush()
         os._exit(status)
+
+
+def _worker(number: int, own: int, sheet: int) -> Worker:
+    memory = Sheet(sheet)
+    os.close(sheet)
+    return Worker(number, memory, socket.socket(fileno=own))
 
 
 def _become_program(command: dict[str, Any], log_file: Path, ours: Sequence[int]) -> NoReturn:

@@ -19,7 +19,7 @@ from config.names import NAME_RULE, is_name
 from config.problems import FieldFault, Problem, bad_fields
 from services.gate import Gate
 from services.problem import ProblemError, from_http_error, json_response, problem_response
-from services.service import Asked, Listener, Service, Whole
+from services.service import Asked, Crew, Listener, Service, Whole
 from services.tracing import CURRENT, REQUEST_ID, PassingTracer, Span, Tracer, parent_of
 from services.traffic import Traffic
 
@@ -93,29 +93,40 @@ def _bad_key(rule: str, key: str) -> ProblemError:
 
 
 def application(
-    service: Service, traffic: Traffic, access: Access = LOCAL, tracer: Tracer | None = None
+    service: Service,
+    traffic: Traffic,
+    access: Access = LOCAL,
+    tracer: Tracer | None = None,
+    crew: Crew | None = None,
 ) -> web.Application:
     """The web application of `service`: its routes, /health, /metrics, errors as problem+json, its headers.
+
+    Where it is one of a `crew`, it tells of all of them.
 
     Who may not ask, by `access`, learns nothing of the service: neither its paths nor its headers. `tracer` begins a span
     for each request that does some work; None: they are passed on and not recorded.
     """
-    return _application(service, service.routes(), traffic, access, tracer)
+    return _application(service, service.routes(), traffic, access, tracer, crew)
 
 
 def about(service: Service, traffic: Traffic, access: Access = LOCAL) -> web.Application:
     """The web application that only tells of `service`: /health and /metrics."""
-    return _application(service, (), traffic, access, None)
+    return _application(service, (), traffic, access, None, None)
 
 
 def _application(
-    service: Service, routes: Sequence[web.RouteDef], traffic: Traffic, access: Access, tracer: Tracer | None
+    service: Service,
+    routes: Sequence[web.RouteDef],
+    traffic: Traffic,
+    access: Access,
+    tracer: Tracer | None,
+    crew: Crew | None,
 ) -> web.Application:
     admitted = _admitted(service, traffic, Gate(access), tracer or PassingTracer())
     app = web.Application(middlewares=[_problems, admitted], client_max_size=MAX_BODY_BYTES)
     app.add_routes(routes)
-    app.router.add_get("/health", _health(service, traffic))
-    app.router.add_get("/metrics", _metrics(service))
+    app.router.add_get("/health", _health(service, crew, traffic))
+    app.router.add_get("/metrics", _metrics(service, crew))
 
     async def complete(_: web.Request, response: web.StreamResponse) -> None:
         response.headers.pop("Server", None)  # versions are nobody's business
@@ -192,11 +203,11 @@ def internal_error() -> Problem:
     return problem.about(request_id) if (request_id := REQUEST_ID.get()) else problem
 
 
-def _health(service: Service, traffic: Traffic) -> Handler:
+def _health(service: Service, crew: Crew | None, traffic: Traffic) -> Handler:
     began_s = time.monotonic()
 
     async def health(request: web.Request) -> web.Response:
-        found = service.health()
+        found = service.health() if crew is None else crew.health()
         status = "stopping" if traffic.stopping else found.status
         answer = {"status": status, "name": service.name, "role": service.role}
         uptime = {"uptime_s": round(time.monotonic() - began_s, 3)}
@@ -207,12 +218,13 @@ def _health(service: Service, traffic: Traffic) -> Handler:
     return health
 
 
-def _metrics(service: Service) -> Handler:
+def _metrics(service: Service, crew: Crew | None) -> Handler:
     async def metrics(request: web.Request) -> web.Response:
         if (found := service.health()).blank:
             detail = found.fields.get("detail", "it does not know its own figures yet")
             raise ProblemError(Problem(503, str(detail), found.fields.get("reason", "starting")))
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(service.registry), headers={"Content-Type": content_type})
+        figures = service.registry if crew is None else await crew.figures()
+        return web.Response(body=encode(figures), headers={"Content-Type": content_type})
 
     return metrics

@@ -210,6 +210,7 @@ def _schemas() -> dict[str, Any]:
                 "role": {"const": "charge-request"},
                 "uptime_s": {"type": "number", "minimum": 0},
                 "requests_total": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}},
+                "workers": {"type": "object", "additionalProperties": {"enum": ["ok", "silent"]}},
             },
             "required": ["status", "name", "role", "uptime_s"],
         },

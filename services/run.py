@@ -80,8 +80,8 @@ def run(
 
     `sock` listens already; `lifeline` is the launcher's socket, whose end ends this process at once. Takes over the
     process: logging, signals, the limit of open files and the event loop are set up here. The token of `access` is
-    demanded, and brought to other services. A `worker` tells of itself on a socket of its own too. `version`, gridctl's,
-    is in metrics and spans. Spans go where OpenTelemetry's variables say.
+    demanded, and brought to other services. A `worker` tells of itself on a socket of its own, and of all on `sock`.
+    `version`, gridctl's, is in metrics and spans. Spans go where OpenTelemetry's variables say.
     """
     _raise_file_limit()
     collect_seldom()
@@ -124,12 +124,12 @@ async def _serve(
 ) -> signal.Signals:
     from services.serving import serve  # noqa: PLC0415  aiohttp's web side is wanted only where something is served
 
-    beside = None
+    crew = None
     if worker is not None:
-        from services.worker import telling  # noqa: PLC0415  likewise
+        from services.worker import Shift  # noqa: PLC0415  likewise
 
-        beside = telling(service, worker, access, patience)
-    return await serve(service, sock, lifeline, access, patience, tracer, beside)
+        crew = Shift(service, worker)
+    return await serve(service, sock, lifeline, access, patience, tracer, crew)
 
 
 def _raise_file_limit() -> None:

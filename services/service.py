@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from aiohttp import web
 from multidict import CIMultiDictProxy
 from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
 
+from config.access import Access, Patience
 from services.tracing import Parent
 
 #: What a service says of itself; `stopping` is said for it by whoever runs it.
@@ -76,6 +81,38 @@ class Draining(Protocol):
 
     async def drain(self) -> None:
         """Called on SIGTERM while all is still served; returns once nothing is left to go on with, or its time is over."""
+
+
+class Figures(Protocol):
+    """What can be written down as metrics."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Every metric, as it stands now."""
+
+
+class Taking(Protocol):
+    """What takes connections from a listening socket until it is closed."""
+
+    def close(self) -> None:
+        """Takes no more of them; may be called twice."""
+
+
+class Crew(Protocol):
+    """The workers that answer on one port, as the one sees them that is asked."""
+
+    def health(self) -> Health:
+        """Of all of them."""
+
+    async def figures(self) -> Figures:
+        """What all of them counted."""
+
+    def turns(
+        self, sock: socket.socket, connection: Callable[[], asyncio.Protocol], count: Callable[[], int]
+    ) -> Taking:
+        """Takes connections from the listening `sock`, so that each worker has as many; `count` says how many it has."""
+
+    def working(self, access: Access, patience: Patience) -> AbstractAsyncContextManager[None]:
+        """Within it, this one is one of them."""
 
 
 class Service(Protocol):

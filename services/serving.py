@@ -8,7 +8,6 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from aiohttp import web
@@ -20,7 +19,7 @@ from services.faults import Switch
 from services.http import application
 from services.lane import Lane
 from services.lifeline import follow, obey_waiting
-from services.service import Departing, Draining, Service
+from services.service import Crew, Departing, Draining, Service, Taking
 from services.tracing import PassingTracer, Tracer
 from services.traffic import Traffic
 from services.visits import Visits
@@ -40,12 +39,12 @@ async def serve(
     access: Access = LOCAL,
     patience: Patience = PATIENT,
     tracer: Tracer | None = None,
-    beside: AbstractAsyncContextManager[None] | None = None,
+    crew: Crew | None = None,
 ) -> signal.Signals:
     """Serves `service` on the listening `sock` until SIGTERM or SIGINT, which it returns once all is answered.
 
-    `access` says to whom, `patience` how long clients may take; `tracer` may record what is done. What is `beside` begins
-    once it is served and ends before that does.
+    `access` says to whom, `patience` how long clients may take; `tracer` may record what is done. It is one of the
+    `crew` that answers on `sock`, if there is one.
 
     The socket is closed here, never shut down: the launcher may hold it too, and new connections then wait for the
     next process. On SIGTERM a service that drains goes on until it has. A second signal ends any waiting.
@@ -55,11 +54,12 @@ async def serve(
     FaultMetrics(service.registry, faults.value)
     tracer = tracer or PassingTracer()
     lane = Lane(service, traffic, access, tracer)
+    app = application(service, traffic, access, tracer, crew)
     async with (
         _following(lifeline, faults.ahead_of(service.command)),
         _running(service),
-        _listening(application(service, traffic, access, tracer), lane, traffic, faults, sock, patience) as listener,
-        beside or contextlib.nullcontext(),
+        _listening(app, lane, traffic, faults, sock, patience, crew) as listener,
+        contextlib.nullcontext() if crew is None else crew.working(access, patience),
     ):
         _log.info("listening", extra={"port": _port(sock)})
         received = await signals.get()
@@ -85,14 +85,20 @@ def _signals() -> asyncio.Queue[signal.Signals]:
 
 @contextlib.asynccontextmanager
 async def _listening(
-    app: web.Application, lane: Lane, traffic: Traffic, faults: Switch, sock: socket.socket, patience: Patience
-) -> AsyncIterator[asyncio.Server]:
+    app: web.Application,
+    lane: Lane,
+    traffic: Traffic,
+    faults: Switch,
+    sock: socket.socket,
+    patience: Patience,
+    crew: Crew | None,
+) -> AsyncIterator[Taking]:
     runner, visits = web.AppRunner(app, access_log=None, shutdown_timeout=1.0), Visits(patience)
     await runner.setup()
     try:
         server = _server(runner)
         lane.plain = server.request_handler
-        listener = await _listen(server, lane, sock, visits)
+        listener = await _listen(server, lane, sock, visits, crew)
         try:
             with faults.before(server, traffic):
                 yield listener
@@ -109,12 +115,14 @@ def _server(runner: web.AppRunner) -> web.Server:
     return runner.server
 
 
-async def _listen(server: web.Server, lane: Lane, sock: socket.socket, visits: Visits) -> asyncio.Server:
+async def _listen(server: web.Server, lane: Lane, sock: socket.socket, visits: Visits, crew: Crew | None) -> Taking:
     loop = asyncio.get_running_loop()
 
     def connection() -> Express:
         return Express(server, lane, visits=visits, loop=loop)
 
+    if crew is not None:
+        return crew.turns(sock, connection, lambda: visits.count)
     return await loop.create_server(connection, sock=sock, backlog=BACKLOG)
 
 

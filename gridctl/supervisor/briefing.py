@@ -16,8 +16,13 @@ from gridctl.supervisor.member import Member
 from gridctl.supervisor.watching import prepare
 
 
-def birth_of(member: Member, everyone: Collection[Member], paths: ClusterPaths, lifeline: socket.socket) -> Birth:
-    """All that the zygote needs to bear `member`; GridError or OSError where it cannot be said now."""
+def birth_of(
+    member: Member, everyone: Collection[Member], paths: ClusterPaths, lifeline: socket.socket, sheet: int | None
+) -> Birth:
+    """All that the zygote needs to bear `member`; GridError or OSError where it cannot be said now.
+
+    `sheet` is the descriptor of the memory that workers share.
+    """
     if member.held is None:
         raise GridError(f"{member.name} has no port to listen on")
     spec, command = member.spec, None
@@ -34,6 +39,7 @@ def birth_of(member: Member, everyone: Collection[Member], paths: ClusterPaths, 
         command=command,
         worker=spec.worker,
         own=member.held.beside.sock if member.held.beside is not None else None,
+        sheet=sheet if spec.worker is not None else None,
     )
 
 

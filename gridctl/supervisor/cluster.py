@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import time
@@ -30,6 +31,7 @@ from gridctl.supervisor.lifecycle import Life, Watched
 from gridctl.supervisor.member import Member
 from gridctl.supervisor.papers import Papers
 from gridctl.supervisor.sockets import HeldSocket, busy
+from services import sheet
 
 log = logging.getLogger("gridctl.supervisor")
 
@@ -56,6 +58,7 @@ class Cluster:
     deratings: dict[str, dict[str, Any]] = field(default_factory=dict)
     finished: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: bool = False
+    _sheet: int | None = None
     _events: asyncio.Queue[tuple[str, Event]] = field(default_factory=asyncio.Queue)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _births: Births = field(default_factory=Births)
@@ -219,7 +222,15 @@ class Cluster:
             if derating := self.deratings.get(member.name):
                 member.tell({"do": "derate", **derating})
             member.count_anew()
-            return await self.zygote.spawn(birth_of(member, self.members.values(), self.paths, theirs))
+            return await self.zygote.spawn(
+                birth_of(member, self.members.values(), self.paths, theirs, self._memory(member))
+            )
+
+    def _memory(self, member: Member) -> int | None:
+        """What workers share; it outlives each of them."""
+        if self._sheet is None and member.spec.worker is not None:
+            self._sheet = sheet.create()
+        return self._sheet
 
     def reap(self) -> None:
         """Collect every child that ended and tell its member."""
@@ -267,3 +278,6 @@ class Cluster:
         for member in self.members.values():
             member.close()
         self.zygote.close()
+        if self._sheet is not None:
+            os.close(self._sheet)
+            self._sheet = None

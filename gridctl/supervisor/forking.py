@@ -36,7 +36,7 @@ class Command:
 class Birth:
     """What a new service is told, and the sockets it gets; or the `command` of somebody else's program in its place.
 
-    A worker, number `worker` of those that share `listener`, has its `own` port beside it.
+    A worker, number `worker` of those that share `listener`, has its `own` port and their `sheet` of memory beside it.
     """
 
     name: str
@@ -49,11 +49,13 @@ class Birth:
     command: Command | None = None
     worker: int | None = None
     own: socket.socket | None = None
+    sheet: int | None = None
 
     @property
     def descriptors(self) -> list[int]:
         """What is sent along, in the order that the zygote knows."""
-        return [each.fileno() for each in (self.listener, self.lifeline, self.own) if each is not None]
+        sockets = [each.fileno() for each in (self.listener, self.lifeline, self.own) if each is not None]
+        return sockets if self.sheet is None else [*sockets, self.sheet]
 
 
 @dataclass(slots=True)

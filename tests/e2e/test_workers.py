@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -33,6 +37,36 @@ def own(grid: Grid, name: str) -> dict[str, int]:
     return dict(ask(port, "/health")["requests_total"])
 
 
+def answered(grid: Grid) -> float:
+    """How many charge requests all workers answered, by the shared port's metrics."""
+    status, page = grid.request("GET", "/metrics")
+    assert status == 200
+    lines = [line for line in page.splitlines() if line.startswith("charge_requests_total{")]
+    return sum(float(line.split()[-1]) for line in lines)
+
+
+@contextmanager
+def watched(grid: Grid) -> Iterator[list[float]]:
+    """What the shared port said of all within the block, in order."""
+    seen: list[float] = []
+    enough = threading.Event()
+
+    def look() -> None:
+        while not enough.is_set():
+            with contextlib.suppress(
+                OSError, http.client.HTTPException
+            ):  # it asked the worker that was killed just then
+                seen.append(answered(grid))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        enough.set()
+        thread.join(30)
+
+
 def ask(port: int, path: str) -> Any:
     """The JSON at `path`."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
@@ -57,6 +91,8 @@ def test_each_worker_serves_and_is_a_process_of_its_own(cluster: Cluster) -> Non
     with traffic(grid) as result:
         grid.wait_until(lambda g: all(own(g, name).get("202", 0) >= 5 for name in FRONTS))
     assert set(result.statuses) == {202}
+    assert answered(grid) == result.statuses[202]
+    assert grid.request("GET", "/health")[1]["requests_total"] == {"202": result.statuses[202]}
     assert "listening" in grid.run("logs", "charge-request2").stdout
 
 
@@ -64,7 +100,7 @@ def test_a_worker_that_is_killed_costs_only_what_it_had_in_hand(cluster: Cluster
     grid = cluster(topology=workers(2))
     before = pids(grid)
     clients = 4
-    with traffic(grid, clients) as result:
+    with traffic(grid, clients) as result, watched(grid) as seen:
         grid.wait_until(placed_more(result, 20))
         assert grid.run("kill", "-s", "KILL", "charge-request2").returncode == 0
         grid.wait_until(lambda g: g.process("charge-request2")["restarts"] == 1)
@@ -75,6 +111,10 @@ def test_a_worker_that_is_killed_costs_only_what_it_had_in_hand(cluster: Cluster
     assert {word for word in result.statuses if isinstance(word, int)} == {202}
     after = pids(grid)
     assert {name for name in before if before[name] != after[name]} == {"charge-request2"}
+    assert seen == sorted(seen), "a sum over all workers fell"
+    assert seen[-1] > 40 > seen[0]
+    health = grid.request("GET", "/health")[1]
+    assert health["workers"] == dict.fromkeys(FRONTS, "ok")
 
 
 def test_a_frozen_worker_keeps_nobody_from_the_other_one(cluster: Cluster) -> None:
@@ -100,6 +140,8 @@ def test_no_request_fails_while_workers_restart_one_after_another(cluster: Clust
     assert {name for name in before if before[name] != after[name]} == {*FRONTS}
     for name in FRONTS:
         assert path_of(grid, name)[2:] == ["STOPPING", "STARTING", "READY"]
+    assert answered(grid) == 1200, "what a worker counted before it was restarted in order is lost"
+    assert sum(own(grid, name).get("202", 0) for name in FRONTS) < 1200
 
 
 def test_no_request_fails_while_workers_come_and_go(cluster: Cluster) -> None:
