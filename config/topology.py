@@ -79,7 +79,9 @@ class Balancer(Part):
         examples=["ledger", "round-robin"],
     )
     poll_interval_s: WallSeconds = Field(
-        5.0, description="How often every substation's /metrics is read, in wall seconds.", examples=[5]
+        5.0,
+        description="How often every substation's report (an external one's /metrics) is read, in wall seconds.",
+        examples=[5],
     )
     replicas: Annotated[int, Field(ge=1, le=MAX_BALANCERS, strict=True)] = Field(
         1,

@@ -33,7 +33,18 @@ LIVE = "live"
 
 #: What looks at a service, or is said between services all the time: no work for anybody's request.
 _LOOKS = frozenset(
-    {"/health", "/metrics", "/status", "/targets", "/decisions", "/openapi.json", "/reports", "/peers", "/fences"}
+    {
+        "/health",
+        "/metrics",
+        "/status",
+        "/targets",
+        "/decisions",
+        "/openapi.json",
+        "/reports",
+        "/peers",
+        "/fences",
+        "/report",
+    }
 )
 #: How requests are answered that the gate refuses; no service answers so itself.
 REFUSED = frozenset({401, 403})

@@ -33,6 +33,8 @@ FILE_WAIT_S = 2.0
 SHORTEST_POLL_S = 1.0
 LONGEST_POLL_S = 2.0
 SESSIONS_TIMEOUT_S = 5.0
+#: So many are polled for the first time at once: no poll's time passes while a thousand others are begun.
+FIRST_AT_ONCE = 256
 #: All are collected anew within this, but for those that do not answer (wall seconds).
 RECOLLECT_S = 1.0
 
@@ -86,6 +88,7 @@ class Watch:
         self._agendas: dict[Account, Agenda] = {}
         self._awaited: dict[Account, list[asyncio.Future[None]]] = {}
         self._unheard: set[Account] = set()
+        self._firsts = asyncio.Semaphore(FIRST_AT_ONCE)
         self._looking: list[asyncio.Task[None]] = []
         interval_s = settings.poll_interval_s
         self._timeout_s = min(LONGEST_POLL_S, max(SHORTEST_POLL_S, interval_s))
@@ -203,24 +206,29 @@ class Watch:
             await asyncio.wait(awaited, timeout=RECOLLECT_S)
 
     async def _follow(self, account: Account) -> None:
-        """Polls `account` at once, then at its own phase of the interval, so that polls are spread in time, or when due."""
+        """Polls `account` at once, then at its own phase of each interval, so that polls are spread in time, or when due.
+
+        What is due at the same time for all, a while after they came, leaves each at its phase.
+        """
         due, agenda = self._due[account], self._agendas[account]
         interval_s = self._settings.poll_interval_s
-        wait_s = interval_s * self._rng.random()
+        next_s = self._now_s() + interval_s * self._rng.random()
         while True:
             due.clear()
             awaited = self._awaited.pop(account, [])
             was_silent = account.standing.silent
-            heard = await self._hear(account, agenda, was_silent)
+            async with self._firsts if account in self._unheard else contextlib.nullcontext():
+                heard = await self._hear(account, agenda, was_silent)
             _release(awaited)
             self._unheard.discard(account)
             self._settle()
+            now_s = self._now_s()
+            next_s = _after(next_s, interval_s, now_s)
+            wait_s = next_s - now_s if heard else min(interval_s, MISSED_RETRY_S)
             with contextlib.suppress(TimeoutError):
-                wait_s = wait_s if heard else min(interval_s, MISSED_RETRY_S)
                 # not wait_for: until Python 3.12 that forgets a cancellation which comes together with what it waits for
-                async with asyncio.timeout(agenda.wait_s(wait_s, self._now_s())):
+                async with asyncio.timeout(agenda.wait_s(wait_s, now_s)):
                     await due.wait()
-            wait_s = interval_s
 
     async def _hear(self, account: Account, agenda: Agenda, was_silent: bool) -> bool:
         """Polls and collects; a mistake of ours in what it said costs this poll, not all that would come."""
@@ -271,6 +279,11 @@ class Watch:
             found = entries(document, account.target.name, asked_at_s)
             self._listener.collected(account.target.name, epoch, found)
         return True
+
+
+def _after(next_s: float, interval_s: float, now_s: float) -> float:
+    """The first instant after `now_s` that is a whole number of intervals after `next_s`, or is that."""
+    return next_s if next_s > now_s else next_s + interval_s * (1 + (now_s - next_s) // interval_s)
 
 
 def _release(awaited: Iterable[asyncio.Future[None]]) -> None:

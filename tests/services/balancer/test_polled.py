@@ -1,0 +1,144 @@
+"""What a poll asks for: of our own the report alone, of older and foreign ones the whole page; and when in the interval."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any, ClassVar
+
+import pytest
+from aiohttp import web
+
+from config.report import HEADER, Report
+from config.settings import BalancerSettings
+from services.balancer.account import Account
+from services.balancer.book import Entry
+from services.balancer.ledger import Ledger
+from services.balancer.line import HttpLine, Page, Silent
+from services.balancer.targets import Target
+from services.balancer.watch import FIRST_AT_ONCE, Watch
+from tests.services.balancer.virtual import Yard, run
+from tests.services.grid import Grid, a_grid
+
+FIVE = Report(epoch=7, seq=1, sessions=0, load_w=0, max_sessions=5).encode()
+
+
+class Asked:
+    """A server that notes which paths were asked, and answers what it is told to."""
+
+    def __init__(self, **answers: web.Response) -> None:
+        self.paths: list[str] = []
+        self.app = web.Application()
+        self._answers = answers
+        self.app.router.add_get("/{path}", self._answer)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        path = request.match_info["path"]
+        self.paths.append(path)
+        told = self._answers.get(path, web.Response(status=404))
+        return web.Response(body=told.body, status=told.status, headers=told.headers)
+
+
+async def polled(grid: Grid, asked: Asked, **about: Any) -> Any:
+    await grid.serve_app("asked", asked.app)
+    line = HttpLine("http://127.0.0.1:9")
+    await line.start()
+    try:
+        return await line.page(Target("asked", grid.urls["asked"], **about), 2.0)
+    finally:
+        await line.stop()
+
+
+async def test_a_substation_of_ours_is_asked_for_its_report_and_nothing_else() -> None:
+    async with a_grid() as grid:
+        await grid.substation("substation1", max_sessions=3)
+        async with grid.client.get(f"{grid.urls['substation1']}/report") as answer:
+            assert (answer.status, await answer.read()) == (204, b"")
+            assert Report.decode(answer.headers[HEADER]).max_sessions == 3
+        asked = Asked(report=web.Response(status=204, headers={HEADER: FIVE}))
+        assert (await polled(grid, asked)).report == Report.decode(FIVE)
+        assert asked.paths == ["report"]
+
+
+async def test_an_older_one_reports_with_its_404() -> None:
+    async with a_grid() as grid:
+        asked = Asked(report=web.Response(status=404, headers={HEADER: FIVE}))
+        assert (await polled(grid, asked)).report == Report.decode(FIVE)
+        assert asked.paths == ["report"]
+
+
+async def test_one_without_a_report_is_read_from_its_page() -> None:
+    async with a_grid() as grid:
+        asked = Asked(metrics=web.Response(text="substation_current_load 2\n"))
+        page = await polled(grid, asked)
+        assert (page.report, page.text) == (None, "substation_current_load 2\n")
+        assert asked.paths == ["report", "metrics"]
+
+
+async def test_an_external_one_is_asked_for_its_page_only() -> None:
+    async with a_grid() as grid:
+        asked = Asked(metrics=web.Response(text="cars 2\n"))
+        assert (await polled(grid, asked, external=True)).text == "cars 2\n"
+        assert asked.paths == ["metrics"]
+
+
+@pytest.mark.parametrize("external", [True, False])
+async def test_one_with_neither_is_silent(external: bool) -> None:
+    async with a_grid() as grid:
+        asked = Asked(metrics=web.Response(status=503))
+        with pytest.raises(Silent, match="/metrics answered 503"):
+            await polled(grid, asked, external=external)
+
+
+class Noting(HttpLine):
+    """A line without a network: each poll takes `takes_s`, and when it began is noted."""
+
+    def __init__(self, takes_s: float) -> None:
+        super().__init__()
+        self.takes_s = takes_s
+        self.began_s: list[tuple[float, str]] = []
+        self.at_once = self.most_at_once = 0
+
+    async def page(self, target: Target, timeout_s: float) -> Page:
+        self.began_s.append((asyncio.get_running_loop().time(), target.name))
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(self.takes_s)  # sleep: of a clock that jumps
+        self.at_once -= 1
+        return Page(Report.decode(FIVE), "")
+
+    async def sessions(self, target: Target, since_s: float, timeout_s: float) -> dict[str, Any]:
+        return {"epoch": 7, "now_s": 0, "sessions": []}
+
+
+class Deaf:
+    """Whom a watch tells."""
+
+    fences: ClassVar[Mapping[str, int]] = {}
+
+    def collected(self, substation: str, epoch: int, entries: Sequence[Entry]) -> None: ...
+
+    def changed(self, new: Sequence[Account], gone: Sequence[Account]) -> None: ...
+
+
+def test_a_thousand_are_polled_by_and_by_and_each_once_an_interval() -> None:
+    yard = Yard([])
+    line = Noting(0.1)
+
+    async def watch() -> None:
+        settings = BalancerSettings(substations=tuple(f"s{k}=h:{k + 1}" for k in range(1_000)))
+        watch = Watch(settings, Ledger(7_400), line, Deaf(), Random(3), asyncio.get_running_loop().time)
+        await watch.start()
+        await watch.ready.wait()
+        assert len({name for _, name in line.began_s}) == 1_000
+        assert FIRST_AT_ONCE <= line.most_at_once <= 1.25 * FIRST_AT_ONCE, "some are polled again already"
+        await asyncio.sleep(60.0)  # sleep: of a clock that jumps
+        await watch.stop()
+
+    run(yard, watch())
+    settled = [(at_s, name) for at_s, name in line.began_s if 30.0 <= at_s - line.began_s[0][0] < 55.0]
+    by_tenth = Counter(int(at_s * 10) for at_s, _ in settled)
+    assert max(by_tenth.values()) <= 2.5 * 1_000 / 50, "a tenth of a second has its share of the interval's 5 s"
+    assert set(Counter(name for _, name in settled).values()) <= {4, 5, 6}
