@@ -28,6 +28,8 @@ MOST_HEADS = 256
 MOST_BYTES = 2048
 #: Ends a head.
 END = b"\r\n\r\n"
+#: A head with one of these hardly comes again.
+_ONCE = ("traceparent", "Idempotency-Key", "Grid-Timeout-Ms")
 
 
 class Head(NamedTuple):
@@ -59,9 +61,10 @@ class Heads:
         if request.raw_path not in self._paths or not _is_plain(request) or self._gate.refusal(request) is not None:
             return None
         head = Head(request.raw_path, request.headers, request.content_length or 0, parent_of(request.headers))
-        if len(self._known) >= MOST_HEADS:
-            self._known.clear()
-        self._known[raw] = head
+        if not any(name in request.headers for name in _ONCE):
+            if len(self._known) >= MOST_HEADS:
+                self._known.clear()
+            self._known[raw] = head
         return head
 
 
