@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gridctl.chaos.costs import Reply
 from gridctl.loadtest import pacing
 from gridctl.loadtest.arrivals import Arrival, Order
-from gridctl.loadtest.client import Client, Outcome
+from gridctl.loadtest.client import Client, Done, Outcome
 
 #: Sessions are so long, on average, that this share of the grid's places is taken …
 SHARE = 0.8
@@ -59,15 +59,18 @@ class Noting:
         self._now_s = now_s
         self._unix_s = unix_s
 
-    async def send(self, order: Order) -> Outcome:
+    def send(self, order: Order, done: Done) -> None:
         """See `Client.send`."""
         sent_s = self._now_s()
-        outcome = await self.inner.send(order)
-        late = outcome.timed_out or outcome.status == TOO_LATE
-        self.replies.append(Reply(sent_s, self._now_s(), outcome.kind, late))
-        if outcome.kind == "accepted":
-            self.placed.append(Told(order.request_id, self._unix_s(), outcome.substation))
-        return outcome
+
+        def noted(outcome: Outcome) -> None:
+            late = outcome.timed_out or outcome.status == TOO_LATE
+            self.replies.append(Reply(sent_s, self._now_s(), outcome.kind, late))
+            if outcome.kind == "accepted":
+                self.placed.append(Told(order.request_id, self._unix_s(), outcome.substation))
+            done(outcome)
+
+        self.inner.send(order, noted)
 
 
 def places(snapshot: Mapping[str, Any]) -> int:

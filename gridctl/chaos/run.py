@@ -10,11 +10,9 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
-
-import aiohttp
 
 from config.errors import GridError, NotRunning
 from gridctl.audit import Verdict
@@ -28,9 +26,9 @@ from gridctl.chaos.result import Result
 from gridctl.chaos.timeline import SUPERVISOR, Step
 from gridctl.chaos.verdict import verdict
 from gridctl.loadtest import target
-from gridctl.loadtest.client import HttpClient
 from gridctl.loadtest.engine import Engine
-from gridctl.loadtest.run import identity
+from gridctl.loadtest.http import HttpClient
+from gridctl.loadtest.setup import identity
 from gridctl.loadtest.tally import Tally
 
 #: How long each client waits (wall seconds): longer than the grid's own bound, so that its answer is what counts.
@@ -106,16 +104,19 @@ async def run(setup: Setup, census: Census, progress: Progress) -> Result:
     """
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
     served = target.from_snapshot(census.snapshot)
-    with Guard() as guard:
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=_SOCKETS)) as http:
-            client = load.Noting(HttpClient(http, served.url, TIMEOUT_S))
+    with Guard() as guard, ExitStack() as clients:
 
-            def moved() -> None:
-                with suppress(GridError):
-                    client.inner = HttpClient(http, target.from_snapshot(census.snapshot).url, TIMEOUT_S)
+        def client_of(url: str) -> HttpClient:
+            return clients.enter_context(HttpClient(url, TIMEOUT_S, sockets=_SOCKETS))
 
-            reach = ClusterReach(census, guard, moved)
-            return await Run(setup, census, progress, reach, client, served.time_scale).result()
+        def moved() -> None:
+            with suppress(GridError):
+                client.inner = client_of(target.from_snapshot(census.snapshot).url)
+
+        client = load.Noting(client_of(served.url))
+
+        reach = ClusterReach(census, guard, moved)
+        return await Run(setup, census, progress, reach, client, served.time_scale).result()
 
 
 class Run:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gridctl.loadtest.arrivals import Order
     from gridctl.loadtest.client import Outcome
     from gridctl.loadtest.result import Result
-    from gridctl.loadtest.run import Setup
+    from gridctl.loadtest.setup import Setup
     from gridctl.loadtest.target import Target
     from gridctl.state import ClusterPaths
 
@@ -104,7 +104,7 @@ def command(**options: Any) -> int:
 
 
 def _loadtest(options: dict[str, Any]) -> int:
-    from gridctl.loadtest.run import Setup  # noqa: PLC0415 - aiohttp: not for --help, nor to refuse a flag
+    from gridctl.loadtest.setup import Setup  # noqa: PLC0415 - not for --help, nor to refuse a flag
     from gridctl.loadtest.summary import lines  # noqa: PLC0415
 
     plan, conditions = _read(options)

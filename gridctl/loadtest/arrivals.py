@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 EV_ID_LIMIT = 128
+#: What an EV asks for that leaves all to the grid.
+NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """An EV arriving `at_s` wall seconds after the start, asking for `charge` (fields of POST /charge, grid units).
 
     `label` is what the EV is called where it comes from; it need not be unique, and is empty for a made-up EV.
     """
 
     at_s: float
-    charge: Mapping[str, float] = field(default_factory=dict)
+    charge: Mapping[str, float] = NOTHING
     label: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """One request to send `at_s` wall seconds after the start: `body` is the JSON, `request_id` its idempotency key.
 
     `traceparent` is the header (W3C Trace Context) that begins a trace of its own; "": none.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gridctl.loadtest.arrivals import Order
 from gridctl.loadtest.client import Kind, Outcome
@@ -13,8 +12,7 @@ from gridctl.loadtest.client import Kind, Outcome
 WATT_SECONDS_PER_KWH = 3_600_000.0
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """One request and its outcome at `answered_s` (Unix seconds).
 
     `power_w` (watts) and `length_s` (grid seconds) are what its body asks for, None where it leaves them to the grid.

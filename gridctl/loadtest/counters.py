@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from gridctl.loadtest.measured import NO_BALANCER
+
 TIMEOUT_S = 5.0
 ATTEMPTS = "balancer_attempts_total"
 REQUESTS = "balancer_requests_total"
@@ -68,5 +70,5 @@ def attempts_per_request(before: Reading, after: Reading) -> tuple[float | None,
         attempts += now.attempts - was.attempts
         requests += now.requests - was.requests
     if not after:
-        return None, "no balancer is known"
+        return None, NO_BALANCER
     return (attempts / requests, "") if requests else (None, "the balancers saw no request")

@@ -7,9 +7,9 @@ have waited ("coordinated omission", Gil Tene). Must not know pacing, HTTP, clus
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from gridctl.loadtest.arrivals import Order
 from gridctl.loadtest.client import Client, Outcome
@@ -19,15 +19,18 @@ from gridctl.loadtest.tally import Tally
 GRACE_S = 2.0
 #: A load tester that is late goes on to answers after this many orders.
 YIELD_EVERY = 16
+#: An order goes out so early at most (wall seconds): the event loop's timers keep whole milliseconds.
+EARLY_S = 0.0005
 
 #: Told each order, its outcome, and the latency (wall seconds from its intended moment).
 Report = Callable[[Order, Outcome, float], object]
 
 
 class Engine:
-    """One run of `orders` through `client`, counted in `tally`; `report` is told every outcome.
+    """One run of orders through `client`, counted in `tally`; `report` is told every outcome.
 
-    `clock` is monotonic seconds; not the event loop's own, which uvloop keeps in whole milliseconds.
+    One timer for the next order, and no task for any of them. `clock` is monotonic seconds; not the event loop's own, which
+    uvloop keeps in whole milliseconds.
     """
 
     def __init__(
@@ -43,78 +46,110 @@ class Engine:
         self._report = report
         self._clock = clock
         self._grace_s = grace_s
-        self._stop = asyncio.Event()
-        self._waiting: set[asyncio.Task[None]] = set()
-        self._failure: BaseException | None = None
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether `interrupt` was called."""
-        return self._stop.is_set()
+        self._orders: Iterator[Order] = iter(())
+        self._next: Order | None = None
+        self._start_s = 0.0
+        self._number = 0
+        self._out: dict[int, tuple[Order, float]] = {}
+        self._over: asyncio.Future[None] | None = None
+        self._timer: asyncio.Handle | None = None
+        self._failure: Exception | None = None
+        self.interrupted = False
 
     @property
     def in_flight(self) -> int:
         """Orders that are out and not answered."""
-        return len(self._waiting)
+        return len(self._out)
 
     def interrupt(self) -> None:
         """Send nothing more, and wait for what is in flight only for the grace period."""
-        self._stop.set()
+        if not self.interrupted:
+            self.interrupted = True
+            self._stop()
 
-    async def run(self, orders: Iterator[Order]) -> float:
+    async def run(self, orders: Iterator[Order], start_s: float | None = None) -> float:
         """Send all of `orders` (in order of time), wait for the answers; the seconds from the start to the last one.
 
-        What `report` raises ends the run and is raised again.
+        The start is `start_s` on the clock, or now. What `report` raises ends the run and is raised again.
         """
-        start_s = self._clock()
-        for number, order in enumerate(orders):
-            await self._until(start_s + order.at_s, number)
-            if self._stop.is_set():
-                break
-            task = asyncio.create_task(self._send(order, start_s + order.at_s))
-            self._waiting.add(task)
-            task.add_done_callback(self._ended)
-        await self._answers()
+        self._start_s = self._clock() if start_s is None else start_s
+        self._over = asyncio.get_running_loop().create_future()
+        if not self.interrupted:
+            self._orders = orders
+            self._next = next(orders, None)
+        self._send_due()
+        try:
+            await self._over
+        finally:
+            self._out.clear()
+            self._rest()
         if self._failure is not None:
             raise self._failure
-        return self._clock() - start_s
+        return self._clock() - self._start_s
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _send_due(self) -> None:
+        """Send whatever is due, and come again when the next one is; when late, let answers in now and then."""
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        last = self._number + YIELD_EVERY
+        while (order := self._next) is not None:
+            due_s = self._start_s + order.at_s
+            now_s = self._clock()
+            if due_s - now_s > EARLY_S:
+                self._timer = loop.call_later(due_s - now_s, self._send_due)
+                return
+            if self._number == last:
+                self._timer = loop.call_soon(self._send_due)
+                return
+            self._send(order, due_s, now_s)
+            if self._next is not None:  # not stopped meanwhile
+                self._next = next(self._orders, None)
+        self._look()
+
+    def _send(self, order: Order, due_s: float, now_s: float) -> None:
+        self._number += 1
+        self._tally.note_sent(now_s - due_s)
+        self._out[self._number] = (order, min(due_s, now_s))
+        self._client.send(order, partial(self._answered, self._number))
+
+    def _answered(self, number: int, outcome: Outcome) -> None:
+        order, since_s = self._out.pop(number, (None, 0.0))
+        if order is not None:  # else it was given up
+            self._note(order, since_s, outcome)
+        if not self._out and self._next is None:
+            self._look()
+
+    def _note(self, order: Order, since_s: float, outcome: Outcome) -> None:
         """Only `report` can raise (nobody reads what it prints any more): then there is no use in going on."""
-        self._waiting.discard(task)
-        if not task.cancelled() and (failure := task.exception()) is not None:
-            self._failure = failure
-            self._stop.set()
-
-    async def _until(self, moment_s: float, number: int) -> None:
-        """Wait for the moment, or the interruption; when late already, let answers in now and then."""
-        wait_s = moment_s - self._clock()
-        if wait_s > 0:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), wait_s)
-        elif number % YIELD_EVERY == 0:
-            await asyncio.sleep(0)
-
-    async def _send(self, order: Order, intended_s: float) -> None:
-        self._tally.note_sent(self._clock() - intended_s)
-        try:
-            outcome = await self._client.send(order)
-        except asyncio.CancelledError:
-            outcome = Outcome("failed", "not answered when the run was interrupted")
-        latency_s = self._clock() - intended_s
+        latency_s = self._clock() - since_s
         self._tally.note(outcome, latency_s)
-        self._report(order, outcome, latency_s)
+        try:
+            self._report(order, outcome, latency_s)
+        except Exception as failure:  # noqa: BLE001 - it is raised again, by `run`
+            self._failure = failure
+            self._stop()
 
-    async def _answers(self) -> None:
-        """Wait until nothing is in flight; after an interruption no longer than the grace period."""
-        if self._waiting:
-            stop = asyncio.create_task(self._stop.wait())
-            answers = asyncio.create_task(asyncio.wait(self._waiting))
-            await asyncio.wait({answers, stop}, return_when=asyncio.FIRST_COMPLETED)
-            stop.cancel()
-            answers.cancel()
-        if self._waiting:
-            _, late = await asyncio.wait(self._waiting, timeout=self._grace_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+    def _stop(self) -> None:
+        """Send no more; give up in a while what is in flight."""
+        self._next = None
+        self._rest()
+        if self._over is not None and not self._over.done():
+            self._timer = asyncio.get_running_loop().call_later(self._grace_s, self._give_up)
+            self._look()
+
+    def _give_up(self) -> None:
+        left = list(self._out.values())
+        self._out.clear()
+        for order, since_s in left:
+            self._note(order, since_s, Outcome("failed", "not answered when the run was interrupted"))
+        self._look()
+
+    def _look(self) -> None:
+        """All is over when nothing is to be sent and nothing is out."""
+        if self._next is None and not self._out and self._over is not None and not self._over.done():
+            self._over.set_result(None)
+
+    def _rest(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -9,14 +9,13 @@ from typing import Any
 from gridctl.audit.verdict import Verdict
 from gridctl.loadtest.asked import Asked
 from gridctl.loadtest.ideal import NO_TIME, NOTHING_ASKED, Ideal
+from gridctl.loadtest.measured import NO_RECORDS
 from gridctl.loadtest.placement import Figures
 from gridctl.loadtest.tally import Tally
 from gridctl.loadtest.thresholds import PERCENTILE, SUBSTATION
 
 #: The load tester is behind its schedule when one order in a hundred goes out later than this (ms).
 LATE_LIMIT_MS = 20.0
-#: Why there are no figures of load.
-NO_RECORDS = "no substation that keeps records is known"
 _DIGITS = 6
 
 

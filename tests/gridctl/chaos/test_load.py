@@ -6,7 +6,7 @@ import pytest
 
 from gridctl.chaos.load import LONGEST_S, SHARE, SHORTEST_S, Noting, Told, arrivals, mean_session_s, places
 from gridctl.loadtest.arrivals import Order
-from gridctl.loadtest.client import Outcome
+from gridctl.loadtest.client import Done, Outcome
 
 
 def test_sessions_are_so_long_that_most_places_are_taken() -> None:
@@ -35,11 +35,11 @@ class Answers:
     def __init__(self, *outcomes: Outcome) -> None:
         self._outcomes = list(outcomes)
 
-    async def send(self, order: Order) -> Outcome:
-        return self._outcomes.pop(0)
+    def send(self, order: Order, done: Done) -> None:
+        done(self._outcomes.pop(0))
 
 
-async def test_every_reply_is_noted_and_the_placed_ones_for_the_audit() -> None:
+def test_every_reply_is_noted_and_the_placed_ones_for_the_audit() -> None:
     clock = iter(range(100))
     outcomes = (
         Outcome("accepted", substation="s1", status=202),
@@ -50,7 +50,9 @@ async def test_every_reply_is_noted_and_the_placed_ones_for_the_audit() -> None:
     )
     client = Noting(Answers(*outcomes), lambda: float(next(clock)), lambda: 1000.0)
     for number, outcome in enumerate(outcomes):
-        assert await client.send(Order(0.0, f"r{number}", {})) is outcome
+        told: list[Outcome] = []
+        client.send(Order(0.0, f"r{number}", {}), told.append)
+        assert told == [outcome]
     assert [(reply.sent_s, reply.answered_s, reply.kind, reply.late) for reply in client.replies] == [
         (0, 1, "accepted", False),
         (2, 3, "refused", False),

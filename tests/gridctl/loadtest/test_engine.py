@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 
-import aiohttp
 import pytest
 from aiohttp import web
+from hdrh.histogram import HdrHistogram
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gridctl.loadtest.arrivals import Arrival, Identity, Order
-from gridctl.loadtest.client import HttpClient, Outcome
+from gridctl.loadtest.client import Done, Outcome
 from gridctl.loadtest.engine import Engine
+from gridctl.loadtest.http import HttpClient
 from gridctl.loadtest.tally import Latencies, Tally
 from tests.gridctl.loadtest.server import accept, serving
 
@@ -24,16 +28,17 @@ class Held:
     """A client whose every answer waits until the test lets it go."""
 
     def __init__(self) -> None:
-        self.gate = asyncio.Event()
-        self.sent: list[str] = []
+        self.waiting: list[Done] = []
         self.all_sent = asyncio.Event()
 
-    async def send(self, order: Order) -> Outcome:
-        self.sent.append(order.request_id)
-        if len(self.sent) == 3:
+    def send(self, _order: Order, done: Done) -> None:
+        self.waiting.append(done)
+        if len(self.waiting) == 3:
             self.all_sent.set()
-        await self.gate.wait()
-        return Outcome("accepted", substation="a", status=202)
+
+    def let_go(self) -> None:
+        for done in self.waiting:
+            done(Outcome("accepted", substation="a", status=202))
 
 
 async def test_no_order_waits_for_an_answer() -> None:
@@ -41,7 +46,7 @@ async def test_no_order_waits_for_an_answer() -> None:
     running = asyncio.create_task(Engine(client, tally).run(orders(0, 0.01, 0.02)))
     await asyncio.wait_for(client.all_sent.wait(), 5)
     assert (tally.sent, tally.finished) == (3, 0)
-    client.gate.set()
+    client.let_go()
     await running
     assert (tally.accepted, dict(tally.per_substation)) == (3, {"a": 3})
 
@@ -60,8 +65,9 @@ async def test_a_stall_shows_in_the_latencies_of_all_who_waited() -> None:
 
     lock = asyncio.Lock()
     tally = Tally()
-    async with serving(handler) as url, aiohttp.ClientSession() as http:
-        await Engine(HttpClient(http, f"{url}/charge", 5), tally).run(orders(*(0.01 * k for k in range(50))))
+    async with serving(handler) as url:
+        with HttpClient(f"{url}/charge", 5) as client:
+            await Engine(client, tally).run(orders(*(0.01 * k for k in range(50))))
     assert tally.accepted == 50
     median = tally.latencies.percentile_ms(50)
     assert median is not None
@@ -74,10 +80,10 @@ async def test_a_late_load_tester_says_so_and_counts_from_the_intended_time() ->
     now = 0.0
 
     class Slow:
-        async def send(self, order: Order) -> Outcome:
+        def send(self, _order: Order, done: Done) -> None:
             nonlocal now
             now += 1.0  # each order keeps the machine busy for a second
-            return Outcome("accepted", status=202)
+            done(Outcome("accepted", status=202))
 
     tally = Tally()
     await Engine(Slow(), tally, clock=lambda: now).run(orders(0, 0, 0))
@@ -103,7 +109,7 @@ async def test_an_interruption_while_answers_are_out_counts_those_that_come() ->
     running = asyncio.create_task(engine.run(orders(0, 0, 0)))
     await asyncio.wait_for(client.all_sent.wait(), 5)
     engine.interrupt()
-    client.gate.set()
+    client.let_go()
     await asyncio.wait_for(running, 5)
     assert (tally.accepted, tally.failed) == (3, 0)
 
@@ -115,11 +121,10 @@ async def test_every_outcome_is_reported_with_its_order() -> None:
         return web.json_response({"reason": "grid-full"}, status=503)
 
     tally = Tally()
-    async with serving(handler) as url, aiohttp.ClientSession() as http:
-        client = HttpClient(http, f"{url}/charge", 5)
-        await Engine(client, tally, lambda order, outcome, _: seen.append((order.request_id, outcome.kind))).run(
-            orders(0)
-        )
+    async with serving(handler) as url:
+        with HttpClient(f"{url}/charge", 5) as client:
+            report = lambda order, outcome, _: seen.append((order.request_id, outcome.kind))  # noqa: E731
+            await Engine(client, tally, report).run(orders(0))
     assert seen == [("lt-t-0", "refused")]
     assert dict(tally.refused_reasons) == {"grid-full": 1}
 
@@ -129,8 +134,8 @@ async def test_a_report_that_cannot_be_printed_ends_the_run() -> None:
         raise BrokenPipeError
 
     class Prompt:
-        async def send(self, order: Order) -> Outcome:
-            return Outcome("accepted", status=202)
+        def send(self, _order: Order, done: Done) -> None:
+            done(Outcome("accepted", status=202))
 
     tally = Tally()
     with pytest.raises(BrokenPipeError):
@@ -159,3 +164,34 @@ def test_percentiles_never_exceed_the_maximum() -> None:
     latencies.add(-1)
     latencies.add(1e9)
     assert latencies.max_ms == 3_600_000
+
+
+@given(st.lists(st.floats(0, 4000, allow_nan=False), min_size=1, max_size=50), st.sampled_from([1.0, 50, 90, 99, 99.9]))
+def test_counted_is_what_an_hdr_histogram_records(values: list[float], percent: float) -> None:
+    latencies, histogram = Latencies(), HdrHistogram(1, 3_600_000_000, 3)
+    for value in values:
+        latencies.add(value)
+        histogram.record_value(min(3_600_000_000, max(1, round(value * 1e6))))
+    most_us = min(3_600_000_000, max(1, round(max(values) * 1e6)))
+    assert latencies.percentile_ms(percent) == min(histogram.get_value_at_percentile(percent), most_us) / 1000
+
+
+async def test_an_order_that_is_not_due_waits_for_the_start_it_was_given() -> None:
+    client, tally = Held(), Tally()
+    start_s = time.monotonic() + 0.05
+    running = asyncio.create_task(Engine(client, tally).run(orders(0, 0, 0), start_s))
+    await asyncio.wait_for(client.all_sent.wait(), 5)
+    assert time.monotonic() > start_s - 0.001
+    client.let_go()
+    await running
+
+
+async def test_an_answer_after_it_was_given_up_counts_no_more() -> None:
+    client, tally = Held(), Tally()
+    engine = Engine(client, tally, grace_s=0.01)
+    running = asyncio.create_task(engine.run(orders(0, 0, 0)))
+    await asyncio.wait_for(client.all_sent.wait(), 5)
+    engine.interrupt()
+    await asyncio.wait_for(running, 5)
+    client.let_go()
+    assert (tally.failed, tally.accepted) == (3, 0)

@@ -9,9 +9,10 @@ import pytest
 from aiohttp import web
 
 from config.errors import GridError
-from gridctl.loadtest import target
+from gridctl.loadtest import records, target
 from gridctl.loadtest.placement import Limits
-from gridctl.loadtest.target import Records, Target
+from gridctl.loadtest.records import Records
+from gridctl.loadtest.target import Target
 from tests.gridctl.loadtest.server import accept, serving
 
 ENTRY = {"request_id": "lt-x-0", "power_kw": 7.4, "started_s": 100.0, "ends_s": 130.0, "ended_s": None}
@@ -71,7 +72,7 @@ async def read(answer: web.Response | Exception, accepted: int = 1) -> Records:
 
     async with serving(accept, get) as url, aiohttp.ClientSession() as http:
         grid = Target(url, 1, "c", ("s1",), {"s1": url}, {"s1": Limits(10)})
-        return await target.records(http, grid, 90.5, {"s1": accepted, "gone": 1, "": 2}, "lt-x-", 120.0)
+        return await records.read(http, grid, 90.5, {"s1": accepted, "gone": 1, "": 2}, "lt-x-", 120.0)
 
 
 async def test_a_running_session_is_load_until_now() -> None:
@@ -84,7 +85,7 @@ async def test_a_running_session_is_load_until_now() -> None:
 
 async def test_who_is_behind_a_url_cannot_be_asked_and_is_not_called_gone() -> None:
     async with aiohttp.ClientSession() as http:
-        found = await target.records(http, target.from_url("http://grid", 1), 90.5, {"s1": 1, "": 2}, "lt-x-", 120.0)
+        found = await records.read(http, target.from_url("http://grid", 1), 90.5, {"s1": 1, "": 2}, "lt-x-", 120.0)
     assert set(found.missing) == {"s1"}
     assert "cannot be read from here" in found.missing["s1"]
 
@@ -111,5 +112,5 @@ async def test_records_that_cannot_be_had_are_said(answer: web.Response, words: 
 async def test_nobody_there() -> None:
     async with aiohttp.ClientSession() as http:
         grid = Target("u", 1, "c", ("s1",), {"s1": "http://127.0.0.1:1"}, {"s1": Limits(10)})
-        found = await target.records(http, grid, 0, {}, "lt-", 1)
+        found = await records.read(http, grid, 0, {}, "lt-", 1)
     assert "does not answer" in found.missing["s1"]
