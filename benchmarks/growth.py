@@ -33,10 +33,12 @@ from benchmarks.bench import machine
 from benchmarks.hundred import pss_mb
 from benchmarks.peers.field import CAPACITY, SESSION_S, TIME_SCALE, Peer, free_ports, grid, gridctl_peer, started
 from benchmarks.peers.figures import Sample, Table
-from benchmarks.peers.load import Placing, Uncounted, hurried, measure, rehearse
+from benchmarks.peers.load import Placing, Uncounted, hurried, measure, rehearse, spent_s
 
 LOAD = "closed:64"
 REST_S = 10.0
+#: CPU of four seconds in which nothing but polls happens.
+CALM_S = 0.6
 #: Grid seconds until the first and the last of the resumed sessions ends: all of them charge until the benchmark is over.
 ENDS_S = (1e5, 2e5)
 INSERT = "INSERT INTO sessions VALUES (?, ?, ?, 1, 7400, ?, ?, ?, NULL, NULL, 'charging', '')"
@@ -78,10 +80,7 @@ def sessions(folder: Path, size: int) -> Iterator[tuple[Peer, float]]:
             _fill(path, size // 3)
 
     with grid(folder, f"live-{size}", sys.executable, _topology(3), live) as running:
-        peer = gridctl_peer(str(size), running)
-        began_s = time.monotonic()
-        rehearse(peer, Placing(), 1)  # the balancer answers once it has collected all of them
-        yield peer, running.ready_s + time.monotonic() - began_s - 2.5
+        yield gridctl_peer(str(size), running), running.ready_s
 
 
 @contextmanager
@@ -155,6 +154,7 @@ def part(name: str, sizes: Sequence[int], rounds: int, seconds: float) -> list[P
         everybody = [peer for _, peer, _ in standing]
         with hurried(everybody):
             for peer in everybody:
+                _await_calm(peer)
                 rehearse(peer, Placing(), 2)
             rests = [_rest(peer) for peer in everybody]
             samples = _rounds(everybody, rounds, seconds)
@@ -179,16 +179,20 @@ def _rounds(everybody: Sequence[Peer], rounds: int, seconds: float) -> list[Samp
     return samples
 
 
+def _await_calm(peer: Peer, within_s: float = 180.0) -> None:
+    """Until what a start brings with it is over: a balancer asks each substation three times for all its sessions."""
+    end_s, calm = time.monotonic() + within_s, 0
+    while calm < 3 and time.monotonic() < end_s:
+        before = sum(spent_s(peer).values())
+        time.sleep(4.0)
+        calm = calm + 1 if sum(spent_s(peer).values()) - before < CALM_S else 0
+
+
 def _rest(peer: Peer) -> Rest:
     """CPU over ten seconds (two polls), and memory, of every group."""
-
-    def spent() -> dict[str, float]:
-        times = {group: [each.cpu_times() for each in own] for group, own in peer.groups.items()}
-        return {group: sum(each.user + each.system for each in own) for group, own in times.items()}
-
-    before = spent()
+    before = spent_s(peer)
     time.sleep(REST_S)
-    after = spent()
+    after = spent_s(peer)
     memory = {group: round(sum(pss_mb(each.pid) for each in own), 1) for group, own in peer.groups.items()}
     return Rest({group: round(100 * (after[group] - before[group]) / REST_S, 2) for group in before}, memory)
 

@@ -88,17 +88,22 @@ def rehearse(peer: Peer, placing: Placing, seconds: float) -> None:
 def measure(peer: Peer, load: str, placing: Placing, number: int, seconds: float) -> Sample:
     """One run of about `seconds`; Uncounted where substations took fewer than were answered."""
     kind, _, amount = load.partition(":")
-    taken, spent, busy, began_s = peer.taken(), _spent(peer), _busy_s(), time.monotonic()
+    taken, spent, busy, began_s = peer.taken(), spent_s(peer), _busy_s(), time.monotonic()
     children = psutil.Process().cpu_times()
     if kind == "closed":
         figures = wrk_figures(_wrk(peer, placing, int(amount), seconds))
     else:
         figures = loadtest_figures(_loadtest(peer, placing, float(amount), seconds))
-    wall_s, after, busy_after, ended = time.monotonic() - began_s, _spent(peer), _busy_s(), psutil.Process().cpu_times()
-    spent_s = {group: after[group] - before for group, before in spent.items()}
+    wall_s, after, busy_after, ended = (
+        time.monotonic() - began_s,
+        spent_s(peer),
+        _busy_s(),
+        psutil.Process().cpu_times(),
+    )
+    used = {group: after[group] - before for group, before in spent.items()}
     own = (ended.children_user + ended.children_system) - (children.children_user + children.children_system)
-    spent_s["load"] = own
-    others = max(0.0, (busy_after - busy - sum(spent_s.values())) / wall_s)
+    used["load"] = own
+    others = max(0.0, (busy_after - busy - sum(used.values())) / wall_s)
     time.sleep(PAUSE_S)
     if not figures["accepted"]:
         raise Uncounted(
@@ -106,7 +111,7 @@ def measure(peer: Peer, load: str, placing: Placing, number: int, seconds: float
         )
     if peer.substations and (counted := peer.taken() - taken) < figures["accepted"]:
         raise Uncounted(f"{peer.name}: {figures['accepted']} were told 202, substations took {counted}")
-    return _sample(peer.name, load, number, figures, spent_s, others)
+    return _sample(peer.name, load, number, figures, used, others)
 
 
 def _sample(
@@ -151,7 +156,8 @@ def _run(command: Sequence[str], placing: Placing) -> str:
     return said
 
 
-def _spent(peer: Peer) -> dict[str, float]:
+def spent_s(peer: Peer) -> dict[str, float]:
+    """CPU seconds that each group used so far."""
     found = {}
     for group, processes in peer.groups.items():
         times = [process.cpu_times() for process in processes]
