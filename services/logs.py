@@ -19,6 +19,7 @@ from services.tracing import CURRENT, about
 ROTATE_BYTES = 50 * 1000**2
 KEPT_FILES = 3
 
+_encode = json.JSONEncoder(default=repr).encode
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -32,11 +33,12 @@ class JsonLines(logging.Formatter):
         super().__init__()
         self._name = name
         self._role = role
+        self._second, self._text = 0, ""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its newline; never raises for what an extra field holds."""
         line: dict[str, Any] = {
-            "ts": _timestamp(record.created),
+            "ts": self._timestamp(record.created),
             "level": record.levelname.lower(),
             "name": self._name,
             "role": self._role,
@@ -49,7 +51,14 @@ class JsonLines(logging.Formatter):
             line["span_id"] = span.span_id
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=repr)
+        return _encode(line)
+
+    def _timestamp(self, unix_s: float) -> str:
+        """ISO 8601 in UTC, to the microsecond; the part that changes once a second is made once a second."""
+        second, micros = divmod(round(unix_s * 1e6), 1_000_000)
+        if second != self._second:
+            self._second, self._text = second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{self._text}.{micros:06d}Z"
 
 
 class PlainLines(logging.Formatter):
@@ -62,10 +71,6 @@ class PlainLines(logging.Formatter):
         """The line without a traceback."""
         extra = [f"{key}={value}" for key, value in record.__dict__.items() if key not in _STANDARD]
         return "  ".join([super().formatMessage(record), *extra])
-
-
-def _timestamp(unix_s: float) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class LogFile:
