@@ -71,13 +71,14 @@ def read_batch(body: bytes, model: type[Message]) -> Batch[Message] | Problem:
         return not_json("a JSON object (or an array of them) was expected, the body is empty")
     if body.lstrip()[:1] == b"[":
         return _read_array(body, model)
-    item = _read_one(body, model)
+    item = read_message(body, model)
     if isinstance(item, Problem) and item.status == 400:
         return item
     return Batch((item,), is_array=False)
 
 
-def _read_one(body: bytes, model: type[Message]) -> Message | Problem:
+def read_message(body: bytes, model: type[Message]) -> Message | Problem:
+    """The one message that `body` must be; a Problem where it is none (400, 422)."""
     try:
         return model.model_validate_json(body)
     except ValidationError as invalid:

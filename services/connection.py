@@ -71,6 +71,8 @@ class Connection(web.RequestHandler):
         """See asyncio.Protocol; notices when a request begins and when all of it has come."""
         count = self._request_count
         super().data_received(data)
+        if self._upgraded and self._request_count == count:
+            return  # no requests any more, but a stream
         if self._request_count != count:
             body = self._messages[-1][1] if self._messages else None
             self._body = None if body is None or body.is_eof() else body

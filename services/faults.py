@@ -22,6 +22,8 @@ from aiohttp.web_request import BaseRequest
 
 from config.errors import Fault, Invalid
 from services.connection import Connection
+from services.stream.answering import Fate
+from services.stream.wire import PATH
 from services.traffic import Traffic
 
 #: The lifeline's verb: `{"do": "faults", "drop_pct": 2, "for_s": 10}`.
@@ -30,8 +32,8 @@ VERB = "faults"
 LONGEST_S = 10.0
 #: The faults and the most that each may be: shares in percent, wall seconds. 0 ends one.
 MOST = {"drop_pct": 100.0, "delay_s": 60.0, "duplicate_pct": 100.0}
-#: The launcher's own look at a service stays true.
-_SPARED = "/health"
+#: The launcher's own look at a service stays true; a stream is not a reply, the answers in it are.
+_SPARED = frozenset({"/health", PATH})
 #: `l_onoff`, `l_linger`: closing sends a reset (socket(7)).
 _LINGER = struct.pack("ii", 1, 0)
 
@@ -112,6 +114,12 @@ class Switch:
         """How much of `kind` (a key of MOST) there is now; 0 where it is off."""
         return self._faults.value(kind, self._now_s())
 
+    def fate(self) -> Fate | None:
+        """What happens to the next answer in a stream; None while all is off."""
+        if self._faults.next_end_s() is None:
+            return None
+        return Fate(self._strikes("duplicate_pct"), self.value("delay_s"), self._strikes("drop_pct"))
+
     def ahead_of(self, command: Callable[[Mapping[str, Any]], None]) -> Callable[[Mapping[str, Any]], None]:
         """What obeys the lifeline: orders of this module here, all others by `command`."""
 
@@ -158,7 +166,7 @@ class Switch:
         handle = self._plain
         if handle is None:
             raise RuntimeError("no server")
-        if request.path == _SPARED:
+        if request.path in _SPARED:
             return await handle(request)
         with self._traffic.request():
             response = await handle(request)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -20,6 +21,9 @@ from config.problems import FieldFault, Problem, bad_fields
 from services.gate import Gate
 from services.problem import ProblemError, from_http_error, json_response, problem_response
 from services.service import Asked, Crew, Listener, Service, Whole
+from services.stream import websocket
+from services.stream.answering import Fates, Streaming, Streams
+from services.stream.wire import PATH
 from services.tracing import CURRENT, REQUEST_ID, PassingTracer, Span, Tracer, parent_of
 from services.traffic import Traffic
 
@@ -44,6 +48,7 @@ _LOOKS = frozenset(
         "/peers",
         "/fences",
         "/report",
+        PATH,
     }
 )
 #: How requests are answered that the gate refuses; no service answers so itself.
@@ -109,20 +114,28 @@ def application(
     access: Access = LOCAL,
     tracer: Tracer | None = None,
     crew: Crew | None = None,
+    fates: Fates = lambda: None,
 ) -> web.Application:
     """The web application of `service`: its routes, /health, /metrics, errors as problem+json, its headers.
 
     Where it is one of a `crew`, it tells of all of them.
 
     Who may not ask, by `access`, learns nothing of the service: neither its paths nor its headers. `tracer` begins a span
-    for each request that does some work; None: they are passed on and not recorded.
+    for each request that does some work; None: they are passed on and not recorded. `fates` befall the answers in streams,
+    where the service takes any.
     """
-    return _application(service, service.routes(), traffic, access, tracer, crew)
+    tracer = tracer or PassingTracer()
+    app = _application(service, service.routes(), traffic, access, tracer, crew)
+    if isinstance(service, Streaming):
+        streams = Streams(service, traffic, tracer, fates)
+        app.router.add_get(PATH, partial(websocket.serve, streams), allow_head=False)
+        app.on_shutdown.append(streams.close)
+    return app
 
 
 def about(service: Service, traffic: Traffic, access: Access = LOCAL) -> web.Application:
     """The web application that only tells of `service`: /health and /metrics."""
-    return _application(service, (), traffic, access, None, None)
+    return _application(service, (), traffic, access, PassingTracer(), None)
 
 
 def _application(
@@ -130,10 +143,10 @@ def _application(
     routes: Sequence[web.RouteDef],
     traffic: Traffic,
     access: Access,
-    tracer: Tracer | None,
+    tracer: Tracer,
     crew: Crew | None,
 ) -> web.Application:
-    admitted = _admitted(service, traffic, Gate(access), tracer or PassingTracer())
+    admitted = _admitted(service, traffic, Gate(access), tracer)
     app = web.Application(middlewares=[_problems, admitted], client_max_size=MAX_BODY_BYTES)
     app.add_routes(routes)
     app.router.add_get("/health", _health(service, crew, traffic))
@@ -161,6 +174,8 @@ def _admitted(service: Service, traffic: Traffic, gate: Gate, tracer: Tracer) ->
             if heard is not None:
                 heard(request)
             CURRENT.set(_span(request, tracer))
+            if request.path == PATH:  # it lasts; what it carries counts
+                return await handler(request)
             with traffic.request():
                 return await handler(request)
         if gate.is_open(request):

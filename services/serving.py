@@ -54,7 +54,7 @@ async def serve(
     FaultMetrics(service.registry, faults.value)
     tracer = tracer or PassingTracer()
     lane = Lane(service, traffic, access, tracer)
-    app = application(service, traffic, access, tracer, crew)
+    app = application(service, traffic, access, tracer, crew, faults.fate)
     async with (
         _following(lifeline, faults.ahead_of(service.command)),
         _running(service),

@@ -67,12 +67,20 @@ def parent_of(headers: Headers) -> Parent | None:
     if TRACEPARENT not in headers:
         return None
     found = headers.getall(TRACEPARENT)
-    if len(found) != 1 or (parts := _PARENT.fullmatch(found[0].strip(" \t"))) is None:
+    if len(found) != 1:
+        return None
+    state = state_of(headers.getall(TRACESTATE)) if TRACESTATE in headers else ""
+    return parent_in(found[0].strip(" \t"), state)
+
+
+def parent_in(traceparent: str, state: str) -> Parent | None:
+    """Who asks, by one `traceparent` and a `tracestate` that can be; None where the former cannot."""
+    parts = _PARENT.fullmatch(traceparent)
+    if parts is None:
         return None
     version, trace_id, span_id, flags, more = parts.groups()
     if version == "ff" or (version == "00" and more) or trace_id == _NO_TRACE or span_id == _NO_SPAN:
         return None
-    state = state_of(headers.getall(TRACESTATE)) if TRACESTATE in headers else ""
     return Parent(trace_id, span_id, flags[1] in _SAMPLED, state)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -16,17 +16,30 @@ class Traffic:
         self.in_flight = 0
         self._last_s = time.monotonic()
         self._changed = asyncio.Event()
+        self._on_stop: list[Callable[[], None]] = []
 
     @contextmanager
     def request(self) -> Iterator[None]:
         """One request, from when its handler begins until its answer is made."""
-        self.in_flight += 1
-        self._touch()
+        self.began(1)
         try:
             yield
         finally:
-            self.in_flight -= 1
-            self._touch()
+            self.ended(1)
+
+    def began(self, count: int) -> None:
+        """So many requests came together."""
+        self.in_flight += count
+        self._touch()
+
+    def ended(self, count: int) -> None:
+        """The answers to so many are made."""
+        self.in_flight -= count
+        self._touch()
+
+    def on_stop(self, tell: Callable[[], None]) -> None:
+        """`tell` is called once nothing more is to come."""
+        self._on_stop.append(tell)
 
     def _touch(self) -> None:
         if self.stopping:
@@ -37,6 +50,8 @@ class Traffic:
         """From now on answers say `Connection: close`, and silence counts."""
         self.stopping = True
         self._touch()
+        for tell in self._on_stop:
+            tell()
 
     async def quiet(self, silence_s: float, limit_s: float) -> bool:
         """Waits until nothing is in flight and nothing came for `silence_s`; False where `limit_s` passed before."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 import aiohttp
@@ -18,7 +19,9 @@ from services.balancer.directory import Introduction
 from services.balancer.pages import MOST_ON_A_PAGE, in_one
 from services.balancer.reading import Answer, Page, Result, answer_of, is_unknown, object_of, report_of
 from services.balancer.targets import Target
+from services.balancer.ways import Ways
 from services.problem import to_json
+from services.stream.seam import NoStream
 from services.tracing import REQUEST, SUBSTATION, Hop
 
 __all__ = ["Answer", "Ended", "HttpLine", "Line", "Page", "Result", "Silent", "report_of"]
@@ -103,14 +106,17 @@ class HttpLine:
         self._on_a_page = on_a_page
         self._token = token
         self._headers: Mapping[str, str] = {BALANCER: url} if url else {}
+        self._ways = Ways(self._named, token)
 
     async def start(self) -> None:
         """Opens the pools; in the event loop."""
         self._own = connections.pool(CONNECTIONS_PER_SUBSTATION, token=self._token)
         self._external = connections.pool(CONNECTIONS_PER_SUBSTATION, force_close=True)
+        await self._ways.start()
 
     async def stop(self) -> None:
         """Closes all connections."""
+        await self._ways.stop()
         await self._own.close()
         await self._external.close()
 
@@ -133,6 +139,7 @@ class HttpLine:
         """See `Line.identify`."""
         if BALANCER in self._headers:
             self._headers = {**self._headers, INCARNATION: str(incarnation)}
+            self._ways.leave()
 
     async def fence(self, target: Target, url: str, incarnation: int, timeout_s: float) -> None:
         """See `Line.fence`."""
@@ -151,7 +158,16 @@ class HttpLine:
             raise Silent(connections.said(error)) from error
 
     async def charge(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> Answer:
-        """See `Line.charge`."""
+        """See `Line.charge`: on a stream where the substation takes one."""
+        if target.external:
+            return await self._charge_alone(target, request_id, body, timeout_s)
+        until_s = time.monotonic() + timeout_s
+        with suppress(NoStream):
+            return await self._ways.charge(target, request_id, body, timeout_s)
+        left_s = max(_SHORTEST_S, until_s - time.monotonic())
+        return await self._charge_alone(target, request_id, body, left_s)
+
+    async def _charge_alone(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> Answer:
         headers = {**_JSON, "Idempotency-Key": request_id} if target.external else {**_JSON, **self._named(target)}
         try:
             with Hop("POST /charge", {SUBSTATION: target.name, REQUEST: request_id}) as hop:

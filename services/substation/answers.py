@@ -81,3 +81,10 @@ def record(session: Session, clock: Clock) -> dict[str, Any]:
         "state": session.state,
         "reason": session.reason or None,
     }
+
+
+def element(answer: dict[str, Any] | Problem) -> dict[str, Any]:
+    """`answer` in an array."""
+    if isinstance(answer, Problem):
+        return {"status_code": answer.status, **answer.body()}
+    return {"status_code": 202, **answer}

@@ -40,15 +40,21 @@ class Charging:
 
     async def answer(self, items: Sequence[SubstationCharge | Problem]) -> list[Answer]:
         """The answers to `items`, in their order; a 202 only for what survives."""
-        outcomes = [self._admit(item) for item in items]
+        return await self.settle(items, [self.admit(item) for item in items])
+
+    async def settle(
+        self, items: Sequence[SubstationCharge | Problem], outcomes: Sequence[Started | Problem]
+    ) -> list[Answer]:
+        """The answers to `items`, of which `admit` made `outcomes`."""
         started = [outcome for outcome in outcomes if isinstance(outcome, Started)]
         try:
             await self._keeper.keep([outcome.session for outcome in started])
         except JournalError as error:
             outcomes = self._take_back(items, outcomes, error)
-        return [self._accept(outcome) if isinstance(outcome, Started) else outcome for outcome in outcomes]
+        return [self.accept(outcome) if isinstance(outcome, Started) else outcome for outcome in outcomes]
 
-    def _admit(self, item: SubstationCharge | Problem) -> Started | Problem:
+    def admit(self, item: SubstationCharge | Problem) -> Started | Problem:
+        """Reserves a place for `item`, or says why not; what is reserved must be settled."""
         if isinstance(item, Problem):
             self._metrics.requests.labels("invalid").inc()
             return item
@@ -72,7 +78,7 @@ class Charging:
     ) -> list[Started | Problem]:
         left: list[Started | Problem] = []
         for item, outcome in zip(items, outcomes, strict=True):
-            if isinstance(outcome, Problem) or isinstance(item, Problem) or _kept(outcome):
+            if isinstance(outcome, Problem) or isinstance(item, Problem) or is_kept(outcome):
                 left.append(outcome)
                 continue
             if not outcome.repeated:
@@ -81,7 +87,8 @@ class Charging:
             left.append(self._refuse(item, problem.reason, problem))
         return left
 
-    def _accept(self, outcome: Started) -> Answer:
+    def accept(self, outcome: Started) -> Answer:
+        """The 202 of what survives."""
         self.accepted += not outcome.repeated
         self._metrics.requests.labels("repeated" if outcome.repeated else "accepted").inc()
         return answers.started(outcome, self._settings.name, self._keeper.clock.grid_s())
@@ -94,6 +101,7 @@ class Charging:
         return problem
 
 
-def _kept(outcome: Started) -> bool:
+def is_kept(outcome: Started) -> bool:
+    """Whether it survives already, so that nothing is to be waited for."""
     session = outcome.session
     return session.safe and session.noted >= session.attempt

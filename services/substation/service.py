@@ -30,11 +30,14 @@ from services.http import read_messages
 from services.journal import Journal, JournalError, OpenJournal
 from services.problem import ProblemError, json_response, problem_response
 from services.service import Asked, Health
+from services.stream.answering import Member
+from services.substation import answers
 from services.substation.admission import Admission, Limits
 from services.substation.adoption import adopt
 from services.substation.charging import Answer, Charging
 from services.substation.fences import Fences
 from services.substation.keeping import Keeper
+from services.substation.members import Members
 from services.substation.pushes import Post, Pushes
 from services.substation.recovery import Recovery
 from services.substation.session import Session, watts
@@ -59,6 +62,7 @@ class SubstationService:
     """
 
     role = SUBSTATION
+    streamed = "/charge"
     stop_timeout_s = STOP_TIMEOUT_S
 
     def __init__(
@@ -82,6 +86,7 @@ class SubstationService:
         self._pushes = Pushes(clock.monotonic_s, self._pushed, post, token)
         self._fences = Fences()
         self._sessions = SessionRoutes(self.admission, self._keeper, self._recovery, self._set_timer)
+        self._members = Members(self._charging, self._metrics, self._set_timer)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_end_s: float | None = None
         self._reported = (-1, 0.0, "")
@@ -111,14 +116,19 @@ class SubstationService:
         return {"/charge": self._charge}
 
     def heard(self, request: Asked) -> None:
-        """A balancer that names itself is told of what its polls would show too late; its former incarnations are fenced.
+        """A balancer that names itself is told of what its polls would show too late; its former incarnations are fenced."""
+        self._hear(request.headers)
 
-        One that means another substation gets a 421: addresses change hands, sessions do not.
-        """
-        if request.headers.get(MEANT, self.name) != self.name:
-            raise ProblemError(Problem(MISDIRECTED, f"this is {self.name}", "misdirected"))
-        self._pushes.heard(request.headers)
-        self._fences.heard(request.headers)
+    def _hear(self, headers: Mapping[str, str]) -> None:
+        if headers.get(MEANT, self.name) != self.name:
+            raise ProblemError(Problem(MISDIRECTED, f"this is {self.name}", "misdirected"))  # addresses change hands
+        self._pushes.heard(headers)
+        self._fences.heard(headers)
+
+    def take(self, members: Sequence[Member], headers: Mapping[str, str]) -> None:
+        """See `services.stream.answering.Streaming`."""
+        self._hear(headers)
+        self._members.take(members, self._recovery.problem or self._fences.refusal(headers))
 
     def headers(self) -> Mapping[str, str]:
         """The report, once it knows what it has."""
@@ -229,7 +239,7 @@ class SubstationService:
             REQUEST_ID.set(batch.items[0].request_id or "")
         found = await self._answers(batch.items)
         if batch.is_array:
-            return json_response([_element(answer) for answer in found])
+            return json_response([answers.element(answer) for answer in found])
         return problem_response(found[0]) if isinstance(found[0], Problem) else json_response(found[0], 202)
 
     async def _answers(self, items: Sequence[SubstationCharge | Problem]) -> Sequence[Answer]:
@@ -266,12 +276,6 @@ class SubstationService:
         self._keeper.ended(session)
         if session.state != "ended":
             self._pushes.soon()
-
-
-def _element(answer: Answer) -> dict[str, Any]:
-    if isinstance(answer, Problem):
-        return {"status_code": answer.status, **answer.body()}
-    return {"status_code": 202, **answer}
 
 
 def _limits(nominal: Limits, order: Mapping[str, Any]) -> Limits:

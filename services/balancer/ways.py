@@ -1,0 +1,107 @@
+"""A balancer's streams to its own substations, one each. Must not know the ledger.
+
+A stream belongs to one incarnation of this balancer, and to the substation that was meant when it was opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from config.access import Token
+from config.report import Report
+from services.balancer.connections import said
+from services.balancer.reading import Answer, Result, answer_of
+from services.balancer.targets import Target
+from services.stream.caller import Caller
+from services.stream.seam import Heard, NoStream, Unsent, Wire
+from services.stream.websocket import Dialer
+from services.tracing import REQUEST, SUBSTATION, Hop
+
+#: Of targets that were asked once so many are kept though nothing is open to them.
+_KEPT = 64
+
+
+class Ways:
+    """Asks over streams; `headers` gives what the handshake with a target says. Opens in `start`, closes in `stop`."""
+
+    def __init__(self, headers: Callable[[Target], Mapping[str, str]], token: Token | None = None) -> None:
+        self._headers = headers
+        self._token = token
+        self._dialer: Dialer | None = None
+        self._callers: dict[tuple[str, str], Caller] = {}
+        self._left: list[Caller] = []
+        self._over_http_until_s: dict[str, float] = {}
+        self._newest: dict[str, tuple[str, Report | None]] = {}
+
+    async def start(self) -> None:
+        """In the event loop."""
+        self._dialer = Dialer(self._token)
+
+    async def stop(self) -> None:
+        """Closes all."""
+        await asyncio.gather(*(caller.close() for caller in (*self._callers.values(), *self._left)))
+        if self._dialer is not None:
+            await self._dialer.close()
+
+    def leave(self) -> None:
+        """From now on the headers are others: what was not sent is not sent, and what is asked now goes on new streams."""
+        callers, self._callers = self._callers, {}
+        self._left = [caller for caller in (*self._left, *callers.values()) if caller.is_open]
+        for caller in callers.values():
+            caller.leave()
+
+    async def charge(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> Answer:
+        """See `services.balancer.line.Line.charge`; NoStream where it is to be asked over HTTP."""
+        try:
+            with Hop("POST /charge", {SUBSTATION: target.name, REQUEST: request_id}) as hop:
+                heard = await self._ask(target, body, timeout_s, hop.headers)
+                hop.status = heard.status
+                return answer_of(target, heard.status, self._report(target, heard.head), heard.body)
+        except Unsent as error:
+            return Answer(Result.UNREACHABLE, detail=said(error))
+        except (ConnectionError, TimeoutError) as error:
+            return Answer(Result.UNKNOWN, detail=said(error))
+
+    async def _ask(self, target: Target, body: bytes, timeout_s: float, trace: Mapping[str, str]) -> Heard:
+        until_s = self._over_http_until_s.get(target.url)
+        if until_s is not None:
+            if asyncio.get_running_loop().time() < until_s:
+                raise NoStream("it took none lately", 0.0)
+            del self._over_http_until_s[target.url]
+        try:
+            return await self._caller(target).ask(body, timeout_s, trace)
+        except NoStream as error:
+            if error.for_s:
+                self._over_http_until_s[target.url] = asyncio.get_running_loop().time() + error.for_s
+            raise
+
+    def _report(self, target: Target, head: str) -> Report | None:
+        """The report in `head`, which all answers of a message share; None where there is none that can be true."""
+        known, report = self._newest.get(target.name, ("", None))
+        if known != head:
+            report = _decoded(head)
+            self._newest[target.name] = (head, report)
+        return report
+
+    def _caller(self, target: Target) -> Caller:
+        key = (target.url, target.name if target.learned else "")
+        caller = self._callers.get(key)
+        if caller is None:
+            if len(self._callers) >= _KEPT:
+                self._callers = {key: kept for key, kept in self._callers.items() if kept.is_open}
+            caller = self._callers[key] = Caller(partial(self._dial, target))
+        return caller
+
+    async def _dial(self, target: Target) -> Wire:
+        if self._dialer is None:
+            raise ConnectionError("the line is not open")
+        return await self._dialer.dial(target.url, self._headers(target))
+
+
+def _decoded(head: str) -> Report | None:
+    try:
+        return Report.decode(head) if head else None
+    except ValueError:
+        return None

@@ -1,0 +1,262 @@
+"""Answers streams for one service: takes members as they come, sends what is ready together. Must not know what is asked.
+
+A member's answer never waits for another member's. Who does not take answers, or asks more than is answered, is read no
+further until that changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from config.problems import Problem
+from config.report import HEADER
+from services.problem import ProblemError, to_json
+from services.stream import wire
+from services.stream.seam import Wire
+from services.stream.wire import Call, Said
+from services.tracing import Span, Tracer, parent_in
+from services.traffic import Traffic
+
+#: A connection with so many members unanswered is read no further.
+MOST_TAKEN = 4096
+
+_log = logging.getLogger(__name__)
+
+
+class Member:
+    """One that is asked: `body`, within `left_s` (wall seconds) from `began_s` (perf_counter), as part of `span`."""
+
+    __slots__ = ("_answering", "answered", "began_s", "body", "call", "is_again", "left_s", "span")
+
+    def __init__(self, call: Call, span: Span, answering: _Answering) -> None:
+        self.call = call
+        self.body = call.body
+        self.left_s = call.left_ms / 1000
+        self.span = span
+        self.began_s = time.perf_counter()
+        self.is_again = self.answered = False
+        self._answering = answering
+
+    def answer(self, status: int, body: bytes, retry_after: str = "") -> None:
+        """Its answer, as over HTTP; to be called once, ever."""
+        self.answered = True
+        self.span.end(status)
+        self._answering.answered(self, Said(self.call.number, status, body, retry_after))
+
+    def refuse(self, problem: Problem) -> None:
+        """`answer` with a problem."""
+        again = problem.all_headers().get("Retry-After", "")
+        self.answer(problem.status, to_json(problem.body()), again)
+
+
+def fail(members: Iterable[Member]) -> None:
+    """Logs the exception that is being handled; those of `members` that have no answer get a 500."""
+    _log.exception("failed to answer")
+    for member in members:
+        if not member.answered:
+            member.refuse(Problem(500, "this service failed to answer; its log says why", "internal-error"))
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A service that answers streams."""
+
+    #: What a member would ask over HTTP by POST.
+    streamed: str
+
+    def take(self, members: Sequence[Member], headers: Mapping[str, str]) -> None:
+        """Begins to answer `members`, which came on a connection whose handshake had `headers`; must not block.
+
+        Each is answered once, whatever happens. ProblemError, before any is: this connection is not listened to any more.
+        """
+
+    def headers(self) -> Mapping[str, str]:
+        """See `services.service.Service`: the report, if any, goes with every message of answers."""
+
+
+class Fate(NamedTuple):
+    """What a fault makes of one answer: it is lost, late (wall seconds), or that of a member that was taken twice."""
+
+    twice: bool
+    delay_s: float
+    lost: bool
+
+
+#: The fate of the next answer; None: nothing happens to it.
+Fates = Callable[[], Fate | None]
+
+
+class Streams:
+    """All streams of one `service`; what is being answered counts in `traffic`."""
+
+    def __init__(self, service: Streaming, traffic: Traffic, tracer: Tracer, fates: Fates = lambda: None) -> None:
+        self._service = service
+        self._traffic = traffic
+        self._tracer = tracer
+        self._fates = fates
+        self._open: set[_Answering] = set()
+        traffic.on_stop(self._say_goodbye)
+
+    async def serve(self, opened: Wire, headers: Mapping[str, str]) -> None:
+        """Until the connection is over, or is ended by `close`."""
+        answering = _Answering(opened, headers, self._service, self._traffic, self._tracer, self._fates)
+        self._open.add(answering)
+        try:
+            await answering.run()
+        finally:
+            self._open.discard(answering)
+
+    def _say_goodbye(self) -> None:
+        for answering in self._open:
+            answering.say_goodbye()
+
+    async def close(self, *_: object) -> None:
+        """Ends all, answered or not."""
+        answerings = list(self._open)
+        for answering in answerings:
+            answering.end()
+        await asyncio.gather(*(answering.wire.close() for answering in answerings), return_exceptions=True)
+
+
+class _Answering:
+    def __init__(
+        self,
+        opened: Wire,
+        headers: Mapping[str, str],
+        service: Streaming,
+        traffic: Traffic,
+        tracer: Tracer,
+        fates: Fates,
+    ) -> None:
+        self.wire = opened
+        self._headers = headers
+        self._service = service
+        self._traffic = traffic
+        self._tracer = tracer
+        self._fates = fates
+        self._loop = asyncio.get_running_loop()
+        self._ready: list[bytes] = []
+        self._taken = 0
+        self._bye = self._over = False
+        self._wake: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+
+    async def run(self) -> None:
+        """Reads until the connection is over."""
+        writing = self._loop.create_task(self._write())
+        try:
+            await self._read()
+        finally:
+            self.end()
+            await asyncio.gather(writing, return_exceptions=True)
+
+    def say_goodbye(self) -> None:
+        """Nothing more shall be sent here."""
+        self._bye = True
+        self._rouse(self._wake)
+
+    def end(self) -> None:
+        """What is not answered yet is not to be answered."""
+        self._over = True
+        self._rouse(self._wake)
+        self._rouse(self._room)
+
+    async def _read(self) -> None:
+        if self._traffic.stopping:
+            self.say_goodbye()
+        while not self._over:
+            try:
+                calls = wire.calls_of(await self.wire.receive())
+            except ConnectionError:
+                return
+            except ValueError as error:
+                _log.warning("a stream holds what is no call", extra={"detail": str(error)[:200]})
+                return
+            try:
+                self._take(calls)
+            except ProblemError as refused:
+                _log.warning("a stream is refused", extra={"reason": refused.problem.reason})
+                return
+            while self._taken >= MOST_TAKEN and not self._over:
+                self._room = self._loop.create_future()
+                await self._room
+
+    def _take(self, calls: list[Call]) -> None:
+        members = [Member(call, self._begin(call), self) for call in calls]
+        self._taken += len(calls)
+        self._traffic.began(len(calls))
+        try:
+            self._service.take(members, self._headers)
+        except ProblemError:
+            self._traffic.ended(len(calls))
+            raise
+        except Exception:  # noqa: BLE001  the last line: whatever it was, it is logged and answered
+            fail(members)
+
+    def _begin(self, call: Call) -> Span:
+        parent = parent_in(call.traceparent, call.tracestate) if call.traceparent else None
+        return self._tracer.begin("POST", self._service.streamed, parent)
+
+    def answered(self, member: Member, said: Said) -> None:
+        """See `Member.answer`."""
+        fate = self._fates()
+        if fate is None:
+            self._send(said)
+        elif fate.twice and not member.is_again and self._is_taken_again(member):
+            return
+        elif fate.delay_s:
+            self._loop.call_later(fate.delay_s, self._send, _lost(said) if fate.lost else said)
+        else:
+            self._send(_lost(said) if fate.lost else said)
+
+    def _is_taken_again(self, member: Member) -> bool:
+        again = Member(member.call, self._begin(member.call), self)
+        again.is_again = True
+        with suppress(ProblemError):
+            self._service.take([again], self._headers)
+            return True
+        return False
+
+    def _send(self, said: Said) -> None:
+        self._traffic.ended(1)
+        self._ready.append(wire.put_answer(said))
+        self._rouse(self._wake)
+
+    def _rouse(self, waiting: asyncio.Future[None] | None) -> None:
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    async def _write(self) -> None:
+        try:
+            while not self._over:
+                if self._bye:
+                    self._bye = False
+                    await self.wire.send(wire.BYE)
+                if self._ready:
+                    await self._send_ready()
+                    continue
+                self._wake = self._loop.create_future()
+                await self._wake
+        except ConnectionError:
+            return  # reading ends too
+
+    async def _send_ready(self) -> None:
+        lines, size = [], 0
+        for line in self._ready[: wire.MOST_MEMBERS]:
+            if size and size + len(line) > wire.MOST_BYTES:
+                break
+            lines.append(line)
+            size += len(line)
+        del self._ready[: len(lines)]
+        await self.wire.send(wire.put_answers(self._service.headers().get(HEADER, ""), lines))
+        self._taken -= len(lines)
+        self._rouse(self._room)
+
+
+def _lost(said: Said) -> Said:
+    return Said(said.number, wire.LOST, b"")

@@ -1,0 +1,190 @@
+"""One connection of a stream, on the side that asks: what waits goes in one message. Must not know what is asked.
+
+Nobody waits for company: what was put in within one turn of the event loop goes at once, and what comes while a message is
+being taken goes with the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from dataclasses import dataclass
+
+from services.stream import wire
+from services.stream.seam import Broken, Connect, Heard, NoStream, Unsent, Wire
+from services.tracing import TRACEPARENT, TRACESTATE
+
+#: Members that may be unanswered on one connection; more wait here, within their time.
+MOST_UNANSWERED = 1024
+#: A stream on which nothing was asked for so long is closed (wall seconds): before a router between forgets it.
+IDLE_S = 30.0
+#: One that nobody asks on any more is closed after this at the latest, whoever may still be waited for.
+RETIRED_S = 60.0
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """One member, until it is answered; the answer is worth nothing after `until_s` (the loop's time)."""
+
+    body: bytes
+    until_s: float
+    headers: Mapping[str, str]
+    heard: asyncio.Future[Heard]
+    timer: asyncio.TimerHandle | None = None
+    number: int = 0
+    sent_s: float | None = None
+
+    def fail(self, error: Exception) -> None:
+        """It gets no answer."""
+        if self.timer is not None:
+            self.timer.cancel()
+        if not self.heard.done():
+            self.heard.set_exception(error)
+            self.heard.exception()  # whoever waited may be gone
+
+
+class Link:
+    """One connection. `waiting` were not sent, `unanswered` were; retired it closes once nobody is left."""
+
+    def __init__(self, connect: Connect, retired: Callable[[Link], None], context: Context) -> None:
+        self.waiting: deque[Pending] = deque()
+        self.unanswered: dict[int, Pending] = {}
+        self.opened_s = float("inf")
+        self.heard_s = float("-inf")
+        self._connect = connect
+        self._retired = retired
+        self._is_retired = False
+        self._number = 0
+        self._loop = asyncio.get_running_loop()
+        self._wake: asyncio.Future[None] | None = None
+        self._used_s = self._loop.time()
+        self._timer = self._loop.call_later(IDLE_S, self._look, context=context)
+        self._context = context
+        self.task = self._loop.create_task(self._live(), context=context.copy())
+
+    @property
+    def flows(self) -> bool:
+        """Whether what is put in now is most likely sent at once."""
+        return self.opened_s < float("inf") and not self.waiting and len(self.unanswered) < MOST_UNANSWERED
+
+    def put(self, member: Pending) -> None:
+        """Behind the others that wait."""
+        self.waiting.append(member)
+        self._rouse()
+
+    def retire(self) -> None:
+        """Nothing more is sent on this one."""
+        if not self._is_retired:
+            self._is_retired = True
+            self._retired(self)
+            self._rouse()
+            self._timer.cancel()
+            self._timer = self._loop.call_later(RETIRED_S, self.task.cancel, context=self._context)
+
+    def _look(self) -> None:
+        """Closes it where it was of no use for long."""
+        left_s = self._used_s + IDLE_S - self._loop.time()
+        if left_s > 0 or self.waiting or self._is_awaited():
+            self._timer = self._loop.call_later(max(1.0, left_s), self._look, context=self._context)
+        else:
+            self.retire()
+
+    def _rouse(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _live(self) -> None:
+        try:
+            opened = await self._connect()
+        except (NoStream, ConnectionError, TimeoutError, OSError) as error:
+            self.end(error if isinstance(error, NoStream) else Unsent(str(error) or type(error).__name__))
+            return
+        except asyncio.CancelledError:
+            self.end(Unsent("it was given up"))
+            raise
+        self.opened_s = self._loop.time()
+        reading = self._loop.create_task(self._read(opened))
+        reading.add_done_callback(lambda _: self._rouse())
+        try:
+            await self._write(opened, reading)
+        except ConnectionError:
+            pass
+        finally:
+            self.retire()
+            reading.cancel()
+            self.end(Broken("the connection ended before the answer"))
+            await asyncio.gather(reading, opened.close(), return_exceptions=True)
+
+    def end(self, error: Exception) -> None:
+        """Whoever still waits gets this."""
+        for member in (*self.waiting, *self.unanswered.values()):
+            member.fail(error)
+        self.waiting.clear()
+        self.unanswered.clear()
+        self._timer.cancel()
+        if not self._is_retired:
+            self._is_retired = True
+            self._retired(self)
+
+    async def _write(self, opened: Wire, reading: asyncio.Task[None]) -> None:
+        """Until the connection is over, or nobody needs it any more."""
+        while not reading.done():
+            if self.waiting and len(self.unanswered) < MOST_UNANSWERED:
+                message = self._gather()
+                if message:
+                    await opened.send(message)
+                continue
+            if self._is_retired and not self._is_awaited():
+                return
+            self._wake = self._loop.create_future()
+            await self._wake
+
+    def _is_awaited(self) -> bool:
+        return any(not member.heard.done() for member in self.unanswered.values())
+
+    def _gather(self) -> bytes:
+        """The next message: whoever waits and is still waited for."""
+        lines: list[bytes] = []
+        size, now_s = 0, self._loop.time()
+        self._used_s = now_s
+        room = min(wire.MOST_MEMBERS, MOST_UNANSWERED - len(self.unanswered))
+        while self.waiting and len(lines) < room and size < wire.MOST_BYTES:
+            member = self.waiting.popleft()
+            if member.heard.done():
+                continue
+            self._number += 1
+            member.number, member.sent_s = self._number, now_s
+            self.unanswered[member.number] = member
+            left_ms = max(1, int((member.until_s - now_s) * 1000))
+            trace = member.headers
+            parent, state = (trace.get(TRACEPARENT, ""), trace.get(TRACESTATE, "")) if trace else ("", "")
+            lines.append(wire.put_call(wire.Call(member.number, left_ms, member.body, parent, state)))
+            size += len(member.body)
+        return b"".join(lines)
+
+    async def _read(self, opened: Wire) -> None:
+        while True:
+            try:
+                message = await opened.receive()
+                if message == wire.BYE:
+                    self.retire()
+                    continue
+                head, answers = wire.answers_of(message)
+            except (ConnectionError, ValueError):
+                return
+            self.heard_s = self._loop.time()
+            for said in answers:
+                self._settle(said, head)
+            if self.waiting or self._is_retired:
+                self._rouse()
+
+    def _settle(self, said: wire.Said, head: str) -> None:
+        member = self.unanswered.pop(said.number, None)
+        if member is None or member.heard.done():
+            return
+        if said.status == wire.LOST:
+            member.fail(Broken("its answer is lost"))
+        else:
+            member.heard.set_result(Heard(said.status, said.body, said.retry_after, head))

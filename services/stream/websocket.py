@@ -1,0 +1,124 @@
+"""Streams over WebSockets (RFC 6455), on the services' ordinary ports. Must not know what a stream carries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import aiohttp
+from aiohttp import web
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from config.access import Token
+from services import addresses
+from services.certificates import Trusting
+from services.stream import wire
+from services.stream.answering import Streams
+from services.stream.seam import NoStream, Wire
+
+#: A connection is there within this (wall seconds), or DNS is asked again …
+CONNECT_S = 1.0
+#: … and the other side's handshake within this: one that is starting takes its time.
+HANDSHAKE_S = 5.0
+#: A stream that says nothing for so long is closed by who answers (wall seconds): the asking side closes idle ones before.
+SILENT_S = 120.0
+#: Closing in order takes no longer (wall seconds).
+CLOSE_S = 0.5
+
+#: One that takes no stream is asked over HTTP for so long (wall seconds): it may be an older version …
+OLDER_S = 10.0
+#: … or about to stop, or crowded.
+BUSY_S = 0.5
+_PASSING = frozenset({408, 429, 500, 503})
+
+_Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
+
+
+class SocketWire:
+    """A `Wire` over an open WebSocket; no message within `silent_s` (wall seconds) is an end."""
+
+    def __init__(self, socket: _Socket, silent_s: float | None = None) -> None:
+        self._socket = socket
+        self._silent_s = silent_s
+
+    async def send(self, message: bytes) -> None:
+        """See `Wire.send`."""
+        await self._socket.send_bytes(message)
+
+    async def receive(self) -> bytes:
+        """See `Wire.receive`."""
+        try:
+            found = await self._socket.receive(self._silent_s)
+        except (TimeoutError, RuntimeError) as error:
+            raise ConnectionError("nothing came for long") from error
+        if found.type is not aiohttp.WSMsgType.BINARY:
+            raise ConnectionError("the stream ended")
+        return bytes(found.data)
+
+    async def close(self) -> None:
+        """See `Wire.close`."""
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._socket.close()
+        except TimeoutError:
+            return
+
+
+class Dialer:
+    """Opens streams; brings the `token`. `resolver` finds the addresses of host names; None: the system's."""
+
+    def __init__(self, token: Token | None = None, resolver: AbstractResolver | None = None) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, ttl_dns_cache=addresses.BELIEVED_S, resolver=resolver, ssl=Trusting()
+            ),
+            headers=None if token is None else token.header(),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
+            timeout=aiohttp.ClientTimeout(total=HANDSHAKE_S, sock_connect=CONNECT_S),
+            trace_configs=[_no_redirects()],
+        )
+
+    async def dial(self, base: str, headers: Mapping[str, str]) -> Wire:
+        """A stream of the service at `base`; see `Connect` for what is raised."""
+        try:
+            socket = await self._session.ws_connect(
+                URL(base + wire.PATH),
+                headers=headers,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S),
+                max_msg_size=wire.MOST_MESSAGE_BYTES,
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            for_s = BUSY_S if error.status in _PASSING else OLDER_S
+            raise NoStream(f"the handshake was answered {error.status}", for_s) from error
+        except aiohttp.ClientError as error:
+            raise ConnectionError(str(error) or type(error).__name__) from error
+        return SocketWire(socket)
+
+    async def close(self) -> None:
+        """Closes what is open."""
+        await self._session.close()
+
+
+def _no_redirects() -> aiohttp.TraceConfig:
+    """The token is for the grid's own services, not for whoever they might name."""
+
+    async def refuse(*_: object) -> None:
+        raise NoStream("the handshake was answered with a redirect", OLDER_S)
+
+    config = aiohttp.TraceConfig()
+    config.on_request_redirect.append(refuse)
+    return config
+
+
+async def serve(streams: Streams, request: web.Request) -> web.StreamResponse:
+    """Answers `GET /stream`; returns once the stream is over."""
+    socket = web.WebSocketResponse(timeout=CLOSE_S, compress=False, max_msg_size=wire.MOST_MESSAGE_BYTES)
+    await socket.prepare(request)
+    opened = SocketWire(socket, SILENT_S)
+    try:
+        await streams.serve(opened, request.headers)
+    finally:
+        await opened.close()
+    return socket

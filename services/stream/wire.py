@@ -1,0 +1,101 @@
+r"""What stands in the messages of a stream. Pure: must not know connections, nor what is asked.
+
+A message holds any number of members, each as two lines: a short one for this hop, and a body that nobody here reads. A
+body is JSON, in which a line end means nothing outside of strings and cannot stand inside of them.
+
+    calls      <number> <milliseconds left> <traceparent or -> <tracestate>\n<body>\n …
+    answers    <head>\n and then <number> <status> <Retry-After or ->\n<body>\n …
+
+An answer's number is its call's. `head` is what an answer over HTTP would say in a header about whoever answers. Answers
+come in any order, each as soon as it is ready. `BYE` says that no call is to be sent on this connection any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+#: Where a service takes a stream, by a WebSocket's handshake.
+PATH = "/stream"
+#: What waits goes together up to this many members and bytes of bodies; one that is longer goes alone.
+MOST_MEMBERS = 256
+MOST_BYTES = 1 << 18
+#: No message is longer: a body over HTTP may have 1 MiB.
+MOST_MESSAGE_BYTES = 1 << 21
+#: Whoever answers stops: what was asked is still answered.
+BYE = b"bye"
+#: The status of a member whose answer is lost: nobody can know what became of it.
+LOST = 0
+
+_NONE = "-"
+
+
+class Call(NamedTuple):
+    """One member that is asked; the answer is worth nothing after `left_ms`. `traceparent` and `tracestate` may be ""."""
+
+    number: int
+    left_ms: int
+    body: bytes
+    traceparent: str = ""
+    tracestate: str = ""
+
+
+class Said(NamedTuple):
+    """The answer to the member `number`: what over HTTP are the status, the header `Retry-After` ("": none), the body."""
+
+    number: int
+    status: int
+    body: bytes
+    retry_after: str = ""
+
+
+def put_call(call: Call) -> bytes:
+    """The lines of one call."""
+    line = f"{call.number} {call.left_ms} {call.traceparent or _NONE} {call.tracestate}\n"
+    return line.encode() + _one_line(call.body)
+
+
+def put_answer(said: Said) -> bytes:
+    """The lines of one answer."""
+    return f"{said.number} {said.status} {said.retry_after or _NONE}\n".encode() + _one_line(said.body)
+
+
+def put_answers(head: str, lines: Iterable[bytes]) -> bytes:
+    """A message of answers, each as `put_answer` gave it."""
+    return b"".join((head.encode(), b"\n", *lines))
+
+
+def calls_of(message: bytes) -> list[Call]:
+    """What is asked in `message`; ValueError where it is none."""
+    lines = _lines(message)
+    found = []
+    for at in range(0, len(lines), 2):
+        number, left_ms, traceparent, tracestate = lines[at].decode("ascii").split(" ", 3)
+        parent = "" if traceparent == _NONE else traceparent
+        found.append(Call(int(number), int(left_ms), lines[at + 1], parent, tracestate))
+    return found
+
+
+def answers_of(message: bytes) -> tuple[str, list[Said]]:
+    """The head and the answers in `message`; ValueError where it is none."""
+    head, found, rest = message.partition(b"\n")
+    if not found:
+        raise ValueError("a message of answers begins with a line of its own")
+    lines = _lines(rest)
+    answers = []
+    for at in range(0, len(lines), 2):
+        number, status, retry_after = lines[at].decode("ascii").split(" ")
+        again = "" if retry_after == _NONE else retry_after
+        answers.append(Said(int(number), int(status), lines[at + 1], again))
+    return head.decode("ascii"), answers
+
+
+def _lines(message: bytes) -> list[bytes]:
+    lines = message.split(b"\n")
+    if lines.pop() or len(lines) % 2:
+        raise ValueError("a member has two lines")
+    return lines
+
+
+def _one_line(body: bytes) -> bytes:
+    return (body.replace(b"\n", b" ") if b"\n" in body else body) + b"\n"

@@ -1,0 +1,75 @@
+"""Charges that come on a stream: the refused are answered at once, the others with one commit. Must not know connections."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from config.messages import SubstationCharge, read_message
+from config.problems import Problem
+from monitoring.metrics import SubstationMetrics
+from services.problem import to_json
+from services.stream.answering import Member, fail
+from services.substation.admission import Started
+from services.substation.charging import Answer, Charging, is_kept
+from services.tracing import CURRENT, REQUEST_ID, about
+
+_Reserved = tuple[Member, SubstationCharge | Problem, Started | Problem]
+
+
+class Members:
+    """Takes members for one substation. `settled` is called whenever what charges there may have changed."""
+
+    def __init__(self, charging: Charging, metrics: SubstationMetrics, settled: Callable[[], None]) -> None:
+        self._charging = charging
+        self._metrics = metrics
+        self._settled = settled
+        self._keeping: set[asyncio.Task[None]] = set()
+
+    def take(self, members: Sequence[Member], refusal: Problem | None) -> None:
+        """Answers each, now or once it is written down; with `refusal` where there is one and it can be read."""
+        reserved = []
+        for member in members:
+            item = read_message(member.body, SubstationCharge)
+            _work_for(member, item)
+            if refusal is not None and not isinstance(item, Problem):
+                self._answer(member, refusal)
+                continue
+            outcome = self._charging.admit(item)
+            if isinstance(outcome, Problem):
+                self._answer(member, outcome)
+            elif is_kept(outcome):
+                self._answer(member, self._charging.accept(outcome))
+            else:
+                reserved.append((member, item, outcome))
+        if reserved:
+            task = asyncio.get_running_loop().create_task(self._keep(reserved))
+            self._keeping.add(task)
+            task.add_done_callback(self._keeping.discard)
+        self._settled()
+
+    async def _keep(self, reserved: Sequence[_Reserved]) -> None:
+        try:
+            await self._settle(reserved)
+        except Exception:  # noqa: BLE001  the last line of this task
+            fail(member for member, _, _ in reserved)
+        self._settled()
+
+    async def _settle(self, reserved: Sequence[_Reserved]) -> None:
+        answers = await self._charging.settle([item for _, item, _ in reserved], [made for _, _, made in reserved])
+        for (member, item, _), answer in zip(reserved, answers, strict=True):
+            _work_for(member, item)
+            self._answer(member, answer)
+
+    def _answer(self, member: Member, answer: Answer) -> None:
+        self._metrics.request_duration_s.observe(time.perf_counter() - member.began_s, about)
+        if isinstance(answer, Problem):
+            member.refuse(answer)
+        else:
+            member.answer(202, to_json(answer))
+
+
+def _work_for(member: Member, item: SubstationCharge | Problem) -> None:
+    CURRENT.set(member.span)
+    REQUEST_ID.set("" if isinstance(item, Problem) else item.request_id or "")
