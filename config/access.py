@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from config.errors import Invalid
+from config.variables import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
 
-#: Hold the token, and the path of a file with it.
-TOKEN_VARIABLE = "GRIDCTL_TOKEN"  # noqa: S105  the name of it
-TOKEN_FILE_VARIABLE = "GRIDCTL_TOKEN_FILE"  # noqa: S105
 #: What a token is told to be; RFC 6750, section 2.1, has the characters.
 TOKEN_RULE = "16 to 512 of A-Z a-z 0-9 - . _ ~ + / and = at its end"  # noqa: S105
 HOW_TO_MAKE = "make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))' > FILE; chmod 600 FILE"

@@ -1,6 +1,6 @@
 """`python -m gridctl`: the same as the `gridctl` command."""
 
-from gridctl.cli import main
+from gridctl.entry import main
 
 if __name__ == "__main__":
     main()

@@ -10,13 +10,16 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem, shell_complete
 
 from gridctl import __version__
 from gridctl.failures import report_failure
+
+if TYPE_CHECKING:
+    from gridctl.unborn import Unborn
 
 PROGRAM = "gridctl"
 #: The variable by which a shell asks for completions; click's scripts name it.
@@ -114,37 +117,26 @@ def group(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run `gridctl` with `arguments` and answer its exit code; whatever went wrong has been said on stderr."""
+def run(arguments: Sequence[str], unborn: Unborn | None = None) -> int:
+    """Run `gridctl` with `arguments` and answer its exit code; whatever went wrong has been said on stderr.
+
+    `unborn` may become a supervisor.
+    """
     try:
-        code = _invoke(arguments)
+        code = _invoke(arguments, unborn)
         sys.stdout.flush()
     except BaseException as failure:  # noqa: BLE001 - the one place where every end becomes an exit code
         return report_failure(failure, arguments)
     return code
 
 
-def _invoke(arguments: Sequence[str]) -> int:
+def _invoke(arguments: Sequence[str], unborn: Unborn | None) -> int:
     """What `group.main` does, without its own ideas of Ctrl-C and closed pipes, which changed between versions."""
     if instruction := os.environ.get(COMPLETION_VARIABLE):
         return shell_complete(group, {}, PROGRAM, COMPLETION_VARIABLE, instruction)
     try:
-        with group.make_context(PROGRAM, list(arguments)) as ctx:
+        with group.make_context(PROGRAM, list(arguments), obj=unborn) as ctx:
             result = group.invoke(ctx)
     except click.exceptions.Exit as end:  # --help, --version
         return end.exit_code
     return result if isinstance(result, int) else 0
-
-
-def _open_standard_streams() -> None:
-    """Whoever started us may have closed them: then they lead nowhere, and no other file gets their numbers."""
-    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
-            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115
-
-
-def main() -> NoReturn:
-    """The console script: `run` with the command line, then exit."""
-    _open_standard_streams()
-    sys.exit(run(sys.argv[1:]))

@@ -16,9 +16,10 @@ from config.errors import GridError, NotRunning
 from gridctl.clusters import running
 from gridctl.console import uses_ansi
 from gridctl.control import Control, control_at
-from gridctl.launch import Supervisor, Unborn, await_end, begin, launch, settled
+from gridctl.launch import Supervisor, await_end, launch, settled
 from gridctl.progress import Progress, operate, shown, silence
 from gridctl.state import ClusterPaths
+from gridctl.unborn import Unborn
 
 #: As a shell reports a process that a signal ended.
 SIGNALLED = 128
@@ -95,8 +96,11 @@ class Foreground:
 
     def prepare(self) -> None:
         """Have a supervisor import what it needs, if one is needed, while the caller sees to what else must be known."""
-        with suppress(OSError):  # `start` tries again, and says what is wrong
-            self.unborn = None if running(self.paths) else begin(self.paths)
+        if running(self.paths):
+            self._drop()
+        elif self.unborn is None:
+            with suppress(OSError):  # `start` tries again, and says what is wrong
+                self.unborn = Unborn()
 
     def start(self) -> bool:
         """See to it that there is a supervisor; whether it was started here. One that is going down is waited for."""

@@ -9,19 +9,18 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from config import otel
-from config.access import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
 from config.errors import GridError, InUse, NotRunning
 from gridctl.clusters import running
 from gridctl.control import Control
 from gridctl.kernel import LINUX
 from gridctl.state import ClusterPaths
+from gridctl.unborn import Unborn
 
 #: A supervisor answers within a second; on a machine that swaps it may take this long (wall seconds).
 READY_S = 30.0
@@ -29,9 +28,6 @@ READY_S = 30.0
 END_S = 5.0
 #: How often a cluster that is stopping is asked whether it has (wall seconds).
 SETTLE_S = 0.05
-
-#: Said to an interpreter that is to be the supervisor.
-GO = b"go\n"
 
 _BY_CODE = {InUse.exit_code: InUse}
 
@@ -62,85 +58,29 @@ class Supervisor:
             self.leash = None
 
 
-@dataclass(slots=True)
-class Unborn:
-    """An interpreter that imports what a supervisor needs. Before it is told to go it does nothing else."""
-
-    paths: ClusterPaths
-    process: subprocess.Popen[bytes]
-    ready: int
-    leash: int
-
-    def go(self) -> Supervisor:
-        """Make it the supervisor of its cluster, in a session of its own, and wait until it answers.
-
-        Raises InUse when the cluster has one already, GridError when it does not answer.
-        """
-        try:
-            with contextlib.suppress(BrokenPipeError):  # it is gone: there will be no word from it
-                os.write(self.leash, GO)
-            _await_word(self.ready, self.process, self.paths)
-        except BaseException:
-            self.drop()  # also when Ctrl-C came: it runs nothing yet
-            raise
-        os.close(self.ready)
-        self.process.returncode = 0  # it outlives this process: not Popen's to wait for
-        return Supervisor(self.process.pid, self.leash)
-
-    def drop(self) -> None:
-        """End it, which is not needed after all."""
-        os.close(self.leash)
-        os.close(self.ready)
-        self.process.terminate()
-        self.process.wait()
-
-
 def launch(paths: ClusterPaths, unborn: Unborn | None = None) -> Supervisor:
-    """Start the supervisor of the cluster at `paths`, in `unborn` where that was begun.
+    """Make `unborn`, or an interpreter that is started now, the supervisor of the cluster at `paths`; wait until it answers.
 
-    Raises Invalid when the environment has a setting that its services could not start with, GridError when its folder
-    cannot be written, and what `begin` and `Unborn.go` do.
-    """
-    try:
-        demand(os.environ)
-        _prepare(paths)
-    except BaseException:
-        if unborn is not None:
-            unborn.drop()
-        raise
-    return (unborn or begin(paths)).go()
-
-
-def begin(paths: ClusterPaths) -> Unborn:
-    """Start an interpreter for the supervisor of the cluster at `paths` and return at once: it takes its time to import.
-
-    Raises GridError when this system has no subreaper.
+    Raises InUse when the cluster has one already, GridError when its folder cannot be written, it does not answer, or
+    this system has no subreaper; Invalid when the environment has a setting that its services could not start with.
     """
     if not LINUX:
         hint = "run single services with `gridctl serve`, or the grid in a Linux machine"
         raise GridError("a whole grid needs Linux: its supervisor is the subreaper of what it forks", hint)
-    ready, told = os.pipe()
-    held, leash = os.pipe()
-    command = [sys.executable, "-P", "-m", "gridctl.supervisor", str(paths.root), paths.name, str(told), str(held)]
     try:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command,
-            pass_fds=[told, held],
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # its log, once it may go
-            stderr=2,  # what keeps it from importing; named, because it may be one that no child would inherit
-            cwd="/",
-            env=_environment(os.environ),
-        )
+        demand(os.environ)
+        _prepare(paths)
+        unborn = unborn or Unborn()
+        with contextlib.suppress(BrokenPipeError):  # it is gone: there will be no word from it
+            unborn.go(str(paths.root), paths.name)
+        _await_word(unborn.ready, unborn.process, paths)
     except BaseException:
-        for descriptor in (ready, leash):
-            os.close(descriptor)
+        if unborn is not None:
+            unborn.drop()  # also when Ctrl-C came: it runs nothing yet
         raise
-    finally:
-        for descriptor in (told, held):
-            os.close(descriptor)
-    return Unborn(paths, process, ready, leash)
+    unborn.let_go()
+    os.close(unborn.ready)
+    return Supervisor(unborn.process.pid, unborn.leash)
 
 
 def demand(environ: Mapping[str, str]) -> None:
@@ -165,11 +105,6 @@ def _quiet(name: str) -> Iterator[None]:
         yield
     finally:
         log.setLevel(level)
-
-
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Of a cluster's processes: they listen on loopback and need no token, so they are not given one to lose."""
-    return {name: value for name, value in environ.items() if name not in (TOKEN_VARIABLE, TOKEN_FILE_VARIABLE)}
 
 
 def settled(control: Control, paths: ClusterPaths, show: Callable[[dict[str, Any]], None]) -> bool:

@@ -75,7 +75,8 @@ def _readable(token_file: Path | None, environ: Mapping[str, str]) -> Path | Non
 
     The token itself goes nowhere: one that is in no file Prometheus cannot be told, and Invalid says so.
     """
-    from config.access import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, read_token  # noqa: PLC0415
+    from config.access import read_token  # noqa: PLC0415
+    from config.variables import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE  # noqa: PLC0415
 
     named = environ.get(TOKEN_FILE_VARIABLE)
     if token_file is None and named is None:
@@ -87,7 +88,7 @@ def _readable(token_file: Path | None, environ: Mapping[str, str]) -> Path | Non
 
 
 def _in_no_file() -> Invalid:
-    from config.access import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE  # noqa: PLC0415
+    from config.variables import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE  # noqa: PLC0415
 
     return Invalid(
         f"{TOKEN_VARIABLE} is set, but Prometheus reads a token from a file only",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gridctl.declared import Declared
     from gridctl.foreground import Foreground
     from gridctl.state import ClusterPaths
+    from gridctl.unborn import Unborn
 
 
 @click.command(short_help="Start the grid, or bring a running one to what its topology says.")
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
 @wait_option
 @drain_option
 @name_option
+@click.pass_obj
 def command(
+    unborn: Unborn | None,
+    /,
     file: Path | None,
     name: str | None,
     detach: bool,
@@ -62,21 +66,26 @@ def command(
 
         return show_plan(wanted(), as_json=False)
     timeouts = {"wait_timeout_s": wait_timeout_s, "drain_timeout_s": drain_timeout_s}
-    return up(wanted, resolve(name, file, os.environ), detach=detach, force=force, timeouts=timeouts)
+    return up(wanted, resolve(name, file, os.environ), unborn, detach=detach, force=force, timeouts=timeouts)
 
 
 def up(
-    declare: Callable[[], Declared], paths: ClusterPaths, detach: bool, force: bool, timeouts: dict[str, float]
+    declare: Callable[[], Declared],
+    paths: ClusterPaths,
+    unborn: Unborn | None,
+    detach: bool,
+    force: bool,
+    timeouts: dict[str, float],
 ) -> int:
     """Start or converge the cluster at `paths` to what is declared; in the foreground, stay until it ends. The exit code.
 
-    A supervisor begins to import before `declare` is called, for that takes its time, too.
+    A supervisor begins to import before `declare` is called, for that takes its time, too; `unborn` has begun already.
     """
     from gridctl.control import control_at  # noqa: PLC0415
     from gridctl.foreground import Foreground  # noqa: PLC0415
 
     began = time.monotonic()
-    foreground = Foreground(control_at(paths), paths, detach)
+    foreground = Foreground(control_at(paths), paths, detach, unborn=unborn)
     with foreground.interruptible():
         foreground.prepare()
         wanted = declare()

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from config.access import HOW_TO_MAKE, MAY_BE_OPEN, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, Access, Patience, read_token
+from config.access import HOW_TO_MAKE, MAY_BE_OPEN, Access, Patience, read_token
 from config.errors import Fault, Invalid
+from config.variables import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
 from gridctl.serve.settings import Given, Setting, parts_of, positive, whole
 from services.hosts import host_of, is_loopback
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -18,18 +19,18 @@ SHARED = ("config.topology", "services.run", "services.http")
 
 
 def main(argv: list[str]) -> int:
-    """Become the supervisor of cluster `argv[2]` under the state root `argv[1]`; `argv[3]` and `argv[4]` see `life.live`."""
+    """Become the supervisor of the cluster that descriptor `argv[2]` names; `argv[1]` is told, as in `life.live`."""
     gc.disable()  # what is imported stays: there is nothing to collect
-    root, name, ready, attached = Path(argv[1]), argv[2], int(argv[3]), int(argv[4])
+    ready, attached = int(argv[1]), int(argv[2])
     with unread():
         for module in SHARED:
             importlib.import_module(module)
-    if not _may_go(attached):
+    if (named := _named(attached)) is None:
         return 0
     from gridctl import kernel, zygote  # noqa: PLC0415 - not before the slow ones: it may be told to end meanwhile
     from gridctl.state import ClusterPaths  # noqa: PLC0415
 
-    paths = ClusterPaths(root, name)
+    paths = ClusterPaths(*named)
     _redirect(paths.logs / "supervisor.log")
     kernel.become_subreaper()
     first = zygote.branch_off(closing=(ready, attached))
@@ -40,12 +41,15 @@ def main(argv: list[str]) -> int:
     return live(paths, ready, attached, first)
 
 
-def _may_go(attached: int) -> bool:
-    """Wait for a line; False when `gridctl up` ended without one."""
+def _named(attached: int) -> tuple[Path, str] | None:
+    """Wait for a line, the state root and the cluster's name; None when `gridctl up` ended without one."""
+    line = b""
     while word := os.read(attached, 1):
         if word == b"\n":
-            return True
-    return False
+            root, name = json.loads(line)
+            return Path(root), name
+        line += word
+    return None
 
 
 def _redirect(log_file: Path) -> None:

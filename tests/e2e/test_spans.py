@@ -230,7 +230,7 @@ def test_what_was_done_last_is_sent_before_the_end(environment: dict[str, str], 
 
 def test_a_wish_that_cannot_be_met_is_told_at_once(environment: dict[str, str]) -> None:
     endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
-    without = "import sys; sys.modules['opentelemetry'] = None; from gridctl.cli import main; main()"
+    without = "import sys; sys.modules['opentelemetry'] = None; from gridctl.entry import main; main()"
     for command in (["up", "-d"], ["serve", "substation", "--port", "0"]):
         done = subprocess.run(
             [sys.executable, "-P", "-c", without, *command],

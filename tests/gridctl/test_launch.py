@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 
-from gridctl.launch import Unborn, begin
-from gridctl.state import ClusterPaths
+from gridctl.entry import _ahead
+from gridctl.unborn import Unborn
 from tests.gridctl.terminal import gridctl
 
 
 @pytest.fixture
-def unborn(tmp_path: Path) -> Iterator[Unborn]:
-    found = begin(ClusterPaths(tmp_path / "state", "grid"))
+def unborn(environment: Mapping[str, str]) -> Iterator[Unborn]:
+    found = Unborn()
     yield found
-    if found.process.returncode is None:
-        found.drop()
+    found.drop()
 
 
-def test_one_that_is_not_needed_leaves_nothing(unborn: Unborn) -> None:
+def test_one_that_is_not_needed_leaves_nothing(unborn: Unborn, environment: Mapping[str, str]) -> None:
+    unborn.drop()
     unborn.drop()
     assert unborn.process.returncode is not None
-    assert not unborn.paths.root.exists()
+    assert not Path(environment["GRIDCTL_STATE_DIR"]).exists()
 
 
-def test_one_whose_starter_is_gone_ends_by_itself_and_leaves_nothing(unborn: Unborn) -> None:
-    os.close(unborn.leash)
-    assert unborn.process.wait(60) == 0
-    assert os.read(unborn.ready, 1) == b""
-    os.close(unborn.ready)
-    assert not unborn.paths.root.exists()
+def test_one_whose_starter_is_gone_ends_by_itself_and_leaves_nothing(environment: Mapping[str, str]) -> None:
+    code = "import os; from gridctl.unborn import Unborn; print(Unborn().process.pid, flush=True); os._exit(0)"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], env=environment, capture_output=True, text=True, timeout=60
+    )
+    pid = int(done.stdout)
+    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=60)
+    assert not psutil.pid_exists(pid)
+    assert done.stderr == ""
+    assert not Path(environment["GRIDCTL_STATE_DIR"]).exists()
+
+
+@pytest.mark.parametrize("arguments", [["ps"], ["up", "--dry-run"], ["up", "-h"], []])
+def test_no_other_verb_starts_one(arguments: list[str]) -> None:
+    assert _ahead(arguments) is None
 
 
 def test_a_topology_that_is_wrong_starts_nothing(environment: Mapping[str, str], tmp_path: Path) -> None:
