@@ -5,7 +5,6 @@ Must not know what a verb does, and imports no command before it is called: `gri
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -92,6 +91,8 @@ class VerbGroup(click.Group):
         """The verb and its arguments; UsageError that suggests the nearest verb when there is none of that name."""
         if args[0] in VERBS or args[0].startswith("-"):
             return super().resolve_command(ctx, args)
+        import difflib  # noqa: PLC0415 - for a verb that there is not
+
         nearest = difflib.get_close_matches(args[0], VERBS, n=1)
         suggestion = f" Did you mean {nearest[0]!r}?" if nearest else ""
         raise click.UsageError(f"No such command {args[0]!r}.{suggestion}", ctx)

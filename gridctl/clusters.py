@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from gridctl.state import ClusterPaths, cluster_names, state_root
 
 #: A Unix socket's connect is answered by the kernel; only a full backlog makes it wait.
 CONNECT_TIMEOUT_S = 1.0
+#: What a supervisor needs at most from its last word to its end (wall seconds).
+END_S = 5.0
 #: How many other clusters a hint names.
 _NAMED = 8
 
@@ -48,6 +51,13 @@ def running_clusters(root: Path) -> list[ClusterPaths]:
     """The clusters under the state root `root` whose supervisor lives, by name."""
     candidates = (ClusterPaths(root, name) for name in cluster_names(root))
     return [paths for paths in candidates if running(paths)]
+
+
+def await_end(paths: ClusterPaths) -> None:
+    """Return once the supervisor of a cluster that went down is gone, and with it its lock and sockets."""
+    give_up = time.monotonic() + END_S
+    while running(paths) and time.monotonic() < give_up:
+        time.sleep(0.005)
 
 
 def not_running(paths: ClusterPaths) -> NotRunning:

@@ -6,7 +6,6 @@ rich is imported only to draw on a real terminal: output into a pipe, and `--jso
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TextIO
@@ -33,6 +32,8 @@ def width_of(stream: TextIO, environ: Mapping[str, str] = os.environ) -> int | N
         given = environ.get("COLUMNS", "")
         return int(given) if given.isdigit() and int(given) else os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
+        import shutil  # noqa: PLC0415 - where the terminal would not say
+
         return shutil.get_terminal_size().columns
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
 
+TYPE_CHECKING = False  # as type checkers know it; `typing` itself takes time
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
     from gridctl.unborn import Unborn
 
 #: With one of these `up` starts nothing.

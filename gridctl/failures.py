@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
@@ -115,6 +114,7 @@ def _first_line(failure: BaseException) -> str:
 
 def _write_report(text: str, environ: Mapping[str, str]) -> str:
     import tempfile  # noqa: PLC0415
+    from datetime import UTC, datetime  # noqa: PLC0415
 
     name = f"bug-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
     for folder in (state_root(environ), Path(tempfile.gettempdir())):

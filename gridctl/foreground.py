@@ -13,10 +13,10 @@ from types import FrameType
 from typing import Any
 
 from config.errors import GridError, NotRunning
-from gridctl.clusters import running
+from gridctl.clusters import await_end, running
 from gridctl.console import uses_ansi
 from gridctl.control import Control, control_at
-from gridctl.launch import Supervisor, await_end, launch, settled
+from gridctl.launch import Supervisor, launch, settled
 from gridctl.progress import Progress, operate, shown, silence
 from gridctl.state import ClusterPaths
 from gridctl.unborn import Unborn

@@ -16,7 +16,7 @@ from typing import Any
 
 from config import otel
 from config.errors import GridError, InUse, NotRunning
-from gridctl.clusters import running
+from gridctl.clusters import END_S, running
 from gridctl.control import Control
 from gridctl.kernel import LINUX
 from gridctl.state import ClusterPaths
@@ -24,8 +24,6 @@ from gridctl.unborn import Unborn
 
 #: A supervisor answers within a second; on a machine that swaps it may take this long (wall seconds).
 READY_S = 30.0
-#: What a supervisor needs at most from its last word to its end (wall seconds).
-END_S = 5.0
 #: How often a cluster that is stopping is asked whether it has (wall seconds).
 SETTLE_S = 0.05
 
@@ -127,13 +125,6 @@ def settled(control: Control, paths: ClusterPaths, show: Callable[[dict[str, Any
         show({"message": f"{paths.name} is still stopping; waiting for that", "waiting": [paths.name]})
         time.sleep(SETTLE_S)
     return False
-
-
-def await_end(paths: ClusterPaths) -> None:
-    """Return once the supervisor of a cluster that went down is gone, and with it its lock and sockets."""
-    give_up = time.monotonic() + END_S
-    while running(paths) and time.monotonic() < give_up:
-        time.sleep(0.005)
 
 
 def _prepare(paths: ClusterPaths) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
@@ -29,6 +28,8 @@ def select(patterns: Sequence[str], names: Iterable[str], kind: str = "process")
 
 
 def _unknown(patterns: Sequence[str], known: Sequence[str], kind: str) -> Invalid:
+    import difflib  # noqa: PLC0415 - for a name that there is not
+
     nearest = [match for pattern in patterns for match in difflib.get_close_matches(pattern, known, n=1)]
     guess = f"did you mean {', '.join(dict.fromkeys(nearest))}? " if nearest else ""
     message = f"no {kind} {' and no '.join(map(repr, patterns))}"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +94,9 @@ class ClusterPaths:
         plain = self.folder / "control.sock"
         if len(os.fsencode(plain)) <= SOCKET_PATH_LIMIT:
             return plain
+        import hashlib  # noqa: PLC0415 - few paths are that long
+        import tempfile  # noqa: PLC0415
+
         digest = hashlib.sha256(os.fsencode(plain)).hexdigest()[:16]
         base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
         return Path(base) / f"gridctl-{os.getuid()}-{digest}" / "control.sock"

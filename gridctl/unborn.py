@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 
 from config.variables import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
+
+TYPE_CHECKING = False  # as type checkers know it; `typing` itself takes time
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Unborn:

@@ -41,9 +41,8 @@ def command(
     It says what it is waiting for; what takes longer than the timeout is killed. Sessions stay in the substations' journals
     and charge on: the next `up` resumes them. --drain waits until they have ended; -v deletes the journals.
     """
-    from gridctl.clusters import resolve, running  # noqa: PLC0415 - only what a verb needs is imported
+    from gridctl.clusters import await_end, resolve, running  # noqa: PLC0415 - only what a verb needs is imported
     from gridctl.control import control_at  # noqa: PLC0415
-    from gridctl.launch import await_end  # noqa: PLC0415
     from gridctl.progress import operate, print_line, shown  # noqa: PLC0415
 
     paths = resolve(name, file)

@@ -31,9 +31,8 @@ def test_one_that_is_not_needed_leaves_nothing(unborn: Unborn, environment: Mapp
 
 def test_one_whose_starter_is_gone_ends_by_itself_and_leaves_nothing(environment: Mapping[str, str]) -> None:
     code = "import os; from gridctl.unborn import Unborn; print(Unborn().process.pid, flush=True); os._exit(0)"
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code], env=environment, capture_output=True, text=True, timeout=60
-    )
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
     pid = int(done.stdout)
     psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=60)
     assert not psutil.pid_exists(pid)
