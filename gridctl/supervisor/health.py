@@ -19,6 +19,8 @@ from gridctl.supervisor.rates import Meter
 
 #: Wall seconds between two questions: while a service starts, while somebody looks at the table, and otherwise.
 STARTING_S = 0.03
+#: Of few members each is asked sooner while it starts: after so long for each that is watched (wall seconds).
+STARTING_EACH_S = 0.002
 WATCHED_S = 0.5
 QUIET_S = 2.0
 #: Many are asked less often: so long a member between two questions, while somebody looks, and otherwise (wall seconds).
@@ -99,7 +101,7 @@ class Watcher:
         often = looking or in_doubt or member.state is State.DRAINING
         wait_s = pause_s(self._watched, often)
         if member.state is State.STARTING:
-            await asyncio.sleep(STARTING_S)
+            await asyncio.sleep(min(STARTING_S, self._watched * STARTING_EACH_S))
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):  # not wait_for: before 3.12 it may forget a cancellation

@@ -15,8 +15,6 @@ from config.plan import ProcessSpec, Watching
 from gridctl.programs import find
 from gridctl.state import ClusterPaths
 from gridctl.supervisor.forking import Command
-from monitoring import prometheus
-from monitoring.grafana import provisioning
 
 #: What Prometheus keeps at most: so many days, and so much on disk.
 KEPT_TIME = "15d"
@@ -40,6 +38,8 @@ def prepare(spec: ProcessSpec, paths: ClusterPaths, port: int, prometheus_url: s
         configure_prometheus(spec.watching, paths)
         return Command(_prometheus(program, paths, port), {})
     interval_s = max(1, round(spec.watching.scrape_interval_s))
+    from monitoring.grafana import provisioning  # noqa: PLC0415 - yaml, which no grid without a watcher needs
+
     _write(paths.grafana, provisioning.files(prometheus_url, str(paths.grafana / "dashboards"), interval_s))
     return Command(_grafana(program), _grafana_environment(paths, port))
 
@@ -50,6 +50,8 @@ def configure_prometheus(watching: Watching, paths: ClusterPaths) -> None:
 
 
 def _prometheus_files(paths: ClusterPaths, watching: Watching) -> Iterator[tuple[str, str]]:
+    from monitoring import prometheus  # noqa: PLC0415
+
     discovery = prometheus.targets_file(str(paths.targets))
     interval_s, folder = watching.scrape_interval_s, str(paths.prometheus)
     return prometheus.files(prometheus.Setup(discovery, interval_s, watching.poll_interval_s, folder=folder))
