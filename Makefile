@@ -39,6 +39,7 @@ $(STAMP): setup.cfg pyproject.toml
 	  { rm -rf $(VENV); echo "Could not make $(VENV). On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "Installing into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -m compileall -q config monitoring services gridctl
 	@touch $(STAMP)
 
 check: install ## Lint, formatting, types, the tower of imports and the house's own rules
