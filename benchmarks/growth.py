@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -153,10 +153,10 @@ def part(name: str, sizes: Sequence[int], rounds: int, seconds: float) -> list[P
             standing.append((size, peer, ready_s))
         everybody = [peer for _, peer, _ in standing]
         with hurried(everybody):
+            _await_calm(everybody)
             for peer in everybody:
-                _await_calm(peer)
                 rehearse(peer, Placing(), 2)
-            rests = [_rest(peer) for peer in everybody]
+            rests = _rests(everybody)
             samples = _rounds(everybody, rounds, seconds)
     own = Table(samples)
     return [
@@ -179,20 +179,25 @@ def _rounds(everybody: Sequence[Peer], rounds: int, seconds: float) -> list[Samp
     return samples
 
 
-def _await_calm(peer: Peer, within_s: float = 180.0) -> None:
+def _await_calm(everybody: Sequence[Peer], within_s: float = 180.0) -> None:
     """Until what a start brings with it is over: a balancer asks each substation three times for all its sessions."""
     end_s, calm = time.monotonic() + within_s, 0
     while calm < 3 and time.monotonic() < end_s:
-        before = sum(spent_s(peer).values())
+        before = [sum(spent_s(peer).values()) for peer in everybody]
         time.sleep(4.0)
-        calm = calm + 1 if sum(spent_s(peer).values()) - before < CALM_S else 0
+        spent = [sum(spent_s(peer).values()) - earlier for peer, earlier in zip(everybody, before, strict=True)]
+        calm = calm + 1 if max(spent) < CALM_S else 0
 
 
-def _rest(peer: Peer) -> Rest:
-    """CPU over ten seconds (two polls), and memory, of every group."""
-    before = spent_s(peer)
+def _rests(everybody: Sequence[Peer]) -> list[Rest]:
+    """CPU over ten seconds (two polls), and memory, of every group of each."""
+    before = [spent_s(peer) for peer in everybody]
     time.sleep(REST_S)
-    after = spent_s(peer)
+    after = [spent_s(peer) for peer in everybody]
+    return [_rest(*each) for each in zip(everybody, before, after, strict=True)]
+
+
+def _rest(peer: Peer, before: Mapping[str, float], after: Mapping[str, float]) -> Rest:
     memory = {group: round(sum(pss_mb(each.pid) for each in own), 1) for group, own in peer.groups.items()}
     return Rest({group: round(100 * (after[group] - before[group]) / REST_S, 2) for group in before}, memory)
 
