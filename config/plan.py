@@ -90,8 +90,8 @@ def _workers(spec: ProcessSpec, number: int, ports: Iterator[int]) -> Iterator[P
         yield spec
         return
     for worker in range(number):
-        name = _numbered(CHARGE_REQUEST, worker)
-        own = replace(settings, name=name)
+        name = numbered(CHARGE_REQUEST, worker)
+        own = replace(settings, name=name, workers=1)
         alone = number == 1
         yield replace(
             spec,
@@ -193,7 +193,7 @@ def _balancer(
     topology: Topology, number: int, urls: tuple[str, ...], targets_file: str, data_dir: str | None
 ) -> ProcessSpec:
     declared = topology.balancer
-    names = tuple(_numbered(BALANCER, each) for each in range(declared.replicas))
+    names = tuple(numbered(BALANCER, each) for each in range(declared.replicas))
     name = names[number]
     settings = BalancerSettings(
         name=name,
@@ -217,8 +217,8 @@ def _balancer(
     return ProcessSpec(name, BALANCER, LOOPBACK, port, fixed, settings)
 
 
-def _numbered(role: str, number: int) -> str:
-    """The first keeps its name, and so its port and its journal, however many there are."""
+def numbered(role: str, number: int) -> str:
+    """The name of one of several, from 0. The first keeps its own, and so its port and journal, however many there are."""
     return role if number == 0 else f"{role}{number + 1}"
 
 
@@ -228,6 +228,7 @@ def _request_service(topology: Topology, balancers: tuple[str, ...]) -> ProcessS
         balancers=balancers,
         request_timeout_s=declared.request_timeout_s,
         time_scale=topology.time_scale,
+        workers=declared.workers or 1,
     )
     port = declared.port or REQUEST_PORT
     return ProcessSpec(CHARGE_REQUEST, CHARGE_REQUEST, LOOPBACK, port, declared.port is not None, settings)

@@ -76,12 +76,16 @@ class BalancerSettings:
 
 @dataclass(frozen=True, slots=True)
 class ChargeRequestSettings:
-    """The charge-request service: which balancers it asks, and how long any client waits at most (wall seconds)."""
+    """The charge-request service: which balancers it asks, and how long any client waits at most (wall seconds).
+
+    `gridctl serve` runs so many `workers` of it on its port; the launcher starts each by itself.
+    """
 
     name: str = "charge-request"
     balancers: tuple[str, ...] = ("http://127.0.0.1:8081",)
     request_timeout_s: float = 10.0
     time_scale: float = 1.0
+    workers: int = 1
 
 
 Settings = SubstationSettings | BalancerSettings | ChargeRequestSettings

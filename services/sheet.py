@@ -8,7 +8,6 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import tempfile
 import zlib
 from dataclasses import dataclass
 
@@ -41,6 +40,8 @@ def create() -> int:
 
 
 def _nameless() -> int:
+    import tempfile  # noqa: PLC0415  slow, and for macOS only
+
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -15,6 +18,10 @@ from gridctl import __version__
 from gridctl.serve.access import ACCESS, PATIENCE, access_of, patience_of
 from gridctl.serve.listening import listening_socket, resolve, url_of
 from gridctl.serve.settings import LISTENING, SETTINGS, Given, Setting, settings_of
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from services.worker import Worker
 
 _ALL = (*LISTENING, *ACCESS, *PATIENCE, *SETTINGS)
 
@@ -65,4 +72,18 @@ def command(context: click.Context, /, role: str, **texts: str | None) -> int:
     from services.run import run  # noqa: PLC0415  aiohttp is wanted only once there is something to run
 
     click.echo(f"{settings.name} ({role}) listens on {url_of(sock)}")
-    return run(role, settings, sock, access=access, patience=patience, version=__version__)
+    serve = partial(run, role, access=access, patience=patience, version=__version__)
+    number = getattr(settings, "workers", 1)
+    return serve(settings, sock) if number == 1 else _serve_by_several(role, number, settings, sock, serve)
+
+
+def _serve_by_several(
+    role: str, number: int, settings: Settings, sock: socket.socket, serve: Callable[..., int]
+) -> int:
+    from config.plan import numbered  # noqa: PLC0415  for several only
+    from gridctl.serve.crew import Crew  # noqa: PLC0415  likewise
+
+    def start(worker: Worker, lifeline: socket.socket) -> int:
+        return serve(replace(settings, name=numbered(settings.name, worker.number)), sock, lifeline, worker=worker)
+
+    return Crew(number, start).run(role)

@@ -217,14 +217,17 @@ def _inside(settings: Settings, own: str, urls: Mapping[str, str]) -> Settings:
 def limits_of(settings: Settings) -> Limits:
     """What a service of these settings may take.
 
-    An idle one takes 40 MiB; 10 KiB are counted for each session or waiting request that it must be able to hold.
+    An idle process takes 40 MiB and can use one core; 10 KiB are counted for each session or waiting request that it must be
+    able to hold.
     """
-    held = 0
+    held, processes = 0, 1
     if isinstance(settings, SubstationSettings):
         held = settings.max_sessions
     elif isinstance(settings, BalancerSettings):
         held = settings.queue_limit
-    return Limits(cpus=1.0, memory_mb=256 + min(held // 100, 16_000))
+    elif isinstance(settings, ChargeRequestSettings):
+        processes = settings.workers
+    return Limits(cpus=float(processes), memory_mb=256 * processes + min(held // 100, 16_000))
 
 
 def _require_shipped(policy: str) -> None:

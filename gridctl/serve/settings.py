@@ -14,7 +14,7 @@ from config import policies
 from config.errors import Fault, Invalid
 from config.names import BALANCER, CHARGE_REQUEST, NAME_RULE, SUBSTATION, is_name
 from config.settings import BalancerSettings, ChargeRequestSettings, Settings, SubstationSettings, settings_from_json
-from config.topology import Admission, Durability
+from config.topology import MAX_WORKERS, Admission, Durability
 
 #: With --journal-dir a dash and up to nine digits follow a name.
 LONGEST_BASE = 54
@@ -212,6 +212,7 @@ SETTINGS = (
     Setting("url", _own_url, "balancer: its own URL, as among the peers."),
     Setting("replicas", _names, "balancer: all balancers by name; takes over what others left beside its journal."),
     Setting("balancers", _urls, "charge-request: URLs of the balancers, with commas between."),
+    Setting("workers", whole(1, MAX_WORKERS), "charge-request: how many processes answer on its port; 1 unless set."),
     Setting("request_timeout_s", positive, "balancer, charge-request: seconds that a client waits at most."),
 )
 

@@ -82,9 +82,11 @@ def served(role: str, environment: Mapping[str, str]) -> tuple[str, Entry]:
 
 
 def launched(topology: Topology) -> dict[str, Entry]:
-    """What the launcher runs of the grid, by the function that it asks itself; of workers on one port the first."""
-    specs = [spec for spec in plan.launched(topology, "targets.json", "data") if not spec.worker]
-    return {spec.name: entry(spec.role, spec.port, spec.settings) for spec in specs if spec.settings is not None}
+    """What the launcher runs of the grid, by the function that it asks itself; workers on one port are one that has so many."""
+    specs = [spec for spec in plan.launched(topology, "targets.json", "data") if spec.settings is not None]
+    found = {spec.name: entry(spec.role, spec.port, spec.settings) for spec in specs if not spec.worker}
+    front, number = found[CHARGE_REQUEST], sum(spec.role == CHARGE_REQUEST for spec in specs)
+    return {**found, CHARGE_REQUEST: dataclasses.replace(front, settings={**front.settings, "workers": number})}
 
 
 def by_compose(topology: Topology) -> dict[str, Entry]:
