@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import NoReturn
 
-from gridctl.supervisor.backoff import Backoff
+from gridctl.backoff import Backoff
 from services import sheet
 from services.run import needs
 from services.worker import Worker

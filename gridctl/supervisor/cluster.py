@@ -18,9 +18,9 @@ from config.errors import GridError
 from config.names import CHARGE_REQUEST, EXTERNAL
 from config.plan import ProcessSpec
 from config.topology import Topology
+from gridctl.backoff import Backoff
 from gridctl.state import ClusterPaths
 from gridctl.supervisor import happenings as life
-from gridctl.supervisor.backoff import Backoff
 from gridctl.supervisor.births import Births
 from gridctl.supervisor.briefing import birth_of
 from gridctl.supervisor.deadlines import Deadlines

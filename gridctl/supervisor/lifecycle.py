@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from gridctl.supervisor.backoff import Backoff
+from gridctl.backoff import Backoff
 from gridctl.supervisor.happenings import (
     LIVING,
     RESTING,

@@ -82,7 +82,7 @@ def served(role: str, environment: Mapping[str, str]) -> tuple[str, Entry]:
 
 
 def launched(topology: Topology) -> dict[str, Entry]:
-    """What the launcher runs of the grid, by the function that it asks itself; workers on one port are one that has so many."""
+    """What the launcher runs of the grid, by the function that it asks itself; workers on one port as one of so many."""
     specs = [spec for spec in plan.launched(topology, "targets.json", "data") if spec.settings is not None]
     found = {spec.name: entry(spec.role, spec.port, spec.settings) for spec in specs if not spec.worker}
     front, number = found[CHARGE_REQUEST], sum(spec.role == CHARGE_REQUEST for spec in specs)

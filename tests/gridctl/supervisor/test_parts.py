@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.errors import InUse
+from gridctl.backoff import Backoff
 from gridctl.identity import identify
 from gridctl.state import ClusterPaths
-from gridctl.supervisor.backoff import Backoff
 from gridctl.supervisor.journal import Journal
 from gridctl.supervisor.leftovers import clear
 from gridctl.supervisor.rates import STEP_S, STEPS, Meter, Series
