@@ -16,26 +16,30 @@ import select
 import signal
 import socket
 import sys
-import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import setproctitle
 
 from config.settings import settings_from_json
-from gridctl import __version__, kernel
+from gridctl import __version__, brood, kernel
 from gridctl.serve.access import from_environment
 from services.logs import LogFile
 from services.run import needs, run
 from services.sheet import Sheet
 from services.worker import Worker
 
-#: How long a new service waits to be adopted by the supervisor before it gives up.
-ADOPTION_S = 5.0
 MAX_REQUEST = 1 << 16
+#: So many processes are forked together.
+MOST_AT_ONCE = 16
+#: From so many on it is worth the time to rehearse a service first.
+CROWD = 12
+
+Birth = tuple[dict[str, Any], list[int]]
 
 
 def main(argv: list[str]) -> None:
@@ -102,73 +106,82 @@ class _Imports:
             self.waiting.remove(module)
             gc.freeze()
 
+    def rehearse(self) -> None:
+        """Do once what every new service does first: what Python writes to meanwhile stays shared by all that follow."""
+        self.go_on(["services.rehearsal", *self.waiting])
+        try:
+            importlib.import_module("services.rehearsal").rehearse()
+        except Exception:  # noqa: BLE001 - it saves memory, no more
+            traceback.print_exc()
+        gc.collect()
+        gc.freeze()
+
 
 def _serve(link: socket.socket, supervisor: int) -> None:
-    pending = b""
-    descriptors: list[int] = []
     imports = _Imports(needs(os.environ))
+    born = 0
     while True:
         imports.go_on_until_asked(link)
-        data, received, _, _ = socket.recv_fds(link, MAX_REQUEST, 64)
-        if not data:
+        births = _births(link)
+        if not births:
             return
-        pending += data
-        descriptors += received
-        while b"\n" in pending:
-            line, pending = pending.split(b"\n", 1)
-            request = json.loads(line)
+        for request, _ in births:
             imports.go_on(needs(os.environ, request["role"]))
-            given, descriptors = descriptors[: request["descriptors"]], descriptors[request["descriptors"] :]
-            answer = _fork_twice(link, request, given, supervisor)
+        if born < CROWD <= born + len(births):
+            imports.rehearse()
+        born += len(births)
+        pids = brood.fork([partial(_become, request, given, births, link) for request, given in births], supervisor)
+        for (request, given), pid in zip(births, pids, strict=True):
             for descriptor in given:
                 os.close(descriptor)
+            answer = {"pid": pid} if pid else {"error": "cannot fork"}
             link.sendall(json.dumps({"id": request["id"], **answer}).encode() + b"\n")
 
 
-def _fork_twice(link: socket.socket, request: dict[str, Any], given: Sequence[int], supervisor: int) -> dict[str, Any]:
-    reader, writer = os.pipe()
-    try:
-        middle = os.fork()
-    except OSError as error:
-        os.close(reader)
-        os.close(writer)
-        return {"error": f"cannot fork: {error}"}
-    if middle == 0:
-        _middle(link, reader, writer, request, given, supervisor)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        word = pipe.read()
-    os.waitpid(middle, 0)
-    return {"pid": int(word)} if word else {"error": "cannot fork: the second fork failed"}
+def _births(link: socket.socket) -> list[Birth]:
+    """All that is asked for now, after a wait for the first; none where nobody will ask any more."""
+    births: list[Birth] = []
+    while not births or (len(births) < MOST_AT_ONCE and select.select([link], [], [], 0)[0]):
+        birth = _birth(link)
+        if birth is None:
+            break
+        births.append(birth)
+    return births
 
 
-def _middle(
-    link: socket.socket,
-    reader: int,
-    writer: int,
+def _birth(link: socket.socket) -> Birth | None:
+    """One request and its descriptors; the kernel never gives two that came with descriptors at once."""
+    line, given = b"", list[int]()
+    while not line.endswith(b"\n"):
+        data, received, _, _ = socket.recv_fds(link, MAX_REQUEST, 64)
+        if not data:
+            return None
+        line += data
+        given += received
+    return json.loads(line), given
+
+
+def _become(
     request: dict[str, Any],
     given: Sequence[int],
-    supervisor: int,
+    births: Sequence[Birth],
+    link: socket.socket,
+    await_adoption: Callable[[], None],
 ) -> NoReturn:
-    os.close(reader)
-    try:
-        child = os.fork()
-    except OSError:
-        os._exit(1)
-    if child:
-        os.write(writer, str(child).encode())
-        os._exit(0)
-    os.close(writer)
     link.close()
-    _become_service(request, given, supervisor)
+    for other, theirs in births:
+        if other is not request:
+            for descriptor in theirs:
+                os.close(descriptor)
+    _become_service(request, given, await_adoption)
 
 
-def _become_service(request: dict[str, Any], given: Sequence[int], supervisor: int) -> NoReturn:
+def _become_service(request: dict[str, Any], given: Sequence[int], await_adoption: Callable[[], None]) -> NoReturn:
     status = 1
     gc.enable()
     try:
         _redirect(Path(request["log_file"]))
-        _await_adoption(supervisor)
+        await_adoption()
         os.setpgid(0, 0)
         if request.get("command"):
             _become_program(request["command"], Path(request["log_file"]), given)
@@ -213,18 +226,6 @@ def _redirect(log_file: Path) -> None:
         os.dup2(source, target)
     os.close(null)
     os.close(log)
-
-
-def _await_adoption(supervisor: int) -> None:
-    """Until the middle process is gone and the supervisor is the parent; only then does PDEATHSIG speak of it."""
-    give_up = time.monotonic() + ADOPTION_S
-    while os.getppid() != supervisor:
-        if time.monotonic() > give_up:
-            raise ProcessLookupError("not adopted: the supervisor is gone")
-        time.sleep(0.0002)
-    kernel.die_with_parent(signal.SIGKILL)
-    if os.getppid() != supervisor:
-        raise ProcessLookupError("the supervisor is gone")
 
 
 def _set_title(request: dict[str, Any]) -> None:

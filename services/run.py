@@ -93,7 +93,7 @@ def run(
     ServiceMetrics(service.registry, version, settings.time_scale, lambda: service.health().status in READY)
     spans = tracer(service.name, role, os.environ, version)
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=event_loop()) as runner:
             received = runner.run(_serve(service, sock, lifeline, access, patience, spans, worker))
     finally:
         spans.close()
@@ -151,7 +151,8 @@ def collect_seldom() -> None:
     gc.set_threshold(COLLECTED_AT, 20, 100)
 
 
-def _loop_factory() -> Any:
+def event_loop() -> Any:
+    """What makes the event loop of a service; None: Python's own."""
     if sys.platform == "win32":
         return None
     uvloop = importlib.import_module("uvloop")

@@ -8,10 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from config.errors import GridError
@@ -150,3 +151,42 @@ def test_a_zygote_that_still_imports_dies_with_its_supervisor_and_frees_the_port
         process.kill()
     assert _reap(zygote) == [-signal.SIGKILL]
     socket.create_server(("127.0.0.1", port)).close()
+
+
+def _sockets(pid: int, descriptors: Sequence[int] = ()) -> set[str]:
+    """Those of a process, or of some of its descriptors."""
+    folder = Path(f"/proc/{pid}/fd")
+    chosen = [folder / str(each) for each in descriptors] or list(folder.iterdir())
+    names = {str(each.readlink()) for each in chosen}
+    return {name for name in names if name.startswith("socket:")}
+
+
+async def test_a_crowd_is_born_together_and_nobody_holds_what_is_anothers(tmp_path: Path) -> None:
+    kernel.become_subreaper()
+    zygote = Zygote(asyncio.get_running_loop())
+    births = []
+    with ExitStack() as stack:
+        for number in range(20):
+            held = hold(f"s{number}", "127.0.0.1", 0, fixed=False)
+            ours, theirs = socket.socketpair()
+            for one in (held.sock, ours, theirs):
+                stack.enter_context(one)
+            settings = settings_to_json(SubstationSettings(name=f"s{number}"))
+            log = tmp_path / f"{number}.log"
+            births.append(Birth(f"s{number}", "substation", "grid", settings, log, held.sock, theirs))
+        pids = await asyncio.gather(*(zygote.spawn(birth) for birth in births))
+        for birth in births:
+            assert b"200 OK" in await _status(birth.listener.getsockname()[1])
+        assert {psutil.Process(pid).ppid() for pid in pids} == {os.getpid()}
+        held_by = [_sockets(pid) for pid in pids]
+        for birth, sockets in zip(births, held_by, strict=True):
+            mine = _sockets(os.getpid(), birth.descriptors)
+            assert mine <= sockets
+            assert sum(1 for others in held_by if mine & others) == 1
+        assert {psutil.Process(pid).num_threads() for pid in pids} == {1}
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+        assert set(_reap(*pids)) == {0}
+        assert [birth.log_file.read_text().count('"listening"') for birth in births] == [1] * 20
+    zygote.close()
+    _reap(zygote.pid)
