@@ -26,13 +26,16 @@ if TYPE_CHECKING:
     from gridctl.audit import Verdict
     from gridctl.loadtest.arrivals import Order
     from gridctl.loadtest.client import Outcome
+    from gridctl.loadtest.progress import Progress
     from gridctl.loadtest.result import Result
+    from gridctl.loadtest.run import Sending
     from gridctl.loadtest.setup import Setup
     from gridctl.loadtest.target import Target
     from gridctl.state import ClusterPaths
 
 INTERRUPTED = 130
 TIMEOUT_S = 12.0
+MOST_WORKERS = 64
 
 
 @click.command("loadtest")
@@ -76,6 +79,14 @@ TIMEOUT_S = 12.0
     show_default=True,
     metavar="SECONDS",
     help="How long a client waits for its answer, in wall time.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Send from so many processes, each its share: where one cannot keep up (the summary says so).",
 )
 @click.option("--target", "url", metavar="URL", help="Load this server (POST /charge) in place of a cluster.")
 @click.option("--time-scale", type=float, metavar="S", help="Grid seconds per wall second of --target.  [default: 1]")
@@ -179,16 +190,28 @@ def _check_names(conditions: list[Condition], target: Target) -> None:
 
 
 def _run(setup: Setup, options: dict[str, Any]) -> Result:
-    import uvloop  # noqa: PLC0415
-
     from gridctl.loadtest.progress import Silent, progress  # noqa: PLC0415
-    from gridctl.loadtest.run import run  # noqa: PLC0415
+    from gridctl.loadtest.sending import Sender  # noqa: PLC0415
 
     planned = setup.scenario
     # a line a request is progress enough
     shown = Silent(sys.stderr) if options["verbose"] else progress(sys.stderr, planned.expected, planned.duration_s)
     report = _reporter(options["as_json"]) if options["verbose"] else _nothing
-    return uvloop.run(run(setup, shown, report))
+    if options["workers"] == 1:
+        return _sent(setup, shown, lambda: Sender(setup, report))
+
+    from gridctl.loadtest.crew import Crew  # noqa: PLC0415 - multiprocessing
+
+    with Crew(setup, options["workers"], report, shown.say) as crew:
+        return _sent(setup, shown, lambda: crew)
+
+
+def _sent(setup: Setup, shown: Progress, sending: Callable[[], Sending]) -> Result:
+    import uvloop  # noqa: PLC0415
+
+    from gridctl.loadtest.run import run  # noqa: PLC0415
+
+    return uvloop.run(run(setup, shown, sending))
 
 
 def _audit(result: Result, paths: ClusterPaths) -> Verdict:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 EV_ID_LIMIT = 128
+_SPAN_BITS = (1 << 64) - 1
 #: What an EV asks for that leaves all to the grid.
 NOTHING: Mapping[str, float] = MappingProxyType({})
 
@@ -41,6 +42,16 @@ class Order(NamedTuple):
         return self.traceparent[3:35]
 
 
+class Share(NamedTuple):
+    """Of every `of` arrivals one: those that come as `number` (from 0). So all shares have the same load at all times."""
+
+    number: int
+    of: int
+
+
+ALL = Share(0, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What makes the ids of one run its own, so that a second run of the same seed is no repetition of the first.
@@ -56,12 +67,17 @@ class Identity:
         """What every request id of this run begins with."""
         return f"lt-{self.token}-"
 
-    def orders(self, arrivals: Iterable[Arrival], traces: Random | None = None) -> Iterator[Order]:
-        """Each arrival with a `request_id` and an `ev_id` that no other of this run has, in a trace made by `traces`."""
+    def orders(self, arrivals: Iterable[Arrival], traces: Random | None = None, share: Share = ALL) -> Iterator[Order]:
+        """Each arrival of `share` with a `request_id` and an `ev_id` that no other of this run has, in a trace by `traces`.
+
+        An arrival becomes the same order whoever sends it.
+        """
         rng = traces or Random()
         for number, arrival in enumerate(arrivals):
-            body = {"ev_id": self._ev_id(arrival.label, number), **arrival.charge}
-            yield Order(arrival.at_s, f"{self.prefix}{number}", body, _traceparent(rng))
+            trace = rng.getrandbits(192)
+            if number % share.of == share.number:
+                body = {"ev_id": self._ev_id(arrival.label, number), **arrival.charge}
+                yield Order(arrival.at_s, f"{self.prefix}{number}", body, _traceparent(trace))
 
     def _ev_id(self, label: str, number: int) -> str:
         if not label:
@@ -70,6 +86,6 @@ class Identity:
         return label[: EV_ID_LIMIT - len(suffix)] + suffix
 
 
-def _traceparent(rng: Random) -> str:
-    """A new trace. It is sampled: services pass that on as it came, so whoever records spans has those of a load test."""
-    return f"00-{rng.getrandbits(128) or 1:032x}-{rng.getrandbits(64) or 1:016x}-01"
+def _traceparent(bits: int) -> str:
+    """A trace of these 192 bits. It is sampled: services pass that on as it came, so whoever records spans has it."""
+    return f"00-{bits >> 64 or 1:032x}-{bits & _SPAN_BITS or 1:016x}-01"

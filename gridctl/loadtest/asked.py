@@ -39,6 +39,11 @@ class Roll:
         self._unix_s = unix_s
         self.asked: list[Asked] = []
 
+    def take(self) -> list[Asked]:
+        """What was taken down since the last time."""
+        taken, self.asked = self.asked, []
+        return taken
+
     def note(self, order: Order, outcome: Outcome) -> None:
         """One order has its outcome, now."""
         told: Mapping[str, Any] = outcome.answer if isinstance(outcome.answer, dict) else {}

@@ -50,7 +50,9 @@ def status(tally: Tally, expected: float, rate_per_s: float) -> str:
     parts = [f"{tally.sent}/{max(tally.sent, round(expected))} sent", f"{rate_per_s:.3g}/s"]
     parts += [f"{tally.accepted} accepted", f"{tally.refused} refused", f"{tally.failed} failed"]
     waiting = tally.sent - tally.finished
-    return " · ".join(parts) + (f" · {waiting} waiting" if waiting else "")
+    parts += [f"{waiting} waiting"] if waiting else []
+    parts += [f"{100 * tally.late_share:.0f} % sent late: the load tester is the limit"] if tally.is_behind else []
+    return " · ".join(parts)
 
 
 class _Rate:

@@ -9,13 +9,12 @@ from typing import Any
 from gridctl.audit.verdict import Verdict
 from gridctl.loadtest.asked import Asked
 from gridctl.loadtest.ideal import NO_TIME, NOTHING_ASKED, Ideal
+from gridctl.loadtest.loader import Loader
 from gridctl.loadtest.measured import NO_RECORDS
 from gridctl.loadtest.placement import Figures
 from gridctl.loadtest.tally import Tally
 from gridctl.loadtest.thresholds import PERCENTILE, SUBSTATION
 
-#: The load tester is behind its schedule when one order in a hundred goes out later than this (ms).
-LATE_LIMIT_MS = 20.0
 _DIGITS = 6
 
 
@@ -27,7 +26,7 @@ class Result:
     `avoidable` counts refusals that were not needed, `attempts` is asked substations a request; where one is None,
     `unknown` says why, by its name. `asked` is what each EV asked and was told,
     `slowest` names those who waited longest (see `slowest.Slowest.to_json`),
-    `audit` the verdict of an audit, where one was asked for.
+    `audit` the verdict of an audit, where one was asked for; `tester` is what the load tester itself was like.
     """
 
     tally: Tally
@@ -45,6 +44,7 @@ class Result:
     asked: Sequence[Asked] = ()
     slowest: Sequence[Mapping[str, Any]] = ()
     audit: Verdict | None = None
+    tester: Loader = field(default_factory=Loader)
 
     @property
     def late_ms(self) -> float:
@@ -54,7 +54,7 @@ class Result:
     @property
     def behind_schedule(self) -> bool:
         """Whether the load tester itself was too slow for its scenario."""
-        return self.late_ms > LATE_LIMIT_MS
+        return self.tally.is_behind
 
     @property
     def blocked_share(self) -> float | None:
@@ -93,6 +93,8 @@ class Result:
             "interrupted": self.interrupted,
             "behind_schedule": self.behind_schedule,
             "late_ms": {"p99": self.late_ms, "max": tally.delays.max_ms},
+            "limited_by_tester": self.tester.is_limit,
+            **self._tester(),
             "queued": self.queued,
             "refused_reasons": dict(tally.refused_reasons),
             "failures": dict(tally.failures),
@@ -101,6 +103,16 @@ class Result:
             "unmeasured": list(self.unmeasured),
             "unknown": self._unknown(),
             **({} if self.audit is None else {"audit": self.audit.to_json()}),
+        }
+
+    def _tester(self) -> dict[str, Any]:
+        tester = self.tester
+        return {
+            "late_share": _round(tester.late_share),
+            "workers": tester.workers,
+            "tester_cpu_share": _round(tester.cpu_share),
+            "tester_cpu_us": None if tester.cpu_us is None else round(tester.cpu_us, 1),
+            "waited_for_connection": tester.waited,
         }
 
     def _placement(self) -> dict[str, Any]:

@@ -27,6 +27,11 @@ class Slowest:
         elif latency_s > self._kept[0][0]:
             heapq.heapreplace(self._kept, (latency_s, self._number, order))
 
+    def merge(self, other: Slowest) -> None:
+        """Take all that `other` keeps."""
+        for latency_s, _, order in sorted(other._kept, reverse=True):
+            self.note(order, latency_s)
+
     def to_json(self) -> list[dict[str, Any]]:
         """The slowest first: `request_id`, `trace_id`, `latency_ms`."""
         return [

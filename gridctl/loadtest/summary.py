@@ -111,10 +111,13 @@ def _best_blocked(result: Result) -> str:
 
 
 def _warnings(result: Result) -> Iterator[str]:
-    if result.behind_schedule:
-        longest = _ms(result.tally.delays.max_ms)
-        late = f"p99 {_ms(result.late_ms)} ms, longest {longest} ms late"
-        yield f"warning     the load tester fell behind its own schedule ({late}): its latencies show this machine's limits"
+    tester = result.tester
+    if tester.is_limit:
+        own = f"its own delay: p99 {_ms(result.late_ms)} ms, longest {_ms(result.tally.delays.max_ms)} ms"
+        said = "fell behind its own schedule" if tester.behind else "was the limit"
+        yield f"warning     the load tester {said} ({tester.found}; {own}): the latencies are its own. {tester.advice}"
+    if tester.waited:
+        yield f"note        {tester.waited} requests waited until one of the load tester's connections was free"
     for name, why in sorted(result.missing.items()):
         yield f"warning     the figures of load are unknown without {name}: {why}"
     if result.figures is not None:

@@ -14,6 +14,12 @@ _DIGITS = 3
 _BITS = 11
 
 
+#: A request that goes out so long after its intended time (wall seconds) is late, …
+LATE_S = 0.02
+#: … and of all that are sent, no more than this share may be.
+LATE_SHARE = 0.01
+
+
 class Latencies:
     """An HDR histogram of seconds, kept in microseconds; the maximum is exact.
 
@@ -34,6 +40,13 @@ class Latencies:
         if shift > 0:
             value = value >> shift << shift
         self._counts[value] = self._counts.get(value, 0) + 1
+        self._histogram = None
+
+    def merge(self, other: Latencies) -> None:
+        """Count all that `other` counted: exact, since both have the same slots."""
+        for value, count in other._counts.items():
+            self._counts[value] = self._counts.get(value, 0) + count
+        self._max_us = max(self._max_us, other._max_us)
         self._histogram = None
 
     def percentile_ms(self, percent: float) -> float | None:
@@ -61,7 +74,8 @@ class Latencies:
 class Tally:
     """Counts of one run. `latencies` run from the intended time of sending to the answer (or to giving up waiting);
 
-    `delays` from the intended to the real time of sending: the load tester's own lateness.
+    `delays` from the intended to the real time of sending: the load tester's own lateness. `late` counts those that went out
+    more than LATE_S after it.
     """
 
     def __init__(self) -> None:
@@ -72,8 +86,19 @@ class Tally:
         self.per_substation: Counter[str] = Counter()
         self.refused_reasons: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
+        self.late = 0
         self.latencies = Latencies()
         self.delays = Latencies()
+
+    @property
+    def late_share(self) -> float:
+        """Of all that were sent, those that went out too late (0…1)."""
+        return self.late / self.sent if self.sent else 0.0
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the load tester is too slow for its scenario: more than one request in a hundred goes out too late."""
+        return self.late_share > LATE_SHARE
 
     @property
     def finished(self) -> int:
@@ -84,6 +109,8 @@ class Tally:
         """One order goes out, `delay_s` after its intended time."""
         self.sent += 1
         self.delays.add(delay_s)
+        if delay_s > LATE_S:
+            self.late += 1
 
     def note(self, outcome: Outcome, latency_s: float) -> None:
         """One order has its outcome. A broken connection has no latency; a timeout has at least the time waited."""
@@ -98,3 +125,18 @@ class Tally:
         else:
             self.failed += 1
             self.failures[outcome.reason] += 1
+
+    def merge(self, other: Tally) -> None:
+        """Count all that `other` counted."""
+        for count in ("sent", "accepted", "refused", "failed", "late"):
+            setattr(self, count, getattr(self, count) + getattr(other, count))
+        for counts in ("per_substation", "refused_reasons", "failures"):
+            getattr(self, counts).update(getattr(other, counts))
+        self.latencies.merge(other.latencies)
+        self.delays.merge(other.delays)
+
+    def take(self) -> Tally:
+        """All that was counted since the last time, as a tally of its own."""
+        taken = Tally()
+        taken.__dict__, self.__dict__ = self.__dict__, taken.__dict__
+        return taken

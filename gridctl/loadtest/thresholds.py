@@ -27,6 +27,8 @@ PLACEMENT_KEYS = (
     "attempts_per_request",
 )
 KEYS = ("sent", "accepted", "refused", "failed", "queued", "blocked_share", *PLACEMENT_KEYS)
+#: Of the load tester itself; `limited_by_tester` is 0 or 1.
+KEYS_OF_TESTER = ("limited_by_tester", "late_share", "tester_cpu_share", "tester_cpu_us", "waited_for_connection")
 KEYS_OF_TIME = ("max_ms", "late_ms", "latency_ms.p50", "latency_ms.p90", "latency_ms.p99", "latency_ms.max")
 
 PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)_ms")
@@ -133,7 +135,9 @@ def _keys(part: Part) -> Iterator[str]:
 
 def is_known(key: str) -> bool:
     """Whether a result can have a figure of this name."""
-    return key in KEYS or key in KEYS_OF_TIME or bool(PERCENTILE.fullmatch(key) or SUBSTATION.fullmatch(key))
+    return key in (*KEYS, *KEYS_OF_TESTER, *KEYS_OF_TIME) or bool(
+        PERCENTILE.fullmatch(key) or SUBSTATION.fullmatch(key)
+    )
 
 
 def read(text: str) -> Condition:
@@ -150,7 +154,7 @@ def read(text: str) -> Condition:
         raise ValueError(f"a single comparison; {EXAMPLE}")
     unknown = sorted(key for key in condition.names() if not is_known(key))
     if unknown:
-        known = ", ".join((*KEYS, "p50_ms … p99_ms", "max_ms", "per_substation.<name>.share"))
+        known = ", ".join((*KEYS, "p50_ms … p99_ms", "max_ms", "per_substation.<name>.share", *KEYS_OF_TESTER))
         raise ValueError(f"known keys, not {', '.join(unknown)}: {known}")
     return condition
 

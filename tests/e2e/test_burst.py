@@ -66,6 +66,16 @@ def test_a_burst_fills_what_there_is_and_no_more(cluster: Cluster, size: int, pl
     assert result["peak_load_pct"] == 10 * counts[-1]
 
 
+def test_two_workers_send_one_burst(cluster: Cluster) -> None:
+    """To two workers of the request service: one audited result, of all that was sent."""
+    grid = cluster(topology={"request_service": {"workers": 2}, "substations": 3})
+    done = grid.run("loadtest", "--burst", "40", "--workers", "2", "--audit", "--json", "--fail-if", "failed > 0")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["sent"], result["accepted"], result["refused"], result["workers"]) == (40, 30, 10, 2)
+    assert (result["overloads"], result["avoidable_rejections"], result["audit"]["ok"]) == (0, 0, True)
+
+
 def test_who_is_refused_is_told_when_to_come_again(cluster: Cluster) -> None:
     grid = cluster(substations=3)
     done = grid.run("loadtest", "--burst", "50", "-v")

@@ -10,9 +10,11 @@ from gridctl.loadtest import ideal
 from gridctl.loadtest.asked import Asked
 from gridctl.loadtest.client import Outcome
 from gridctl.loadtest.ideal import Ideal
+from gridctl.loadtest.loader import Loader
 from gridctl.loadtest.placement import Figures
 from gridctl.loadtest.progress import LiveProgress, PlainProgress, Silent, progress, status
 from gridctl.loadtest.result import Result
+from gridctl.loadtest.sending import Account
 from gridctl.loadtest.summary import bar, lines
 from gridctl.loadtest.tally import Tally
 
@@ -28,7 +30,8 @@ def tally_of(accepted: dict[str, int], delay_s: float = 0.0) -> Tally:
 
 def result_of(tally: Tally) -> Result:
     figures = Figures({"a": 3, "b": 2}, 0, 30.0, 0.0, 0.5)
-    return Result(tally, figures, Ideal(0.02, 0.01, 0.4), ("a", "b"), {}, (), 30.0, False, 1)
+    best, tester = Ideal(0.02, 0.01, 0.4), Loader.of(Account(tally))
+    return Result(tally, figures, best, ("a", "b"), {}, (), 30.0, False, 1, tester=tester)
 
 
 class Terminal(io.StringIO):
