@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from bisect import bisect_left
@@ -31,13 +32,13 @@ MAX_WATTS = 10**18
 #: Grid seconds; beyond what the greatest energy at the least power takes.
 MAX_IN_S = 1e16
 
+_STEP = r"\d{1,20}(?:\.\d{1,20})?(?:e[+-]?\d{1,3})?:\d{1,10}:\d{1,19}"
 _FORM = re.compile(
     r"v=1;epoch=(\d{1,19});seq=(\d{1,19});sessions=(\d{1,10});load_w=(\d{1,19});max=(\d{1,10});"
-    r"cap_w=(-|\d{1,19});draining=([01]);ends=([0-9e.:,+-]*)",
+    rf"cap_w=(-|\d{{1,19}});draining=([01]);ends=((?:{_STEP}(?:,{_STEP})*)?)",
     re.ASCII,
 )
 _IN_S, _LOAD_W = itemgetter(0), itemgetter(1)
-_STEP = re.compile(r"(\d{1,20}(?:\.\d{1,20})?(?:e[+-]?\d{1,3})?):(\d{1,10}):(\d{1,19})", re.ASCII)
 
 
 class Step(NamedTuple):
@@ -87,40 +88,44 @@ class Report:
     @staticmethod
     def decode(text: str) -> Report:
         """The report in a header's value; ValueError for anything that a substation cannot have meant."""
-        found = _FORM.fullmatch(text) if len(text) <= MAX_LENGTH else None
-        if found is None:
+        if len(text) > MAX_LENGTH:
             raise ValueError(f"not a grid report: {text[:80]!r}")
-        epoch, seq, sessions, load_w, most, capacity, draining, ends = found.groups()
-        report = Report(
-            epoch=int(epoch),
-            seq=int(seq),
-            sessions=int(sessions),
-            load_w=int(load_w),
-            max_sessions=int(most),
-            capacity_w=None if capacity == "-" else int(capacity),
-            ends=tuple(_step(part) for part in ends.split(",")) if ends else (),
-            draining=draining == "1",
-        )
-        report.check()
-        return report
+        return _decoded(text)
 
     def check(self) -> None:
         """ValueError where the numbers contradict each other or are beyond what a grid can have."""
         if self.sessions > MAX_SESSIONS or self.max_sessions > MAX_SESSIONS or self.load_w > MAX_WATTS:
             raise ValueError(f"a report beyond all limits: {self.sessions} sessions, {self.load_w} W")
-        if len(self.ends) > MAX_STEPS or any(a.in_s > b.in_s for a, b in zip(self.ends, self.ends[1:], strict=False)):
-            raise ValueError(f"planned ends must be at most {MAX_STEPS} and ascending, found {len(self.ends)}")
-        sums = sum(step.sessions for step in self.ends), sum(step.load_w for step in self.ends)
+        in_s, sessions, load_w = zip(*self.ends, strict=True) if self.ends else ((), (), ())
+        if len(in_s) > MAX_STEPS or list(in_s) != sorted(in_s) or (in_s and not in_s[-1] <= MAX_IN_S):
+            raise ValueError(
+                f"planned ends must be at most {MAX_STEPS}, ascending, within {MAX_IN_S:g} s, found {in_s}"
+            )
+        sums = sum(sessions), sum(load_w)
         if sums != (self.sessions, self.load_w):
             raise ValueError(f"planned ends sum up to {sums}, not to {(self.sessions, self.load_w)}")
 
 
-def _step(text: str) -> Step:
-    found = _STEP.fullmatch(text)
-    in_s = float(found[1]) if found else math.inf
-    if found is None or in_s > MAX_IN_S:
-        raise ValueError(f"not a planned end: {text[:40]!r}")
-    return Step(in_s, int(found[2]), int(found[3]))
+@functools.lru_cache(maxsize=32)
+def _decoded(text: str) -> Report:
+    """The report in `text`; answers of one moment bring the same again and again."""
+    found = _FORM.fullmatch(text)
+    if found is None:
+        raise ValueError(f"not a grid report: {text[:80]!r}")
+    epoch, seq, sessions, load_w, most, capacity, draining, ends = found.groups()
+    steps = [step.split(":") for step in ends.split(",")] if ends else ()
+    report = Report(
+        epoch=int(epoch),
+        seq=int(seq),
+        sessions=int(sessions),
+        load_w=int(load_w),
+        max_sessions=int(most),
+        capacity_w=None if capacity == "-" else int(capacity),
+        ends=tuple([Step(float(in_s), int(count), int(watts)) for in_s, count, watts in steps]),
+        draining=draining == "1",
+    )
+    report.check()
+    return report
 
 
 def gather(

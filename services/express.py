@@ -17,7 +17,7 @@ from services.heads import END, Head
 from services.lane import Lane
 
 #: A longer request that does not come at once goes the usual way.
-MOST_HELD = 1 << 16
+MOST_HELD = 1 << 14
 #: What comes while a request is being answered waits; of more than this nothing is read.
 MOST_LATER = 1 << 16
 

@@ -30,6 +30,7 @@ def test_a_report_survives_the_wire(ends: list[tuple[float, int]], capacity_w: i
     report = _report(ends, capacity_w=capacity_w, draining=draining)
     text = report.encode()
     assert Report.decode(text) == report
+    assert Report.decode(text) == report, "and again"
     assert len(text) <= MAX_LENGTH
     assert text.isascii()
     assert text.isprintable()
