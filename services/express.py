@@ -42,7 +42,8 @@ class Express(Connection):
         elif not data:  # aiohttp goes on with what it has
             super().data_received(data)
         else:
-            data, self._held = self._held + data, b""
+            if self._held:
+                data = self._release() + data
             if self._at_start and self._is_idle():
                 self._take(data)
             else:
@@ -55,7 +56,7 @@ class Express(Connection):
         return (
             waits
             and self._request_handler is self._lane.plain
-            and not (self._paused or self._upgraded or self._close or self._force_close or self._lane.stopping)
+            and not (self._paused or self._upgraded or self._close or self._force_close or self._lane.traffic.stopping)
         )
 
     def _take(self, data: bytes) -> None:
@@ -70,11 +71,21 @@ class Express(Connection):
         if len(data) >= size:
             self._begin(head, data[end:size], data[size:])
         elif size <= MOST_HELD:
-            self._held = data
+            self._hold(data)
             if not self._unfinished:
                 self._note(whole=False)
         else:
             self._pass(data)
+
+    def _hold(self, data: bytes) -> None:
+        """Keeps what is not a whole request yet; a service that stops waits for the rest, as for any that was begun."""
+        self._held = data
+        self._lane.traffic.began(1)
+
+    def _release(self) -> bytes:
+        held, self._held = self._held, b""
+        self._lane.traffic.ended(1)
+        return held
 
     def _pass(self, data: bytes) -> None:
         """Gives `data` to aiohttp. Where that is one whole request, the next one begins behind it."""
@@ -105,7 +116,7 @@ class Express(Connection):
         if self.transport is None:
             return
         self.transport.write(said)
-        if self._lane.stopping:
+        if self._lane.traffic.stopping:
             self.force_close()
         else:
             self._go_on()
@@ -136,7 +147,9 @@ class Express(Connection):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """See asyncio.Protocol; what is being done is done to its end, as by aiohttp."""
-        self._held = self._later = b""
+        self._later = b""
+        if self._held:
+            self._release()
         super().connection_lost(exc)
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109  aiohttp's

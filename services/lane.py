@@ -35,17 +35,13 @@ class Lane:
         self._handlers = service.frequented() if isinstance(service, Frequented) else {}
         self._heard = service.heard if isinstance(service, Listener) else None
         self._more = service.headers
-        self._traffic = traffic
+        #: Where it stops, what comes goes the usual way, and its connection is closed.
+        self.traffic = traffic
         self._tracer = tracer or PassingTracer()
         self._dates = Dates()
         self.heads = Heads(self._handlers, Gate(access))
         #: What answers all other requests; where a connection has another handler, its requests do not come here.
         self.plain: Handler | None = None
-
-    @property
-    def stopping(self) -> bool:
-        """Whether what comes now shall go the usual way, and its connection close."""
-        return self._traffic.stopping
 
     async def answer(self, head: Head, body: bytes) -> bytes:
         """All bytes of the answer to a request with `head` and `body`."""
@@ -60,14 +56,14 @@ class Lane:
         if self._heard is not None:
             self._heard(whole)
         CURRENT.set(self._tracer.begin("POST", whole.path, whole.parent))
-        with self._traffic.request():
+        with self.traffic.request():
             return await self._handlers[whole.path](whole)
 
     def _encoded(self, response: web.StreamResponse) -> bytes:
         headers, status = response.headers, response.status
         if status not in REFUSED:
             headers.update(self._more())
-        if self._traffic.stopping:
+        if self.traffic.stopping:
             headers["Connection"] = "close"
         body = response.body if isinstance(response, web.Response) else b""
         if not isinstance(body, bytes):

@@ -285,6 +285,23 @@ async def test_what_is_in_flight_at_a_stop_is_answered_and_its_connection_closed
         assert (first, b"Connection: close" in lines, wire.closed) == (b"HTTP/1.1 200 OK", True, True)
 
 
+async def test_a_stop_waits_for_the_rest_of_a_request_that_was_begun() -> None:
+    async with a_world() as world:
+        (begun, wire), (left, _), (odd, _) = (world.connect() for _ in range(3))
+        for connection in (begun, left, odd):
+            connection.data_received(_request()[:-3])
+        assert world.traffic.in_flight == 3
+        left.connection_lost(None)
+        assert world.traffic.in_flight == 2
+        world.traffic.stop()
+        begun.data_received(_request()[-3:])
+        odd.data_received(_request()[-3:] + _request())
+        await _settle()
+        [(first, lines, _)] = _answers(wire.said)
+        assert (first, b"Connection: close" in lines, wire.closed) == (b"HTTP/1.1 200 OK", True, True)
+        assert world.traffic.in_flight == 0
+
+
 async def test_who_leaves_leaves_no_work_half_done() -> None:
     async with a_world() as world:
         connection, wire = world.connect()
