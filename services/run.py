@@ -41,7 +41,7 @@ LOG_FILE_VARIABLE = "GRIDCTL_LOG_FILE"
 #: So many objects more than before, and Python looks for garbage; its default is 700.
 COLLECTED_AT = 10_000
 #: Files and sockets that a service may have open, where the system allows so many.
-MOST_FILES = 16_384
+MOST_FILES = 65_536
 #: How OpenTelemetry's own variables are to be.
 HOW_TO_SET = (
     "whole numbers above 0, a batch no larger than its queue; env | grep OTEL_ shows what is set: unset what is wrong"
@@ -83,7 +83,7 @@ def run(
     demanded, and brought to other services. A `worker` tells of itself on a socket of its own, and of all on `sock`.
     `version`, gridctl's, is in metrics and spans. Spans go where OpenTelemetry's variables say.
     """
-    _raise_file_limit()
+    raise_file_limit()
     collect_seldom()
     path = os.environ.get(LOG_FILE_VARIABLE)
     log_file = LogFile(Path(path)) if path else None
@@ -132,8 +132,8 @@ async def _serve(
     return await serve(service, sock, lifeline, access, patience, tracer, crew)
 
 
-def _raise_file_limit() -> None:
-    """To what the system allows, within reason: the usual 1,024 are few for a service with a thousand clients."""
+def raise_file_limit() -> None:
+    """To what the system allows, within reason: the usual 1,024 are few with a thousand clients, or substations."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -33,6 +33,7 @@ from gridctl.supervisor.verbs import down
 from gridctl.zygote import Newborn
 from services.certificates import Trusting
 from services.logs import LogFile, set_up
+from services.run import raise_file_limit
 
 log = logging.getLogger("gridctl.supervisor")
 
@@ -51,6 +52,7 @@ def live(paths: ClusterPaths, ready: int, attached: int, zygote: Newborn) -> int
     """
     set_up("supervisor", "supervisor", LogFile(paths.logs / "supervisor.log"))
     setproctitle.setproctitle(f"gridctl: supervisor [{paths.name}]")
+    raise_file_limit()  # it holds four for each service
     try:
         with _locked(paths):
             clear(paths)
