@@ -1,4 +1,4 @@
-"""A crowd of substations: within the usual limit of open files, all up, seen, used and gone, and no journal before its time."""
+"""A crowd of substations: with few files allowed, all up, seen, used and gone, and no journal before its time."""
 
 from __future__ import annotations
 
