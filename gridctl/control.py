@@ -52,9 +52,9 @@ class Control:
         self.paths = paths
         self.timeout_s = timeout_s
 
-    def snapshot(self) -> dict[str, Any]:
-        """The cluster as it is now: `cluster`, `grid`, `processes` and `substations`."""
-        with _Answer(self, "GET", "/snapshot") as answer:
+    def snapshot(self, usage: bool = True) -> dict[str, Any]:
+        """The cluster as it is now: `cluster`, `grid`, `processes` and `substations`; no CPU and memory without `usage`."""
+        with _Answer(self, "GET", "/snapshot" if usage else "/snapshot?usage=0") as answer:
             document = answer.document()
         if not isinstance(document, dict):
             raise GridError(

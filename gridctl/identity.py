@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psutil
-
 from gridctl.kernel import LINUX
 
 
@@ -25,6 +23,8 @@ def identify(pid: int) -> str | None:
 
 
 def _by_psutil(pid: int) -> str | None:
+    import psutil  # noqa: PLC0415 - not on Linux
+
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"

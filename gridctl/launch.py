@@ -113,7 +113,7 @@ def settled(control: Control, paths: ClusterPaths, show: Callable[[dict[str, Any
     failing_since: float | None = None
     while running(paths):
         try:
-            if control.snapshot()["cluster"]["state"] != "STOPPING":
+            if control.snapshot(usage=False)["cluster"]["state"] != "STOPPING":
                 return True
             failing_since = None
         except NotRunning:

@@ -91,7 +91,7 @@ def up(
         wanted = declare()
         fresh = foreground.start()
         _converge(foreground, wanted, fresh, force, timeouts)
-        snapshot = foreground.control.snapshot()
+        snapshot = foreground.control.snapshot(usage=False)
         if detach:
             foreground.let_go()
         _announce(snapshot, time.monotonic() - began)

@@ -1,6 +1,6 @@
 """The control API: HTTP on the cluster's Unix socket, for whoever may enter its folder. Must not know the grid's rules.
 
-GET  /snapshot                      the cluster as one document
+GET  /snapshot?usage=1              the cluster as one document; usage=0: without a look at CPU and memory
 GET  /events?since=SEQ&follow=1     its event journal, one JSON object a line
 POST /operations                    {"verb": …, …}: progress lines, the last one {"done": true, "ok", "exit_code", …}
 """
@@ -37,7 +37,7 @@ class ControlApi:
     """Serves one cluster. Operations go on when their client goes away."""
 
     cluster: Cluster
-    snapshot: Callable[[], dict[str, Any]]
+    snapshot: Callable[[bool], dict[str, Any]]
     look: Callable[[], None]
     _running: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -53,9 +53,9 @@ class ControlApi:
         )
         return app
 
-    async def _snapshot(self, _: web.Request) -> web.Response:
+    async def _snapshot(self, request: web.Request) -> web.Response:
         self.look()
-        return web.json_response(self.snapshot())
+        return web.json_response(self.snapshot(request.query.get("usage") != "0"))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         since, follow = request.query.get("since", "0"), request.query.get("follow", "0") not in {"0", "false", ""}

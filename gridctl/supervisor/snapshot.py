@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
-
-import psutil
+from typing import TYPE_CHECKING, Any
 
 from config.names import BALANCER, CHARGE_REQUEST
 from gridctl.supervisor.cluster import Cluster
 from gridctl.supervisor.happenings import State
 from gridctl.supervisor.member import Member
+
+if TYPE_CHECKING:
+    import psutil
 
 #: Grid loading, in percent, from which the grid counts as strained; above 100 anywhere it is overloaded.
 STRAINED_PCT = 80.0
@@ -27,6 +29,8 @@ class Sampler:
 
     def sample(self, pids: Iterable[int]) -> dict[int, tuple[float, int]]:
         """PID → (cpu percent, resident bytes); a process that is gone is left out."""
+        import psutil  # noqa: PLC0415 - not before somebody wants to know, which is when all is up
+
         wanted = set(pids)
         self._known = {pid: process for pid, process in self._known.items() if pid in wanted}
         found = {}
@@ -49,10 +53,10 @@ class Snapshots:
     _usage: dict[int, tuple[float, int]] = field(default_factory=dict)
     _sampled: float = float("-inf")
 
-    def take(self) -> dict[str, Any]:
-        """The document, as of now."""
+    def take(self, usage: bool = True) -> dict[str, Any]:
+        """The document, as of now; CPU and memory are looked at only with `usage`."""
         now = time.monotonic()
-        if now - self._sampled >= 0.4:
+        if usage and now - self._sampled >= 0.4:
             pids = [m.life.pid for m in self.cluster.members.values() if m.life.pid is not None]
             self._usage, self._sampled = self.sampler.sample(pids), now
         members = list(self.cluster.members.values())
@@ -69,7 +73,7 @@ class Snapshots:
         return {
             "name": cluster.paths.name,
             "state": State.STOPPING if cluster.stopping else overall(members),
-            "supervisor_pid": psutil.Process().pid,
+            "supervisor_pid": os.getpid(),
             "zygote_pid": cluster.zygote.pid,
             "state_dir": str(cluster.paths.folder),
             "uptime_s": round(now - cluster.started_at, 3),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -56,7 +57,6 @@ class ChargeRequestService:
         self._statuses: Counter[str] = Counter()
         self._held_since_s: dict[int, float] = {}
         self._number = 0
-        self._openapi = to_json(document())
 
     def routes(self) -> Sequence[web.RouteDef]:
         """`/charge`, the same as `/request-charge`, `/requests/…` to follow and cancel, and `/openapi.json`."""
@@ -177,7 +177,13 @@ class ChargeRequestService:
             self._metrics.failures.labels(_failure(reason)).inc()
 
     async def _describe(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._openapi, content_type="application/json")
+        return web.Response(body=_description(), content_type="application/json")
+
+
+@functools.cache
+def _description() -> bytes:
+    """Made when first asked for: that takes longer than all else at a start."""
+    return to_json(document())
 
 
 def _sent(item: ChargeRequest) -> tuple[str, bytes]:

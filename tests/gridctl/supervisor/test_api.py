@@ -44,7 +44,10 @@ async def test_an_operation_streams_and_ends_with_how_it_went(tmp_path: Path) ->
         assert {line["action"] for line in lines[0]["changes"]} == {"start"}
         plan = await operate(client, verb="plan", topology=ONE)
         assert {line["action"] for line in plan[0]["changes"]} == {"keep"}
+        quick = await (await client.get("/snapshot?usage=0")).json()
+        assert {row["rss_bytes"] for row in quick["processes"]} == {None}
         snapshot = await (await client.get("/snapshot")).json()
+        assert None not in {row["rss_bytes"] for row in snapshot["processes"]}
         assert {row["state"] for row in snapshot["processes"]} == {"READY"}
 
 
