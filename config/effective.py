@@ -21,7 +21,7 @@ def effective(topology: Topology, name: str, cores: int = 1) -> dict[str, Any]:
     specs = expand(topology)
     ports = {spec.role: spec.port for spec in reversed(specs)}
     requests = topology.request_service
-    workers = requests.workers or usual_workers(cores)
+    workers = requests.workers or usual_workers(cores, topology.balancer.replicas)
     listed = [spec for spec in specs if spec.role not in {BALANCER, CHARGE_REQUEST}]
     return {
         "name": name,

@@ -60,8 +60,10 @@ class ProcessSpec:
     metrics_port: int | None = None
 
 
-#: More workers than this are not taken unasked: one balancer has its hands full with what they bring.
+#: More workers than this are not taken unasked, nor more than so many for a balancer: a request costs it more CPU than a
+#: worker (docs/performance.md), so that two bring more than it can place.
 MOST_USUAL_WORKERS = 4
+WORKERS_PER_BALANCER = 2
 
 
 def launched(topology: Topology, targets_file: str, data_dir: str, cores: int = 1) -> tuple[ProcessSpec, ...]:
@@ -74,14 +76,14 @@ def processes(
 ) -> tuple[ProcessSpec, ...]:
     """The grid as `expand` has it, the charge-request service as its workers: so many as `topology` says, or by `cores`."""
     specs = expand(topology, targets_file, data_dir)
-    number = topology.request_service.workers or usual_workers(cores)
+    number = topology.request_service.workers or usual_workers(cores, topology.balancer.replicas)
     ports = _free_numbers(topology, FIRST_METRICS_PORT, (spec.port for spec in specs))
     return tuple(chain.from_iterable(_workers(spec, number, ports) for spec in specs))
 
 
-def usual_workers(cores: int) -> int:
-    """How many workers there are unless the topology says: the balancer and the substations need cores too."""
-    return max(1, min(MOST_USUAL_WORKERS, cores // 2))
+def usual_workers(cores: int, balancers: int) -> int:
+    """How many workers there are unless the topology says: balancers and substations need cores too."""
+    return max(1, min(MOST_USUAL_WORKERS, cores // 2, WORKERS_PER_BALANCER * balancers))
 
 
 def _workers(spec: ProcessSpec, number: int, ports: Iterator[int]) -> Iterator[ProcessSpec]:

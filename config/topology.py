@@ -60,7 +60,8 @@ class RequestService(Part):
     workers: Annotated[int, Field(ge=1, le=MAX_WORKERS, strict=True)] | None = Field(
         None,
         description="How many processes answer on its port. More than one are named charge-request, charge-request2, …"
-        " and each has a port for its own metrics too. Unset: by the machine's cores, half of them and at most 4.",
+        " and each has a port for its own metrics too. Unset: half as many as the machine has cores, at most 4, and at"
+        " most two for each balancer.",
         examples=[1, 4],
     )
 

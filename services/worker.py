@@ -13,7 +13,7 @@ import logging
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -69,6 +69,7 @@ class Shift:
     def __init__(self, service: Service, worker: Worker, now_s: Callable[[], float] = time.monotonic) -> None:
         self._service, self._worker, self._now_s = service, worker, now_s
         self._count: Callable[[], int] = lambda: TAKES_NONE
+        self._others: list[int] = []
         past = self._read(worker.number)
         self._past = counted([] if past is None else past.families)
         self._past_requests = Counter({} if past is None else past.requests)
@@ -112,6 +113,8 @@ class Shift:
         content = json.dumps([self._service.name, status, families, requests]).encode()
         if not self._worker.sheet.write(self._worker.number, content, self._now_s()):
             _log.error("what is counted here is too much for its page", extra={"bytes": len(content)})
+        sheet, own, now_s = self._worker.sheet, self._worker.number, self._now_s()
+        self._others = [each for each in range(PAGES) if each != own and now_s - sheet.noted_s(each) < SILENT_S]
 
     def _read(self, number: int) -> _Note | None:
         entry = self._worker.sheet.read(number)
@@ -128,19 +131,13 @@ class Shift:
         def spare(making: int) -> int:
             own = count() + making
             sheet.connect(number, own)
-            others = [sheet.connections(each) for each in self._others()]
-            return min(others, default=own) - own + own // _SLACK
+            return min([sheet.connections(each) for each in self._others], default=own) - own + own // _SLACK
 
         def left() -> None:
             self._count = lambda: TAKES_NONE
             sheet.connect(number, TAKES_NONE)
 
         return Turns(sock, connection, spare, left)
-
-    def _others(self) -> Iterable[int]:
-        """Who notes something from time to time."""
-        now_s, sheet, own = self._now_s(), self._worker.sheet, self._worker.number
-        return (each for each in range(PAGES) if each != own and now_s - sheet.noted_s(each) < SILENT_S)
 
     def working(self, access: Access, patience: Patience) -> AbstractAsyncContextManager[None]:
         """Within it this worker notes what it counts and, on its own socket, tells `/health` and `/metrics` of itself."""

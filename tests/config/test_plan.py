@@ -235,7 +235,7 @@ def test_workers_share_a_port_and_each_has_one_for_its_metrics_that_nobody_else_
     assert specs[: -len(workers)] == alone[:-1]
     settings = alone[-1].settings
     assert isinstance(settings, ChargeRequestSettings)
-    number = topology.request_service.workers or usual_workers(cores)
+    number = topology.request_service.workers or usual_workers(cores, topology.balancer.replicas)
     assert [spec.name for spec in workers] == [CHARGE_REQUEST, *(f"{CHARGE_REQUEST}{k + 1}" for k in range(1, number))]
     assert all(spec.settings == replace(settings, name=spec.name, workers=1) for spec in workers)
     assert {(spec.port, spec.port_fixed) for spec in workers} == {(alone[-1].port, alone[-1].port_fixed)}
@@ -249,7 +249,8 @@ def test_workers_share_a_port_and_each_has_one_for_its_metrics_that_nobody_else_
 
 
 def test_workers_by_cores() -> None:
-    assert [usual_workers(cores) for cores in (1, 2, 3, 4, 6, 8, 64)] == [1, 1, 1, 2, 3, 4, 4]
+    assert [usual_workers(cores, 2) for cores in (1, 2, 3, 4, 6, 8, 64)] == [1, 1, 1, 2, 3, 4, 4]
+    assert [usual_workers(8, balancers) for balancers in (1, 2, 3)] == [2, 4, 4]
 
 
 def test_more_workers_start_beside_those_that_share_already() -> None:

@@ -70,6 +70,27 @@ def labels(grid: Grid) -> set[str]:
 
 
 @pytest.mark.needs("prometheus")
+def test_workers_of_one_port_are_told_apart_and_add_up(cluster: Cluster) -> None:
+    grid = cluster(1, topology={**QUICK, "request_service": {"workers": 2}, "defaults": {"max_sessions": 100}})
+    scraped(grid, 4)
+    fronts = {found.get("worker") for found, _ in asked(grid, 'up{job="charge-request"}')}
+    assert fronts == {"charge-request", "charge-request2"}
+    assert [grid.charge(f"EV{number}")[0] for number in range(30)] == [202] * 30
+    grid.wait_until(lambda grid: [value for _, value in asked(grid, "sum(charge_requests_total)")] == [30])
+    both = asked(grid, 'charge_requests_total{status="202"} > 0')
+    assert {found["worker"] for found, _ in both} == fronts
+    recorded = "cluster:charge_requests:rate1m"
+    grid.wait_until(
+        lambda grid: [found for found, value in asked(grid, recorded) if value > 0] == [_recorded(recorded)]
+    )
+
+
+def _recorded(name: str) -> dict[str, str]:
+    """The labels of a series that is one for the whole cluster."""
+    return {"__name__": name, "cluster": "watched"}
+
+
+@pytest.mark.needs("prometheus")
 def test_prometheus_sees_all_follows_a_scale_forgets_nothing_in_a_crash_and_ends_with_the_supervisor(
     cluster: Cluster,
 ) -> None:
