@@ -58,8 +58,8 @@ async def serve(
     async with (
         _following(lifeline, faults.ahead_of(service.command)),
         _running(service),
+        contextlib.nullcontext() if crew is None else crew.working(access, patience),  # until nobody asks any more
         _listening(app, lane, traffic, faults, sock, patience, crew) as listener,
-        contextlib.nullcontext() if crew is None else crew.working(access, patience),
     ):
         _log.info("listening", extra={"port": _port(sock)})
         received = await signals.get()
