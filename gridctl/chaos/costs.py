@@ -87,6 +87,8 @@ def _gaps(replies: Sequence[Reply], start_s: float, end_s: float) -> list[tuple[
 def _longest(gaps: Sequence[tuple[float, float]], deed: Deed) -> float | None:
     """Gaps are in order, so those that overlap the deed are neighbours."""
     first = bisect_right(gaps, deed.began_s, key=lambda gap: gap[1])
+    if gaps and gaps[-1][1] == deed.began_s:  # it began as the time ended
+        first = len(gaps) - 1
     longest = None
     for sooner, later in gaps[first:]:
         if sooner > deed.ended_s:

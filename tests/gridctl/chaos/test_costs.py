@@ -66,6 +66,12 @@ def test_without_load_nothing_is_measured() -> None:
     assert found.longest_gap_s is None
 
 
+def test_a_deed_at_the_very_end_had_the_last_gap() -> None:
+    replies = [Reply(0, 0, "accepted")]
+    assert costs([deed(20, 20)], replies, 0, 20).each == (Cost(0, 20.0),)
+    assert costs([deed(20, 20)], [*replies, Reply(20, 20, "accepted")], 0, 20).each == (Cost(0, 0.0),)
+
+
 TIMES = st.floats(0, 100)
 
 
