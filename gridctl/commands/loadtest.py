@@ -148,7 +148,7 @@ def _read(options: dict[str, Any]) -> tuple[Plan, list[Condition]]:
         faults.append(Fault("--time-scale", 0, "time-scale", str(options["time_scale"]), allowed))
     if options["audit"] and options["url"] is not None:
         faults.append(Fault("--audit", 0, "audit", "given with --target", "only with a cluster: it has the records"))
-    if options["url"] is not None and not options["url"].startswith(("http://", "https://")):
+    if options["url"] is not None and not _is_address(options["url"]):
         faults.append(Fault("--target", 0, "target", repr(options["url"]), "a URL such as http://127.0.0.1:8080"))
     try:
         plan = scenario.read(_flags(options))
@@ -157,6 +157,17 @@ def _read(options: dict[str, Any]) -> tuple[Plan, list[Condition]]:
     if faults:
         raise Invalid("these flags cannot be used", "see `gridctl loadtest --help`", faults)
     return plan, conditions
+
+
+def _is_address(url: str) -> bool:
+    """Whether a client can be told to go there."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 - only for --target
+
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
 
 
 def _flags(options: dict[str, Any]) -> Flags:

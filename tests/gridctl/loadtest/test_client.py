@@ -270,3 +270,10 @@ def test_statuses_are_judged(status: int, body: object, kind: str, reason: str) 
 
 def test_json_too_deep_is_text() -> None:
     assert judge(202, b"[" * 100_000).kind == "failed"
+
+
+async def test_tls_where_nobody_speaks_it_is_no_connection() -> None:
+    async with serving(accept) as url:
+        outcome = await sent(url.replace("http", "https") + "/charge", timeout_s=5)
+    assert outcome.kind == "failed"
+    assert outcome.reason in ("cannot connect", "no answer within 5 s")

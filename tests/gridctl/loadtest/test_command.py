@@ -195,6 +195,7 @@ async def test_all_bad_flags_are_named_at_once(environment: dict[str, str]) -> N
     assert ended.code == 2
     for flag in ("--rate", "--fail-if", "--time-scale", "--speed"):
         assert flag in ended.err
-    target = await loadtest(environment, "--target", "localhost:80")
-    assert target.code == 2
-    assert "--target" in target.err
+    for url in ("localhost:80", "http://", "http://127.0.0.1:99999", "ftp://localhost"):
+        target = await loadtest(environment, "--target", url)
+        assert target.code == 2
+        assert "--target" in target.err
