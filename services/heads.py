@@ -28,13 +28,16 @@ MOST_HEADS = 256
 MOST_BYTES = 2048
 #: Ends a head.
 END = b"\r\n\r\n"
+#: What has one of these goes the usual way.
+_UNUSUAL = ("Expect", "Upgrade", "Transfer-Encoding", "Content-Encoding")
 #: A head with one of these hardly comes again.
 _ONCE = ("traceparent", "Idempotency-Key", "Grid-Timeout-Ms")
 
 
 class Head(NamedTuple):
-    """A plain `POST` to `path` with `length` bytes of JSON, by somebody who may ask; `parent` is his span."""
+    """A plain `POST` to `path` with `length` bytes of JSON, or `GET` of it, by who may ask; `parent` is his span."""
 
+    method: str
     path: str
     headers: CIMultiDictProxy[str]
     length: int
@@ -42,14 +45,14 @@ class Head(NamedTuple):
 
 
 class Heads:
-    """Knows plain heads of `POST` to `paths`, from those whom `gate` lets in. One event loop only."""
+    """Knows plain heads of `POST` to `paths` and `GET` of `looks`, of those whom `gate` lets in. One event loop only."""
 
-    def __init__(self, paths: Collection[str], gate: Gate) -> None:
-        self._paths = frozenset(paths)
+    def __init__(self, paths: Collection[str], gate: Gate, looks: Collection[str] = ()) -> None:
+        self._plain = {**{("POST", path): _is_post for path in paths}, **{("GET", path): _is_look for path in looks}}
         self._gate = gate
         self._known: dict[bytes, Head] = {}
         #: What every such request begins with; empty where there are none.
-        self.starts = tuple(f"POST {path} HTTP/1.1\r\n".encode() for path in paths)
+        self.starts = tuple(f"{method} {path} HTTP/1.1\r\n".encode() for method, path in self._plain)
 
     def find(self, raw: bytes) -> Head | None:
         """The head whose bytes, with the empty line, are `raw`; None where it is not plain, or may not ask."""
@@ -58,10 +61,12 @@ class Heads:
     def _learn(self, raw: bytes) -> Head | None:
         if len(raw) > MOST_BYTES or (request := _read(raw)) is None:
             return None
-        if request.raw_path not in self._paths or not _is_plain(request) or self._gate.refusal(request) is not None:
+        is_plain = self._plain.get((request.method, request.raw_path))
+        if is_plain is None or not is_plain(request) or self._gate.refusal(request) is not None:
             return None
-        head = Head(request.raw_path, request.headers, request.content_length or 0, parent_of(request.headers))
-        if not any(name in request.headers for name in _ONCE):
+        headers = request.headers
+        head = Head(request.method, request.raw_path, headers, request.content_length or 0, parent_of(headers))
+        if not any(name in headers for name in _ONCE):
             if len(self._known) >= MOST_HEADS:
                 self._known.clear()
             self._known[raw] = head
@@ -98,11 +103,13 @@ def _read(raw: bytes) -> BaseRequest | None:
     return BaseRequest(message, payload, cast(web.RequestHandler, _Nobody()), unknown, unknown, loop)
 
 
-def _is_plain(request: BaseRequest) -> bool:
-    headers = request.headers
+def _is_post(request: BaseRequest) -> bool:
     return (
-        request.method == "POST"
-        and request.content_type == "application/json"
+        request.content_type == "application/json"
         and 0 < (request.content_length or 0) <= MAX_BODY_BYTES
-        and not any(name in headers for name in ("Expect", "Upgrade", "Transfer-Encoding", "Content-Encoding"))
+        and not any(name in request.headers for name in _UNUSUAL)
     )
+
+
+def _is_look(request: BaseRequest) -> bool:
+    return not any(name in request.headers for name in (*_UNUSUAL, "Content-Length"))

@@ -19,7 +19,7 @@ from services.gate import Gate
 from services.heads import Head, Heads
 from services.http import REFUSED, Handler, answered, internal_error
 from services.problem import problem_response
-from services.service import Frequented, Listener, Service, Whole
+from services.service import Frequented, Glanced, Listener, Service, Whole
 from services.tracing import CURRENT, PassingTracer, Tracer
 from services.traffic import Traffic
 
@@ -32,30 +32,33 @@ class Lane:
     def __init__(
         self, service: Service, traffic: Traffic, access: Access = LOCAL, tracer: Tracer | None = None
     ) -> None:
-        self._handlers = service.frequented() if isinstance(service, Frequented) else {}
+        busy = service.frequented() if isinstance(service, Frequented) else {}
+        looks = service.glanced() if isinstance(service, Glanced) else {}
+        self._handlers = {**busy, **looks}
         self._heard = service.heard if isinstance(service, Listener) else None
         self._more = service.headers
         #: Where it stops, what comes goes the usual way, and its connection is closed.
         self.traffic = traffic
         self._tracer = tracer or PassingTracer()
         self._dates = Dates()
-        self.heads = Heads(self._handlers, Gate(access))
+        self.heads = Heads(busy, Gate(access), looks)
         #: What answers all other requests; where a connection has another handler, its requests do not come here.
         self.plain: Handler | None = None
 
     async def answer(self, head: Head, body: bytes) -> bytes:
         """All bytes of the answer to a request with `head` and `body`."""
-        response = await answered(Whole(head.path, head.headers, body, head.parent), self._admitted)
+        response = await answered(Whole(head.path, head.headers, body, head.parent, head.method), self._admitted)
         try:
             return self._encoded(response)
         except (TypeError, ValueError):
-            _log.exception("failed to say an answer", extra={"method": "POST", "path": head.path})
+            _log.exception("failed to say an answer", extra={"method": head.method, "path": head.path})
             return self._encoded(problem_response(internal_error()))
 
     async def _admitted(self, whole: Whole) -> web.Response:
         if self._heard is not None:
             self._heard(whole)
-        CURRENT.set(self._tracer.begin("POST", whole.path, whole.parent))
+        look = whole.method == "GET" and whole.parent is None
+        CURRENT.set(None if look else self._tracer.begin(whole.method, whole.path, whole.parent))
         with self.traffic.request():
             return await self._handlers[whole.path](whole)
 
@@ -65,11 +68,12 @@ class Lane:
             headers.update(self._more())
         if self.traffic.stopping:
             headers["Connection"] = "close"
-        body = response.body if isinstance(response, web.Response) else b""
+        body = (response.body or b"") if isinstance(response, web.Response) else b""
         if not isinstance(body, bytes):
             raise TypeError(f"a whole answer was expected, found {type(body).__name__}")
         lines = "".join([f"{name}: {_checked(value)}\r\n" for name, value in headers.items()])
-        text = f"{_status_line(status)}{lines}Content-Length: {len(body)}\r\nDate: {self._dates.now()}\r\n\r\n"
+        length = "" if status == 204 else f"Content-Length: {len(body)}\r\n"
+        text = f"{_status_line(status)}{lines}{length}Date: {self._dates.now()}\r\n\r\n"
         return text.encode() + body
 
 

@@ -38,7 +38,10 @@ class Health:
 
 
 class Whole(NamedTuple):
-    """A `POST` of JSON to `path` that came whole: all of its `body` is here. `parent` is the span of whoever asks."""
+    """A request that came whole: a `POST` of JSON to `path`, all of its `body` is here, or a look at it (`GET`, no body).
+
+    `parent` is the span of whoever asks.
+    """
 
     path: str
     headers: CIMultiDictProxy[str]
@@ -57,6 +60,14 @@ class Frequented(Protocol):
 
     def frequented(self) -> Mapping[str, Callable[[Asked], Awaitable[web.Response]]]:
         """What answers a `POST` to each such path; the same as its routes say. Called once, before `start`."""
+
+
+@runtime_checkable
+class Glanced(Protocol):
+    """A service that is looked at so often that it matters what a look costs."""
+
+    def glanced(self) -> Mapping[str, Callable[[Asked], Awaitable[web.Response]]]:
+        """What answers a `GET` of each such path, which nothing else answers to. Called once, before `start`."""
 
 
 @runtime_checkable

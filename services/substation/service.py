@@ -108,12 +108,15 @@ class SubstationService:
     def routes(self) -> Sequence[web.RouteDef]:
         """`/charge`, `/sessions`, and for balancers `/fences` and `/report`."""
         routes = [web.post("/charge", self._charge), web.post("/fences", self._fences.put)]
-        routes += [web.get("/report", self._say)]
         return [*routes, *self._sessions.routes()]
 
     def frequented(self) -> Mapping[str, Callable[[Asked], Awaitable[web.Response]]]:
         """`/charge`."""
         return {"/charge": self._charge}
+
+    def glanced(self) -> Mapping[str, Callable[[Asked], Awaitable[web.Response]]]:
+        """`/report`."""
+        return {"/report": self._sessions.report}
 
     def heard(self, request: Asked) -> None:
         """A balancer that names itself is told of what its polls would show too late; its former incarnations are fenced."""
@@ -133,12 +136,6 @@ class SubstationService:
     def headers(self) -> Mapping[str, str]:
         """The report, once it knows what it has."""
         return {HEADER: self._report()} if self._recovery.done else {}
-
-    async def _say(self, _: web.Request) -> web.Response:
-        """Nothing but the report that every answer carries: what a poll needs of a substation of ours."""
-        if (waiting := self._recovery.problem) is not None:
-            raise ProblemError(waiting)
-        return web.Response(status=204)
 
     def _pushed(self) -> Mapping[str, str]:
         return {"substation": self.name, "report": self._report()}

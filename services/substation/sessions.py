@@ -1,4 +1,4 @@
-"""`/sessions` over HTTP: what charges, what charged, and the end of one before its plan. Must not know how charges begin."""
+"""`/sessions` and `/report` over HTTP: what charges or did, and an end before its plan. Must not know how charges begin."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from config.problems import Problem
 from services.journal import JournalError
 from services.problem import ProblemError, json_response
 from services.query import number
+from services.service import Asked
 from services.substation import answers
 from services.substation.admission import MOST_ATTEMPTS, Admission
 from services.substation.keeping import Keeper
@@ -33,8 +34,9 @@ class SessionRoutes:
         self._changed = changed
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """`/sessions` and `/sessions/{request_id}`."""
+        """`/sessions`, `/sessions/{request_id}`, and `/report`."""
         return [
+            web.get("/report", self.report),
             web.get("/sessions", self._all),
             web.get("/sessions/{request_id}", self._one),
             web.delete("/sessions/{request_id}", self._revoke),
@@ -47,6 +49,11 @@ class SessionRoutes:
         now_s = self._keeper.clock.grid_s()
         self._admission.advance(now_s)
         return now_s
+
+    async def report(self, _: Asked) -> web.Response:
+        """Nothing but the report that every answer carries: what a poll needs of a substation of ours."""
+        self._now_s()
+        return web.Response(status=204)
 
     async def _all(self, request: web.Request) -> web.Response:
         since_s = number(request, "since_s", 0.0)

@@ -39,6 +39,7 @@ class Echo:
             web.get("/bug", self._bug),
             web.get("/bug/{request_id}", self._bug),
             web.get("/gone", self._gone),
+            web.get("/look", self._look),
             web.post("/hotbug", self._bug),
             web.post("/hotgone", self._gone),
             web.post("/slow", self._slow),
@@ -46,6 +47,12 @@ class Echo:
 
     def frequented(self) -> Mapping[str, Callable[[Asked], Awaitable[web.Response]]]:
         return {"/echo": self._echo, "/slow": self._slow, "/hotbug": self._bug, "/hotgone": self._gone}
+
+    def glanced(self) -> Mapping[str, Callable[[Asked], Awaitable[web.Response]]]:
+        return {"/look": self._look}
+
+    async def _look(self, _: Asked) -> web.Response:
+        return web.Response(status=204)
 
     async def _echo(self, request: Asked) -> web.Response:
         batch = await read_messages(request, ChargeRequest)

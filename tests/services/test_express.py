@@ -113,6 +113,10 @@ def _request(body: bytes = b'{"ev_id": "a"}', path: str = "/echo", *lines: str) 
     return "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 
+def _look(*lines: str) -> bytes:
+    return "\r\n".join(["GET /look HTTP/1.1", "Host: localhost", *lines, "", ""]).encode()
+
+
 def _answers(said: bytes) -> list[tuple[bytes, list[bytes], bytes]]:
     """Each answer in `said`: status line, headers in order of their names but for the date, and body."""
     found = []
@@ -155,9 +159,13 @@ _BODIES = st.sampled_from(
 def _odd_requests(draw: st.DrawFn) -> bytes:
     if draw(st.booleans()):
         return _request(draw(_BODIES))
+    if draw(st.integers(0, 3)) == 0:
+        return _look(*draw(st.lists(_LINES, max_size=2)))
     method = draw(st.sampled_from(["POST", "POST", "POST", "GET", "HEAD", "PUT", "post", "P OST"]))
     path = draw(
-        st.sampled_from(["/echo", "/echo", "/echo", "/echo?x=1", "/%65cho", "//echo", "/nothing", "/gone", "*"])
+        st.sampled_from(
+            ["/echo", "/echo", "/echo", "/look", "/echo?x=1", "/%65cho", "//echo", "/nothing", "/gone", "*"]
+        )
     )
     version = draw(st.sampled_from(["HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "http/1.1"]))
     lines = draw(st.lists(_LINES, max_size=4))
@@ -231,6 +239,14 @@ HEALTHY = b"GET /bug HTTP/1.1\r\nHost: localhost\r\n\r\n"
         [_request().replace(b"/1.1", b"/1.0", 1), _request()],
         # the same head brings another body
         [_request(b'{"ev_id": "a"}') + _request(b'{"ev_id": "b"}'), _request(b'{"ev_id": ""} ')],
+        # a look brings no body, or goes the usual way
+        [_look() + _look(), _request() + _look(), _look() + _request()],
+        [
+            _look("Content-Length: 5") + b"abcde",
+            _look("Content-Length: 0"),
+            _look("Transfer-Encoding: chunked") + b"0\r\n\r\n",
+        ],
+        [_look("Content-Length: 60")[:-2], b"\r\n" + _look(), b"x" * 60],
     ],
 )
 async def test_nobody_is_mistaken_for_another(pieces: Sequence[bytes]) -> None:
@@ -255,6 +271,9 @@ async def test_plain_requests_go_the_fast_way_also_after_others_and_in_two_piece
         connection.data_received(_request())
         await _settle()
         assert (world.passed, len(_answers(wire.said))) == (2, 5)
+        connection.data_received(_look())
+        await _settle()
+        assert (world.passed, _answers(wire.said)[-1]) == (2, (b"HTTP/1.1 204 No Content", [b"X-Echo: 1"], b""))
 
 
 async def test_a_pipeline_is_answered_one_after_the_other_and_not_read_without_end() -> None:
