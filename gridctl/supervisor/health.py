@@ -25,7 +25,7 @@ WATCHED_S = 0.5
 QUIET_S = 2.0
 #: Many are asked less often: so long a member between two questions, while somebody looks, and otherwise (wall seconds).
 WATCHED_EACH_S = 0.0025
-QUIET_EACH_S = 0.01
+QUIET_EACH_S = 0.02
 #: A question without an answer for this long has failed.
 PATIENCE_S = 2.0
 #: Somebody looks at the table if a snapshot was taken within this time.

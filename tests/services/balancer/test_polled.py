@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from config.report import HEADER, Report
 from config.settings import BalancerSettings
 from services.balancer.account import Account
 from services.balancer.book import Entry
+from services.balancer.glance import Glances, Odd
 from services.balancer.ledger import Ledger
 from services.balancer.line import HttpLine, Page, Silent
 from services.balancer.targets import Target
@@ -66,7 +68,7 @@ async def test_an_older_one_reports_with_its_404() -> None:
     async with a_grid() as grid:
         asked = Asked(report=web.Response(status=404, headers={HEADER: FIVE}))
         assert (await polled(grid, asked)).report == Report.decode(FIVE)
-        assert asked.paths == ["report"]
+        assert set(asked.paths) == {"report"}
 
 
 async def test_one_without_a_report_is_read_from_its_page() -> None:
@@ -74,7 +76,7 @@ async def test_one_without_a_report_is_read_from_its_page() -> None:
         asked = Asked(metrics=web.Response(text="substation_current_load 2\n"))
         page = await polled(grid, asked)
         assert (page.report, page.text) == (None, "substation_current_load 2\n")
-        assert asked.paths == ["report", "metrics"]
+        assert asked.paths == ["report", "report", "metrics"]
 
 
 async def test_an_external_one_is_asked_for_its_page_only() -> None:
@@ -142,3 +144,86 @@ def test_a_thousand_are_polled_by_and_by_and_each_once_an_interval() -> None:
     by_tenth = Counter(int(at_s * 10) for at_s, _ in settled)
     assert max(by_tenth.values()) <= 2.5 * 1_000 / 50, "a tenth of a second has its share of the interval's 5 s"
     assert set(Counter(name for _, name in settled).values()) <= {4, 5, 6}
+
+
+@asynccontextmanager
+async def raw(*answers: bytes, connections: int) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A server that gives `answers`, one to each request on any of so many connections, and closes where there is none left."""
+    asked: list[bytes] = []
+    left = list(answers)
+    served = asyncio.Semaphore(0)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                asked.append(await reader.readuntil(b"\r\n\r\n"))
+                if not left:
+                    break
+                for piece in left.pop(0).partition(b"epoch"):
+                    writer.write(piece)
+                    await writer.drain()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        served.release()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+        for _ in range(connections):
+            await asyncio.wait_for(served.acquire(), 10)
+
+
+GOOD = f"HTTP/1.1 204 No Content\r\ngrid-REPORT: {FIVE}\r\nX: y\r\n\r\n".encode()
+
+
+async def test_a_glance_keeps_its_connection_and_brings_what_it_is_told_to() -> None:
+    async with raw(GOOD, GOOD, GOOD, connections=2) as (url, asked):
+        glances = Glances()
+        for _ in range(3):
+            assert await glances.report(f"{url}/under", {"Grid-Balancer": "http://b"}, 2.0) == FIVE
+        assert (
+            asked == [f"GET /under/report HTTP/1.1\r\nHost: {url[7:]}\r\nGrid-Balancer: http://b\r\n\r\n".encode()] * 3
+        )
+        assert len(glances._open) == 1
+        with pytest.raises((Odd, OSError)):  # the server closes
+            await glances.report(url, {}, 2.0)
+        with pytest.raises(Odd):
+            await glances.report(url, {"Grid-Balancer": "a\r\nb: c"}, 2.0)
+        with pytest.raises(Odd):
+            await glances.report("https://127.0.0.1:1", {}, 2.0)
+        glances.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        GOOD.replace(b"204", b"200"),
+        GOOD.replace(b"X: y", b"Content-Length: 3"),
+        GOOD.replace(b"X: y", b"Transfer-Encoding: chunked"),
+        GOOD.replace(b"X: y", b"connection: CLOSE"),
+        GOOD.replace(b"grid-REPORT", b"grid-REPORTS"),
+        GOOD + b"more",
+        GOOD + GOOD,
+        b"x" * 10_000,
+    ],
+)
+async def test_what_is_no_poll_s_answer_is_left_to_the_usual_way_on_another_connection(answer: bytes) -> None:
+    async with raw(answer, GOOD, connections=2) as (url, asked):
+        glances = Glances()
+        with pytest.raises(Odd):
+            await glances.report(url, {}, 2.0)
+        assert not glances._open
+        assert await glances.report(url, {}, 2.0) == FIVE
+        assert len(asked) == 2
+        glances.close()
+
+
+async def test_one_that_hangs_is_not_waited_for_and_its_late_answer_is_nobody_s() -> None:
+    async with raw(b"", GOOD, connections=2) as (url, _):
+        glances = Glances()
+        with pytest.raises(TimeoutError):
+            await glances.report(url, {}, 0.05)
+        assert not glances._open
+        assert await glances.report(url, {}, 2.0) == FIVE
+        glances.close()
