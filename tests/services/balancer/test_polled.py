@@ -148,7 +148,7 @@ def test_a_thousand_are_polled_by_and_by_and_each_once_an_interval() -> None:
 
 @asynccontextmanager
 async def raw(*answers: bytes, connections: int) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A server that gives `answers`, one to each request on any of so many connections, and closes where there is none left."""
+    """A server that gives `answers`, one to each request on any of its `connections`, and closes where none is left."""
     asked: list[bytes] = []
     left = list(answers)
     served = asyncio.Semaphore(0)
