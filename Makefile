@@ -22,7 +22,7 @@ BENCH_ARGS ?=
 GROWTH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up install test coverage test-deps check format bench bench-growth bench-deps bench-more docs dashboards dashboards-picture picture herd lock clean
+.PHONY: help up install test coverage test-deps check format bench bench-growth thousand bench-deps bench-more docs dashboards dashboards-picture picture herd lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -76,6 +76,10 @@ bench: install ## gridctl beside HAProxy, nginx, one substation and Flask (ten m
 bench-growth: install ## How costs grow with substations (3 to 1,000) and live sessions (100 to a million); half an hour
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@$(BIN)/python -m benchmarks.growth $(or $(GROWTH_ARGS),--results benchmarks/growth.json --picture docs/growth.svg)
+
+thousand: install ## 1,000 substations in one cluster, 10,000 before a balancer alone, against their targets (ten minutes)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@$(BIN)/python -m benchmarks.thousand $(THOUSAND_ARGS)
 
 bench-deps: ## Install the programs that `make bench` compares with (Debian or Ubuntu, as root)
 	@missing=""; for each in $(BENCH_PROGRAMS); do command -v $${each%%:*} >/dev/null || missing="$$missing $${each##*:}"; done; \

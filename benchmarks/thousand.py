@@ -148,7 +148,7 @@ def grid(count: int, folder: Path) -> Iterator[tuple[str, float]]:
     finally:
         down_s = elapsed_s(lambda: gridctl("down"))
     yield "down, wall s", down_s
-    yield "down, CPU s", all_told_s(cluster.supervisor.pid) - before_s
+    yield "down, CPU s, and the zygote's life", all_told_s(cluster.supervisor.pid) - before_s
 
 
 def processes(rows: Sequence[dict[str, Any]]) -> Cluster:

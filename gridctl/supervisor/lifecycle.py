@@ -140,7 +140,7 @@ class Life:
         overdue = self.deadline is None  # patience ended before there was a process
         if self.state is State.STOPPING:
             return [Signal(signal.SIGKILL)] if overdue else self._terminate()
-        if overdue:
+        if overdue or self.state is State.STARTING:  # its own time counts, not that of births before it
             self.deadline = now + self.limits.start_s
         return []
 

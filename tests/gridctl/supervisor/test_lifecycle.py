@@ -59,6 +59,13 @@ def ready() -> Life:
     return one
 
 
+def test_who_waited_for_its_birth_has_all_its_time_to_get_healthy() -> None:
+    one = life()
+    play(one, (0, Start()), (29, Spawned(7)))
+    assert play(one, (31, Tick())) == []
+    assert play(one, (59.1, Tick())) == [Signal(signal.SIGKILL)]
+
+
 def test_a_start_listens_then_spawns_and_a_healthy_answer_makes_it_ready() -> None:
     one = life()
     assert one.handle(Start(), 0.0) == [Moved(State.STOPPED, State.STARTING, ""), Listen(True), Spawn()]
@@ -124,8 +131,8 @@ def test_one_that_was_ready_between_crashes_never_becomes_fatal() -> None:
 def test_a_start_that_hangs_is_killed_and_says_what_its_health_said() -> None:
     one = life()
     play(one, (0, Start()), (0.1, Spawned(7)), (1, Probed(False, "health 503: starting")))
-    assert play(one, (LIMITS.start_s, Tick())) == [Signal(signal.SIGKILL)]
-    play(one, (LIMITS.start_s, Exited(7, -9)))
+    assert play(one, (LIMITS.start_s + 0.1, Tick())) == [Signal(signal.SIGKILL)]
+    play(one, (LIMITS.start_s + 0.1, Exited(7, -9)))
     assert one.reason == "not healthy within 30 s (health 503: starting)"
 
 
