@@ -6,7 +6,6 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -15,32 +14,27 @@ from prometheus_client import CollectorRegistry
 
 from config.access import Token
 from config.gossip import read_note
-from config.messages import ChargeRequest
+from config.messages import ChargeRequest, read_message
 from config.names import BALANCER, NAME_RULE, is_name, new_id
-from config.problems import CONTENT_TYPE, FieldFault, Problem, bad_fields, whole_seconds
+from config.problems import FieldFault, Problem, bad_fields
 from config.settings import BalancerSettings
-from monitoring.metrics import REFUSED, BalancerMetrics
-from services.balancer import refusals, status
+from monitoring.metrics import BalancerMetrics
+from services.balancer import replies, status
 from services.balancer.core import Core
-from services.balancer.forwarding import Answer, Passed
+from services.balancer.forwarding import Answer
 from services.balancer.line import HttpLine, Line
 from services.balancer.lookout import SYSTEM, Dns
 from services.balancer.peers import FORWARDED, HttpPeerLine, PeerLine
 from services.balancer.push import read_push
 from services.balancer.targets import to_http_sd
 from services.clock import Clock
-from services.deadline import time_left_s
+from services.deadline import time_left_s, usable_s
 from services.http import read_body, read_messages
 from services.journal import Journal, OpenJournal
-from services.problem import ProblemError, json_response, problem_response, to_json
+from services.problem import ProblemError, json_response, problem_response
 from services.service import Asked, Health
-from services.tracing import REQUEST_ID, Timed
-
-#: What `balancer_requests_total{outcome}` and /health count an answer as; any other status is `failed`.
-_OUTCOMES = {202: "accepted", 409: "conflict", 422: "invalid"}
-
-#: Another balancer counts these.
-_ELSEWHERE = frozenset({refusals.NOT_OWNER, refusals.MOVED})
+from services.stream.answering import Member, fail
+from services.tracing import CURRENT, REQUEST_ID, Timed
 
 
 class BalancerService:
@@ -48,6 +42,7 @@ class BalancerService:
     for its journal and for DNS."""
 
     role = BALANCER
+    streamed = "/route"
 
     def __init__(
         self,
@@ -68,6 +63,7 @@ class BalancerService:
         self._lines = (line or HttpLine(settings.url, token), peers or HttpPeerLine(settings.url, token))
         self._metrics = BalancerMetrics(self.registry)
         self._outcomes: Counter[str] = Counter()
+        self._taken: set[asyncio.Task[None]] = set()
         self.core = Core(settings, clock, random, self._metrics, *self._lines, open_journal, dns)
         self.ledger, self.placer, self.queue = self.core.ledger, self.core.placer, self.core.queue
 
@@ -131,16 +127,16 @@ class BalancerService:
         batch, forwarded = await read_messages(request, ChargeRequest), FORWARDED in request.headers
         if batch.is_array:
             answers = await asyncio.gather(*(self._answer(item, deadline_s, forwarded) for item in batch.items))
-            return json_response([_element(answer) for answer in answers])
-        return _response(await self._answer(batch.items[0], deadline_s, forwarded), 202)
+            return json_response([replies.element(answer) for answer in answers])
+        return replies.response(await self._answer(batch.items[0], deadline_s, forwarded), 202)
 
     async def _answer(self, item: ChargeRequest | Problem, deadline_s: float, forwarded: bool) -> Answer:
         if isinstance(item, Problem):
             answer: Answer = item
         else:
             item, request_id = _identified(item)
-            answer = _named(await self._decide(item, deadline_s, forwarded), request_id)
-        outcome = _outcome(answer)
+            answer = replies.named(await self._decide(item, deadline_s, forwarded), request_id)
+        outcome = replies.outcome(answer)
         self._outcomes[outcome] += 1
         self._metrics.requests.labels(outcome).inc()
         return answer
@@ -150,6 +146,25 @@ class BalancerService:
             return self.core.recovery.problem
         return await self.core.forwarding.answer(item, deadline_s, forwarded)
 
+    def take(self, members: Sequence[Member], headers: Mapping[str, str]) -> None:  # noqa: ARG002  of no use here
+        """See `services.stream.answering.Streaming`: requests that nobody passed on before."""
+        loop = asyncio.get_running_loop()
+        for member in members:
+            task = loop.create_task(self._member(member))
+            self._taken.add(task)
+            task.add_done_callback(self._taken.discard)
+
+    async def _member(self, member: Member) -> None:
+        CURRENT.set(member.span)
+        try:
+            with Timed(self._metrics.request_duration_s):
+                deadline_s = self._now_s() + usable_s(member.left_s)
+                answer = await self._answer(read_message(member.body, ChargeRequest), deadline_s, forwarded=False)
+        except Exception:  # noqa: BLE001  the last line of this task
+            fail([member])
+        else:
+            replies.tell(member, answer)
+
     async def _request(self, request: web.Request) -> web.Response:
         request_id = _name(request.match_info["request_id"])
         if self.core.recovery.stuck:
@@ -157,7 +172,7 @@ class BalancerService:
         forwarded = FORWARDED in request.headers
         REQUEST_ID.set(request_id)
         answer = await self.core.forwarding.follow(request.method, request_id, self._deadline_s(request), forwarded)
-        return _response(answer, 200)
+        return replies.response(answer, 200)
 
     def _deadline_s(self, request: Asked) -> float:
         return self._now_s() + time_left_s(request.headers, self._settings.request_timeout_s)
@@ -200,49 +215,6 @@ def _identified(item: ChargeRequest) -> tuple[ChargeRequest, str]:
         return item, item.request_id
     request_id = new_id()
     return item.model_copy(update={"request_id": request_id}), request_id
-
-
-def _named(answer: Answer, request_id: str) -> Answer:
-    """`answer` with the `request_id` where it refuses; that of a 202 says it anyway."""
-    if isinstance(answer, Problem):
-        return answer.about(request_id)
-    if isinstance(answer, Passed) and answer.status >= 400:
-        return replace(answer, body={**answer.body, "request_id": request_id})
-    return answer
-
-
-def _response(answer: Answer, status: int) -> web.Response:
-    if isinstance(answer, Problem):
-        return problem_response(answer)
-    if isinstance(answer, Passed):
-        return _passed(answer)
-    return json_response(answer, status)
-
-
-def _passed(answer: Passed) -> web.Response:
-    if answer.status < 400:
-        return json_response(answer.body, answer.status)
-    wait_s = answer.body.get("retry_after_s")
-    headers = {"Retry-After": str(whole_seconds(wait_s))} if isinstance(wait_s, int | float) else {}
-    return web.Response(status=answer.status, body=to_json(answer.body), content_type=CONTENT_TYPE, headers=headers)
-
-
-def _outcome(answer: Answer) -> str:
-    if isinstance(answer, Passed):
-        return "forwarded"
-    if not isinstance(answer, Problem):
-        return "queued" if answer["response"]["status"] == "queued" else "accepted"
-    if answer.reason in _ELSEWHERE:
-        return "forwarded"
-    return "refused" if answer.reason in REFUSED else _OUTCOMES.get(answer.status, "failed")
-
-
-def _element(answer: Answer) -> dict[str, Any]:
-    if isinstance(answer, Problem):
-        return {"status_code": answer.status, **answer.body()}
-    if isinstance(answer, Passed):
-        return {"status_code": answer.status, **answer.body}
-    return {"status_code": 202, **answer}
 
 
 def create(settings: BalancerSettings, clock: Clock, random: Random, token: Token | None = None) -> BalancerService:

@@ -15,7 +15,7 @@ from services.balancer.connections import said
 from services.balancer.reading import Answer, Result, answer_of
 from services.balancer.targets import Target
 from services.stream.caller import Caller
-from services.stream.seam import Heard, NoStream, Unsent, Wire
+from services.stream.seam import Unsent, Wire
 from services.stream.websocket import Dialer
 from services.tracing import REQUEST, SUBSTATION, Hop
 
@@ -32,7 +32,6 @@ class Ways:
         self._dialer: Dialer | None = None
         self._callers: dict[tuple[str, str], Caller] = {}
         self._left: list[Caller] = []
-        self._over_http_until_s: dict[str, float] = {}
         self._newest: dict[str, tuple[str, Report | None]] = {}
 
     async def start(self) -> None:
@@ -56,26 +55,13 @@ class Ways:
         """See `services.balancer.line.Line.charge`; NoStream where it is to be asked over HTTP."""
         try:
             with Hop("POST /charge", {SUBSTATION: target.name, REQUEST: request_id}) as hop:
-                heard = await self._ask(target, body, timeout_s, hop.headers)
+                heard = await self._caller(target).ask(body, timeout_s, hop.headers)
                 hop.status = heard.status
                 return answer_of(target, heard.status, self._report(target, heard.head), heard.body)
         except Unsent as error:
             return Answer(Result.UNREACHABLE, detail=said(error))
         except (ConnectionError, TimeoutError) as error:
             return Answer(Result.UNKNOWN, detail=said(error))
-
-    async def _ask(self, target: Target, body: bytes, timeout_s: float, trace: Mapping[str, str]) -> Heard:
-        until_s = self._over_http_until_s.get(target.url)
-        if until_s is not None:
-            if asyncio.get_running_loop().time() < until_s:
-                raise NoStream("it took none lately", 0.0)
-            del self._over_http_until_s[target.url]
-        try:
-            return await self._caller(target).ask(body, timeout_s, trace)
-        except NoStream as error:
-            if error.for_s:
-                self._over_http_until_s[target.url] = asyncio.get_running_loop().time() + error.for_s
-            raise
 
     def _report(self, target: Target, head: str) -> Report | None:
         """The report in `head`, which all answers of a message share; None where there is none that can be true."""

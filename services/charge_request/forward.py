@@ -9,7 +9,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -21,6 +23,9 @@ from config.problems import CONTENT_TYPE, Problem
 from services import addresses, deadline
 from services.certificates import Trusting
 from services.problem import from_json
+from services.stream.caller import Caller
+from services.stream.seam import Crowded, NoStream, Unsent
+from services.stream.websocket import Dialer
 from services.tracing import PEER, Hop, route_of
 
 #: Open connections to all balancers together; further requests wait for one, within their time.
@@ -41,22 +46,22 @@ AVOIDED_S = 1.0
 _ELSEWHERE = frozenset({"recovering", "journal-newer", "journal-corrupt"})
 #: What balancers answer; anything else says that one failed.
 PASSED_ON = frozenset({200, 202, 404, 409, 422, 503, 504})
-#: No answer is longer: each of the requests that go in one array has about 1 kB of it.
-MOST_ANSWER_BYTES = 2**22
+#: No answer is longer.
+MOST_ANSWER_BYTES = 2**20
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A balancer's answer, as it came; `said` is what its JSON `body` holds: an object, but for an array sent an array.
+    """A balancer's answer, as it came; `said` is the object that its JSON `body` holds.
 
     From 400 on it is a problem (RFC 9457).
     """
 
     status: int
     body: bytes
-    said: Any
+    said: dict[str, Any]
     retry_after: str | None = None
 
     @property
@@ -67,7 +72,7 @@ class Reply:
     @property
     def reason(self) -> str:
         """Why it was not done; "" where the answer gives no reason."""
-        found = self.said.get("reason", "") if isinstance(self.said, dict) else ""
+        found = self.said.get("reason", "")
         return found if isinstance(found, str) else ""
 
 
@@ -102,9 +107,14 @@ class Forward:
         self._resolver = resolver
         self._avoided_until_s: dict[URL, float] = {}
         self._turn = 0
+        self._callers: dict[str, Caller] = {}
 
     async def start(self) -> None:
         """Opens the connection pool; in the event loop."""
+        self._dialer = Dialer(self._token, self._resolver)
+        for url in self._urls:
+            base = str(url.origin())
+            self._callers[base] = Caller(partial(self._dialer.dial, base, {}))
         self._pool = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=CONNECTIONS,
@@ -119,27 +129,26 @@ class Forward:
 
     async def stop(self) -> None:
         """Closes all connections."""
+        await asyncio.gather(*(caller.close() for caller in self._callers.values()))
+        await self._dialer.close()
         await self._pool.close()
 
-    async def send(self, body: bytes, deadline_s: float, of: type = dict) -> Reply | Problem:
-        """The answer to the JSON `body`, or why there is none by `deadline_s` (wall seconds, monotonic).
-
-        What is answered below 400 is an object; `of` list: an array, as the body is.
-        """
-        return await self._ask("POST", "/route", body, deadline_s, of)
+    async def send(self, body: bytes, deadline_s: float) -> Reply | Problem:
+        """The answer to the JSON object `body`, or why there is none by `deadline_s` (wall seconds, monotonic)."""
+        return await self._ask("POST", "/route", body, deadline_s)
 
     async def follow(self, method: str, request_id: str, deadline_s: float) -> Reply | Problem:
         """The answer to `method` (GET or DELETE) for one request, which must be a name; or why there is none."""
-        return await self._ask(method, f"/requests/{request_id}", None, deadline_s, dict)
+        return await self._ask(method, f"/requests/{request_id}", None, deadline_s)
 
-    async def _ask(self, method: str, path: str, body: bytes | None, deadline_s: float, of: type) -> Reply | Problem:
+    async def _ask(self, method: str, path: str, body: bytes | None, deadline_s: float) -> Reply | Problem:
         failure, pause_s = _unreachable(), PAUSE_S
         passing: Reply | None = None
         bad: set[URL] = set()
         while (remaining_s := deadline_s - self._now_s()) > SHORTEST_TRY_S:
             url = self._next()
             try:
-                reply = await self._try(method, url.with_path(path), body, self._share_s(remaining_s), of)
+                reply = await self._try(method, url.with_path(path), body, self._share_s(remaining_s))
             except _NoReplyError as error:
                 self._failed(url, error)
                 failure = error.problem or failure
@@ -164,10 +173,16 @@ class Forward:
         _log.warning("balancer did not answer", extra={"balancer": str(url), "detail": str(error)[:200]})
         self._avoided_until_s[url] = self._now_s() + AVOIDED_S
 
-    async def _try(self, method: str, url: URL, body: bytes | None, timeout_s: float, of: type) -> Reply:
+    async def _try(self, method: str, url: URL, body: bytes | None, timeout_s: float) -> Reply:
         try:
-            return await self._exchange(method, url, body, timeout_s, of)
+            until_s = self._now_s() + timeout_s
+            if body is not None:
+                with suppress(NoStream):
+                    return await self._exchange_together(url, body, timeout_s)
+            left_s = max(SHORTEST_TRY_S, until_s - self._now_s())
+            return await self._exchange(method, url, body, left_s)
         except (
+            Unsent,
             aiohttp.ClientConnectorError,
             aiohttp.ConnectionTimeoutError,
             aiohttp.InvalidURL,
@@ -177,7 +192,19 @@ class Forward:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _NoReplyError(str(error) or type(error).__name__, _silent()) from error
 
-    async def _exchange(self, method: str, url: URL, body: bytes | None, timeout_s: float, of: type) -> Reply:
+    async def _exchange_together(self, url: URL, body: bytes, timeout_s: float) -> Reply:
+        base = str(url.origin())
+        with Hop(f"POST {url.path}", {PEER: base}) as hop:
+            try:
+                heard = await self._callers[base].ask(body, timeout_s, hop.headers)
+            except Crowded as error:
+                raise _BadReplyError(str(error), _busy()) from error
+            hop.status = heard.status
+            if heard.status not in PASSED_ON:
+                raise _bad(f"with status {heard.status}")
+        return _reply(heard.status, heard.retry_after, heard.body)
+
+    async def _exchange(self, method: str, url: URL, body: bytes | None, timeout_s: float) -> Reply:
         typed = {} if body is None else {"Content-Type": "application/json"}
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S, ceil_threshold=float("inf"))
         with Hop(f"{method} {route_of(url.path)}", {PEER: str(url.origin())}) as hop:
@@ -189,7 +216,10 @@ class Forward:
                 if answer.status not in PASSED_ON:
                     raise _bad(f"with status {answer.status}")
                 said = await _read(answer)
-        return _reply(answer, said, of)
+        reply = _reply(answer.status, answer.headers.get("Retry-After", ""), said)
+        if answer.content_type != reply.content_type:
+            raise _bad(f"with status {answer.status} and {answer.content_type}")
+        return reply
 
     def _next(self) -> URL:
         self._turn = (self._turn + 1) % len(self._urls)
@@ -212,18 +242,15 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
     return b"".join(chunks)
 
 
-def _reply(answer: aiohttp.ClientResponse, body: bytes, of: type) -> Reply:
-    """`answer` as a reply; a `_BadReplyError` where it is none that a balancer gives."""
-    wait = answer.headers.get("Retry-After", "")
+def _reply(status: int, wait: str, body: bytes) -> Reply:
+    """What was answered, as a reply; a `_BadReplyError` where it is none that a balancer gives."""
     try:
         said = from_json(body)
     except ValueError as error:
-        raise _bad(f"with status {answer.status} and no JSON") from error
-    reply = Reply(answer.status, body, said, wait if wait.isascii() and wait.isdigit() else None)
-    whole = isinstance(said, of if answer.status < 400 else dict)
-    if not whole or answer.content_type != reply.content_type:
-        raise _bad(f"with status {answer.status} and JSON that says nothing")
-    return reply
+        raise _bad(f"with status {status} and no JSON") from error
+    if not isinstance(said, dict):
+        raise _bad(f"with status {status} and JSON that says nothing")
+    return Reply(status, body, said, wait if wait.isascii() and wait.isdigit() else None)
 
 
 def _is_passing(reply: Reply) -> bool:
@@ -234,6 +261,10 @@ def _is_passing(reply: Reply) -> bool:
 def _silent() -> Problem:
     detail = "the balancer did not answer in time; the same request_id may be sent again"
     return Problem(504, detail, "balancer-silent", retry_after_s=1.0)
+
+
+def _busy() -> Problem:
+    return Problem(503, "too many requests are waiting for the balancer", "busy", retry_after_s=1.0)
 
 
 def _unreachable() -> Problem:

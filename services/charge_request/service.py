@@ -8,7 +8,6 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from random import Random
 from typing import Any
 
@@ -21,7 +20,7 @@ from config.names import CHARGE_REQUEST, NAME_RULE, is_name, new_id
 from config.problems import FieldFault, Problem, bad_fields
 from config.settings import ChargeRequestSettings
 from monitoring.metrics import FAILURES, REFUSED, ChargeRequestMetrics
-from services.charge_request.forward import PASSED_ON, Forward, Reply
+from services.charge_request.forward import Forward, Reply
 from services.clock import Clock
 from services.deadline import time_left_s
 from services.http import IDEMPOTENCY_KEY, read_messages
@@ -30,8 +29,6 @@ from services.problem import ProblemError, json_response, problem_response, to_j
 from services.service import Asked, Health
 from services.tracing import REQUEST_ID, Timed
 
-#: Of an array, so many go to the balancer in one request: at most 2 kB each, so within its 1 MiB.
-PART = 250
 #: More HTTP requests than this are not held at a time.
 MOST_IN_FLIGHT = 10_000
 #: Where so many are held, and the oldest has waited for half of its time, new ones are refused at once: they would be
@@ -122,8 +119,7 @@ class ChargeRequestService:
         batch = await read_messages(request, ChargeRequest)
         if batch.is_array:
             return json_response(await self._several(batch, deadline_s))
-        item = batch.items[0]
-        reply = item if isinstance(item, Problem) else await self._ask(item, deadline_s)
+        reply = await self._one(batch.items[0], deadline_s)
         self._count(reply.status, reply.reason)
         return problem_response(reply) if isinstance(reply, Problem) else _passed_on(reply)
 
@@ -139,27 +135,14 @@ class ChargeRequestService:
         return len(held) >= MOST_IN_FLIGHT or now_s - next(iter(held.values())) > self._timeout_s / 2
 
     async def _several(self, batch: Batch[ChargeRequest], deadline_s: float) -> list[dict[str, Any]]:
-        good = [item for item in batch.items if not isinstance(item, Problem)]
-        answers = iter(await self._place(good, deadline_s))
-        elements = [_element(item) if isinstance(item, Problem) else next(answers) for item in batch.items]
-        for element in elements:
-            self._count(element["status_code"], element.get("reason", ""))
-        return elements
+        """The answers to an array, in order; each element goes its own way, with all that waits."""
+        replies = await asyncio.gather(*(self._one(item, deadline_s) for item in batch.items))
+        for reply in replies:
+            self._count(reply.status, reply.reason)
+        return [_element(reply) for reply in replies]
 
-    async def _place(self, items: Sequence[ChargeRequest], deadline_s: float) -> list[dict[str, Any]]:
-        """The answers to `items`, in order; sent on in parts, as ids and escapes may make the array larger than it came."""
-        parts = [items[at : at + PART] for at in range(0, len(items), PART)]
-        answers = await asyncio.gather(*(self._place_part(part, deadline_s) for part in parts))
-        return list(chain.from_iterable(answers))
-
-    async def _place_part(self, items: Sequence[ChargeRequest], deadline_s: float) -> list[dict[str, Any]]:
-        requests = [_fields(item) for item in items]
-        reply = await self._forward.send(to_json(requests), deadline_s, list)
-        if isinstance(reply, Problem):
-            return [_element(reply.about(each["request_id"])) for each in requests]
-        fits = reply.status == 200 and len(reply.said) == len(requests)
-        elements = reply.said if fits else [None] * len(requests)
-        return [_answered(element, each["request_id"]) for each, element in zip(requests, elements, strict=True)]
+    async def _one(self, item: ChargeRequest | Problem, deadline_s: float) -> Reply | Problem:
+        return item if isinstance(item, Problem) else await self._ask(item, deadline_s)
 
     async def _request(self, request: web.Request) -> web.Response:
         request_id = request.match_info["request_id"]
@@ -195,12 +178,6 @@ def _sent(item: ChargeRequest) -> tuple[str, bytes]:
     return request_id, b'{"request_id":"%b",%b' % (request_id.encode(), body[1:])
 
 
-def _fields(item: ChargeRequest) -> dict[str, Any]:
-    fields = item.model_dump(exclude_none=True)
-    fields.setdefault("request_id", new_id())
-    return fields
-
-
 def _busy(key: str) -> Problem:
     """The answer to a request that is not even read: only its header may name it, else it is given a name here."""
     request_id = key if is_name(key) else new_id()
@@ -216,22 +193,8 @@ def _named(reply: Reply | Problem, request_id: str) -> Reply | Problem:
         return reply.about(request_id)
     if reply.status < 400 or "request_id" in reply.said:
         return reply
-    return replace(reply, body=to_json({**reply.said, "request_id": request_id}))
-
-
-def _answered(element: Any, request_id: str) -> dict[str, Any]:
-    """What the balancer's `element` of an array says of `request_id`; where it says nothing, that."""
-    if not _is_answer(element):
-        problem = Problem(503, "the balancer's answer is none to an array", "balancer-failed", retry_after_s=1.0)
-        return _element(problem.about(request_id))
-    return {**element, "request_id": element.get("request_id", request_id)}
-
-
-def _is_answer(element: Any) -> bool:
-    if not (isinstance(element, dict) and isinstance(element.get("reason", ""), str)):
-        return False
-    status = element.get("status_code")
-    return isinstance(status, int) and status in PASSED_ON
+    said = {**reply.said, "request_id": request_id}
+    return replace(reply, said=said, body=to_json(said))
 
 
 def _failure(reason: str) -> str:
@@ -239,8 +202,8 @@ def _failure(reason: str) -> str:
     return next((word for word in FAILURES if reason == word or reason.startswith(f"{word}-")), "other")
 
 
-def _element(problem: Problem) -> dict[str, Any]:
-    return {"status_code": problem.status, **problem.body()}
+def _element(reply: Reply | Problem) -> dict[str, Any]:
+    return {"status_code": reply.status, **(reply.body() if isinstance(reply, Problem) else reply.said)}
 
 
 def _passed_on(reply: Reply) -> web.Response:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextvars import copy_context
 
 from services.stream.link import Link, Pending
-from services.stream.seam import Connect, Crowded, Heard, Unsent
+from services.stream.seam import Connect, Crowded, Heard, NoStream, Unsent
 
 #: So many may wait to be sent; who comes then is told so at once.
 MOST_WAITING = 8192
@@ -28,6 +28,7 @@ class Caller:
         self._current: Link | None = None
         self._streams: set[Link] = set()
         self._closed = False
+        self._none_until_s = float("-inf")
 
     async def ask(self, body: bytes, timeout_s: float, headers: Mapping[str, str] = _NOTHING) -> Heard:
         """The answer to `body`, of whose `headers` the trace goes along.
@@ -37,6 +38,8 @@ class Caller:
         if self._closed:
             raise Unsent("the way there is closed")
         loop = asyncio.get_running_loop()
+        if loop.time() < self._none_until_s:
+            raise NoStream("it took none lately", 0.0)
         stream = self._stream()
         if len(stream.waiting) >= MOST_WAITING:
             raise Crowded(f"{MOST_WAITING} others wait to be sent")
@@ -46,6 +49,9 @@ class Caller:
         stream.put(member)
         try:
             return await member.heard
+        except NoStream as error:
+            self._none_until_s = max(self._none_until_s, loop.time() + error.for_s)
+            raise
         finally:
             member.timer.cancel()
 

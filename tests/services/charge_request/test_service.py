@@ -6,7 +6,9 @@ import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from io import BytesIO
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,12 +17,18 @@ from prometheus_client.openmetrics import parser
 
 from config.names import is_name
 from config.problems import Problem
-from config.settings import ChargeRequestSettings
+from config.settings import BalancerSettings, ChargeRequestSettings, SubstationSettings
+from services.balancer.service import BalancerService
 from services.charge_request.forward import MOST_ANSWER_BYTES
 from services.charge_request.service import CROWD, ChargeRequestService
 from services.clock import FakeClock, SystemClock
+from services.http import application
 from services.logs import JsonLines
 from services.problem import problem_response
+from services.stream.answering import Member
+from services.stream.wire import PATH
+from services.substation.service import SubstationService
+from services.traffic import Traffic
 from tests.services.grid import BUSY_S, Grid, Respond, a_grid, until
 
 NOWHERE = "http://127.0.0.1:9"
@@ -121,8 +129,8 @@ async def test_a_balancer_that_refuses_what_it_did_not_read_knows_no_id_and_the_
         requests = [{"ev_id": "EV1", "request_id": "r1"}, {"ev_id": "EV2", "request_id": "r2"}]
         several = await (await grid.post("charge-request", "/charge", requests)).json()
         assert [(each["reason"], each["request_id"]) for each in several] == [
-            ("balancer-failed", "r1"),
-            ("balancer-failed", "r2"),
+            ("too-many-connections", "r1"),
+            ("too-many-connections", "r2"),
         ]
 
 
@@ -377,17 +385,14 @@ async def test_what_cannot_be_the_name_of_a_host_is_a_balancer_that_is_not_there
 
 async def test_elements_of_an_array_that_say_nothing_fail_alone() -> None:
     async with a_grid() as grid:
-        bad = [
-            7,
-            {},
-            {"status_code": "202"},
-            {"status_code": 999},
-            {"status_code": [1]},
-            {"status_code": 503, "reason": {}},
-        ]
+        bad = [(202, "7"), (202, "[]"), (202, "<html>"), (503, "[1]"), (503, '{"reason": {}}'), (500, "{}")]
 
-        async def route(_: web.Request) -> web.StreamResponse:
-            return web.json_response([{"status_code": 202, "routed_to": "substation1"}, *bad])
+        async def route(request: web.Request) -> web.StreamResponse:
+            number = int((await request.json())["request_id"][1:])
+            if number == 0:
+                return web.json_response({"routed_to": "substation1", "request_id": "r0"}, status=202)
+            status, text = bad[number - 1]
+            return web.Response(status=status, text=text, content_type="application/json")
 
         await _ingress(grid, await _fake(grid, route))
         requests = [{"ev_id": f"EV{number}", "request_id": f"r{number}"} for number in range(1 + len(bad))]
@@ -465,3 +470,76 @@ async def test_what_is_sent_on_is_all_that_was_asked_with_an_id() -> None:
         assert heard[0] == {**asked, "request_id": "r1"}
         assert heard[1] == {**asked, "request_id": heard[1]["request_id"]}
         assert is_name(heard[1]["request_id"])
+
+
+async def _count_paths(grid: Grid, name: str, app: web.Application) -> Counter[str]:
+    paths: Counter[str] = Counter()
+
+    @web.middleware
+    async def counted(request: web.Request, handler: Any) -> web.StreamResponse:
+        paths[request.path] += 1
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    app.middlewares.insert(0, counted)
+    await grid.serve_app(name, app)
+    return paths
+
+
+async def _counted_balancer(grid: Grid) -> tuple[BalancerService, Counter[str], Traffic]:
+    texts = (f"substation1={grid.urls['substation1']}",)
+    service, traffic = BalancerService(BalancerSettings(seed=1, substations=texts), SystemClock(), Random(1)), Traffic()
+    await service.start()
+    paths = await _count_paths(grid, "balancer", application(service, traffic))
+    await until(lambda: service.health().status == "ok")
+    return service, paths, traffic
+
+
+async def test_requests_and_elements_of_arrays_go_to_the_balancer_on_one_connection() -> None:
+    async with a_grid() as grid:
+        await grid.substation("substation1", max_sessions=1000)
+        balancer, paths, _ = await _counted_balancer(grid)
+        await _ingress(grid, grid.urls["balancer"])
+        one = asyncio.gather(*(grid.post("charge-request", "/charge", {"ev_id": f"A{each}"}) for each in range(20)))
+        several = await grid.post("charge-request", "/charge", [{"ev_id": f"B{each}"} for each in range(100)])
+        assert {answer.status for answer in await one} == {202}
+        assert {each["status_code"] for each in await several.json()} == {202}
+        assert (paths[PATH], paths["/route"]) == (1, 0)
+        assert balancer.health().fields["accepted_total"] == 120
+        await balancer.stop()
+
+
+async def test_a_balancer_that_stops_is_asked_no_more_on_its_stream_and_answers_what_it_has() -> None:
+    async with a_grid() as grid:
+        slow = SlowSubstation()
+        await grid.serve(slow)
+        balancer, paths, traffic = await _counted_balancer(grid)
+        await _ingress(grid, grid.urls["balancer"])
+        waiting = asyncio.ensure_future(grid.post("charge-request", "/charge", {"ev_id": "EV1"}))
+        await until(lambda: slow.held == 1 and traffic.in_flight == 1)
+        traffic.stop()
+        later = asyncio.ensure_future(grid.post("charge-request", "/charge", {"ev_id": "EV2"}))
+        await until(lambda: slow.held == 2)
+        assert paths[PATH] == 2, "what comes now goes elsewhere: here, to the same one"
+        slow.gate.set()
+        assert [(await each).status for each in (waiting, later)] == [202, 202]
+        await until(lambda: traffic.in_flight == 0)
+        await balancer.stop()
+
+
+class SlowSubstation(SubstationService):
+    """Takes nothing up before `gate` opens; `held` is how many came."""
+
+    def __init__(self) -> None:
+        super().__init__(SubstationSettings(name="substation1"), SystemClock(), Random())
+        self.gate = asyncio.Event()
+        self.held = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def take(self, members: Sequence[Member], headers: Mapping[str, str]) -> None:
+        self.held += len(members)
+        self._tasks.append(asyncio.ensure_future(self._later(members, headers)))
+
+    async def _later(self, members: Sequence[Member], headers: Mapping[str, str]) -> None:
+        await self.gate.wait()
+        super().take(members, headers)
