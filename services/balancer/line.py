@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 import aiohttp
@@ -23,6 +24,7 @@ from services.balancer.targets import Target
 from services.balancer.ways import Ways
 from services.problem import to_json
 from services.stream.seam import NoStream
+from services.stream.websocket import Dialer
 from services.tracing import REQUEST, SUBSTATION, Hop
 
 __all__ = ["Answer", "Ended", "HttpLine", "Line", "Page", "Result", "Silent", "report_of"]
@@ -107,7 +109,7 @@ class HttpLine:
         self._on_a_page = on_a_page
         self._token = token
         self._headers: Mapping[str, str] = {BALANCER: url} if url else {}
-        self._ways = Ways(self._named, token)
+        self._ways = Ways(self._named, partial(Dialer, token))
         self._glances = Glances()
 
     async def start(self) -> None:

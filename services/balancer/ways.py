@@ -9,14 +9,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from config.access import Token
 from config.report import Report
 from services.balancer.connections import said
 from services.balancer.reading import Answer, Result, answer_of
 from services.balancer.targets import Target
 from services.stream.caller import Caller
-from services.stream.seam import Unsent, Wire
-from services.stream.websocket import Dialer
+from services.stream.seam import Dials, Unsent, Wire
 from services.tracing import REQUEST, SUBSTATION, Hop
 
 #: Of targets that were asked once so many are kept though nothing is open to them.
@@ -24,19 +22,19 @@ _KEPT = 64
 
 
 class Ways:
-    """Asks over streams; `headers` gives what the handshake with a target says. Opens in `start`, closes in `stop`."""
+    """Asks over streams that `make()` opens; `headers` gives what the handshake with a target says."""
 
-    def __init__(self, headers: Callable[[Target], Mapping[str, str]], token: Token | None = None) -> None:
+    def __init__(self, headers: Callable[[Target], Mapping[str, str]], make: Callable[[], Dials]) -> None:
         self._headers = headers
-        self._token = token
-        self._dialer: Dialer | None = None
+        self._make = make
+        self._dialer: Dials | None = None
         self._callers: dict[tuple[str, str], Caller] = {}
         self._left: list[Caller] = []
         self._newest: dict[str, tuple[str, Report | None]] = {}
 
     async def start(self) -> None:
         """In the event loop."""
-        self._dialer = Dialer(self._token)
+        self._dialer = self._make()
 
     async def stop(self) -> None:
         """Closes all."""

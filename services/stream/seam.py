@@ -7,7 +7,7 @@ Broken
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, Protocol
 
 
@@ -58,3 +58,15 @@ class Heard(NamedTuple):
     body: bytes
     retry_after: str
     head: str
+
+
+class Dials(Protocol):
+    """Opens streams of any service; see `services.stream.websocket.Dialer`."""
+
+    async def dial(self, base: str, headers: Mapping[str, str]) -> Wire:
+        """A stream of the service at `base`, whose handshake has `headers`; see `Connect` for what is raised."""
+        ...
+
+    async def close(self) -> None:
+        """Nothing more is opened."""
+        ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from config.report import Report
@@ -14,14 +15,15 @@ from services.balancer.line import (
     Answer,
     Ended,
     Page,
-    Result,
     Silent,
     report_of,
 )
-from services.balancer.reading import answer_of, object_of
+from services.balancer.reading import object_of
 from services.balancer.targets import Target
+from services.balancer.ways import Ways
 from services.problem import to_json
-from tests.services.simulation.network import Network, Refused, Reply
+from tests.services.simulation.network import Network, Reply
+from tests.services.simulation.streams import Lines
 
 
 class SimulatedLine:
@@ -31,16 +33,20 @@ class SimulatedLine:
         self._network = network
         self._name = name
         self._headers = {BALANCER: url}
+        self._ways = Ways(lambda _: self._headers, partial(Lines, network, name))
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        await self._ways.start()
 
-    async def stop(self) -> None: ...
+    async def stop(self) -> None:
+        await self._ways.stop()
 
     async def introduce(self, url: str, timeout_s: float) -> Introduction:
         raise Silent("nobody asks")
 
     def identify(self, incarnation: int) -> None:
         self._headers = {**self._headers, INCARNATION: str(incarnation)}
+        self._ways.leave()
 
     async def fence(self, target: Target, url: str, incarnation: int, timeout_s: float) -> None:
         body = to_json({"balancer": url, "incarnation": incarnation})
@@ -49,13 +55,7 @@ class SimulatedLine:
             raise Silent(f"answered {reply.status}")
 
     async def charge(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> Answer:
-        try:
-            reply = await self._ask(target, "POST", "/charge", timeout_s, body)
-        except Refused as error:
-            return Answer(Result.UNREACHABLE, detail=repr(error))
-        except (ConnectionError, TimeoutError) as error:
-            return Answer(Result.UNKNOWN, detail=repr(error))
-        return answer_of(target, reply.status, report_of(reply.headers), reply.body)
+        return await self._ways.charge(target, request_id, body, timeout_s)
 
     async def page(self, target: Target, timeout_s: float) -> Page:
         # the report stands in the headers of every answer; a page of metrics would only cost time

@@ -14,41 +14,14 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from services.stream.answering import Streams
+from tests.services.simulation.streams import End
+from tests.services.simulation.weather import CALM, NEAR_S, Refused, Reset, Weather
 from tests.services.virtual import Life, VirtualLoop
 
+__all__ = ["CALM", "NEAR_S", "Network", "Port", "Refused", "Reply", "Reset", "Weather"]
+
 _OUTSIDE = contextvars.Context
-
-
-class Refused(ConnectionError):
-    """No byte was sent."""
-
-
-class Reset(ConnectionError):
-    """It was sent, and the connection broke before the answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Weather:
-    """What happens to messages: shares that are lost on the way there and back, sent twice; how long they travel (s).
-
-    `cut`: nothing passes. Who would connect finds nobody; who is connected already hears nothing.
-    """
-
-    lose: float = 0.0
-    lose_reply: float = 0.0
-    twice: float = 0.0
-    delay_s: float = 0.0
-    delay_reply_s: float = 0.0
-    cut: bool = False
-
-    @property
-    def bad(self) -> bool:
-        return self != CALM
-
-
-CALM = Weather()
-#: One way of a message in calm weather (wall seconds).
-NEAR_S = 0.001
 
 
 @dataclass(slots=True)
@@ -116,6 +89,7 @@ class Port:
     name: str
     life: Life | None = None
     server: web.Server | None = None
+    streams: Streams | None = None
     held: bool = True
     waiting: list[Exchange] = field(default_factory=list)
     open: list[Exchange] = field(default_factory=list)
@@ -126,10 +100,11 @@ class Network:
 
     def __init__(self, loop: VirtualLoop, rng: Random, note: Callable[[str], None]) -> None:
         self.ports: dict[str, Port] = {}
+        self.ends: list[End] = []
         self.sent = 0
-        self._loop = loop
-        self._rng = rng
-        self._note = note
+        self.loop = self._loop = loop
+        self.rng = self._rng = rng
+        self.note = self._note = note
         self._weather: dict[frozenset[str], Weather] = {}
 
     # -- weather ------------------------------------------------------------------------------------------------------
@@ -183,12 +158,12 @@ class Network:
         weather = exchange.weather
         if weather.cut or self._rng.random() < weather.lose:
             return
-        self._later(self._delay_s(weather.delay_s), partial(self._arrive, exchange, name))
+        self.later(self.delay_s(weather.delay_s), partial(self._arrive, exchange, name))
 
-    def _delay_s(self, most_s: float) -> float:
+    def delay_s(self, most_s: float) -> float:
         return NEAR_S * (0.5 + self._rng.random()) + most_s * self._rng.random()
 
-    def _later(self, delay_s: float, what: Callable[[], None]) -> None:
+    def later(self, delay_s: float, what: Callable[[], None]) -> None:
         self._loop.call_later(delay_s, what, context=_OUTSIDE())
 
     # -- arriving -----------------------------------------------------------------------------------------------------
@@ -227,22 +202,32 @@ class Network:
         if exchange in port.open:
             port.open.remove(exchange)
         if self._rng.random() >= exchange.weather.lose_reply:
-            self._later(self._delay_s(exchange.weather.delay_reply_s), partial(_settle, exchange, reply))
+            self.later(self.delay_s(exchange.weather.delay_reply_s), partial(_settle, exchange, reply))
 
     def _fail(self, exchange: Exchange, error: ConnectionError) -> None:
-        self._later(self._delay_s(0.0), partial(_settle, exchange, error))
+        self.later(self.delay_s(0.0), partial(_settle, exchange, error))
+
+    def cut(self, one: str, other: str) -> None:
+        """Every stream between the two breaks, with whatever is on its way."""
+        for end in self.ends:
+            if set(end.between) == {one, other}:
+                end.died()
 
     # -- lives --------------------------------------------------------------------------------------------------------
-    def listen(self, port: Port, life: Life, server: web.Server) -> None:
+    def listen(self, port: Port, life: Life, server: web.Server, streams: Streams | None = None) -> None:
         """`life` takes what comes, and what waited."""
-        port.life, port.server = life, server
+        port.life, port.server, port.streams = life, server, streams
         waiting, port.waiting = port.waiting, []
         for exchange in waiting:
             self._hand(exchange, port, life)
 
     def died(self, port: Port) -> None:
         """Its connections are reset; what waits for the next one goes on waiting where the port is held."""
-        port.life = port.server = None
+        for end in self.ends:
+            if end.life is not None and end.life.over:
+                end.died()
+        self.ends = [end for end in self.ends if not end.over]
+        port.life = port.server = port.streams = None
         broken, port.open = port.open, []
         for exchange in broken:
             self._fail(exchange, Reset("connection reset"))

@@ -18,9 +18,11 @@ from services.balancer.service import BalancerService
 from services.http import application
 from services.journalfile import JournalError
 from services.service import Service
+from services.stream.answering import Streaming, Streams
 from services.substation import journal as substation_journal
 from services.substation.service import SubstationService
 from services.substation.session import Session
+from services.tracing import PassingTracer
 from services.traffic import Traffic
 from tests.services.simulation.line import SimulatedLine, SimulatedPeerLine
 from tests.services.simulation.network import Port
@@ -74,10 +76,12 @@ class Process:
 
     async def _boot(self, service: Service, life: Life) -> None:
         await service.start()
-        runner = web.AppRunner(application(service, Traffic()), access_log=None)
+        traffic = Traffic()
+        runner = web.AppRunner(application(service, traffic), access_log=None)
         await runner.setup()
         assert isinstance(runner.server, web.Server)
-        self.world.network.listen(self.port, life, runner.server)
+        streams = Streams(service, traffic, PassingTracer()) if isinstance(service, Streaming) else None
+        self.world.network.listen(self.port, life, runner.server, streams)
         self.listens_since_s = self.world.now_s
         self.world.disturbed(self.name)
 

@@ -112,3 +112,68 @@ def test_who_waits_stays_in_the_queue_while_another_balancer_only_tries_to_place
         for _ in range(20):
             world.run_for(1.0)
             world.check()
+
+
+def _batch(world: World, count: int = 12) -> list[str]:
+    """So many requests at one moment, hence in few messages; their ids."""
+    ids = [f"r{number}" for number in range(count)]
+    for number, request_id in enumerate(ids):
+        world.ask(request_id, f"EV{number}", "b1", duration_s=300.0)
+    return ids
+
+
+def _run_checked(world: World, wall_s: float) -> None:
+    for _ in range(int(wall_s / 0.05)):
+        world.run_for(0.05)
+        world.check()
+
+
+def _charging(world: World) -> list[int]:
+    return [len(world.charging(request_id)) for request_id in world.promises]
+
+
+def test_a_connection_that_is_cut_in_the_midst_of_a_batch_leaves_one_session_each() -> None:
+    """The sessions had begun, their answers were on the way: nobody may take that for "nothing was sent"."""
+    with a_world([20, 20]) as world:
+        world.weather("b1", "s1", Weather(delay_reply_s=0.4))
+        world.weather("b1", "s2", Weather(delay_reply_s=0.4))
+        _batch(world)
+        world.run_for(0.03)
+        assert sum(_charging(world)) == 12
+        world.network.cut("b1", "s1")
+        _run_checked(world, 6.0)
+        assert _charging(world) == [1] * 12
+        assert {len(promise.told) for promise in world.promises.values()} == {1}
+
+
+@pytest.mark.parametrize("weather", [Weather(lose=1.0), Weather(lose_reply=1.0), Weather(twice=1.0)])
+def test_a_batch_that_is_lost_on_the_way_there_or_back_or_doubled_leaves_one_session_each(weather: Weather) -> None:
+    with a_world([20, 20]) as world:
+        world.weather("b1", "s1", weather)
+        _batch(world)
+        _run_checked(world, 3.0)
+        world.calm()
+        _run_checked(world, 6.0)
+        assert _charging(world) == [1] * 12
+        assert {len(promise.told) for promise in world.promises.values()} == {1}
+
+
+def test_a_substation_that_dies_in_the_midst_of_a_batch_leaves_one_session_each() -> None:
+    for steps in (3, 9, 15, 21):
+        with a_world([20, 20], seed=steps) as world:
+            world.kill("s1", after_steps=steps)
+            _batch(world)
+            _run_checked(world, 1.0)
+            world.start("s1")
+            _run_checked(world, 6.0)
+            assert _charging(world) == [1] * 12
+
+
+def test_who_is_late_on_one_connection_delays_nobody_on_another() -> None:
+    with a_world([6, 6]) as world:
+        world.weather("b1", "s1", Weather(delay_s=2.0, delay_reply_s=2.0))
+        _batch(world)
+        world.run_for(0.1)
+        assert sum(bool(promise.told) for promise in world.promises.values()) == 6
+        _run_checked(world, 10.0)
+        assert _charging(world) == [1] * 12
