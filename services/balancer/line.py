@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from typing import Any, Protocol
 
 import aiohttp
@@ -40,7 +39,6 @@ INCARNATION = "Grid-Incarnation"
 #: Who spent all the time on one answer has so much left to ask otherwise (wall seconds).
 _SHORTEST_S = 0.001
 _JSON = {"Content-Type": "application/json"}
-
 
 #: What a substation says of a session that it was told to end (None: it knows none), and its report.
 Ended = tuple[Mapping[str, Any] | None, Report | None]
@@ -109,7 +107,7 @@ class HttpLine:
         self._on_a_page = on_a_page
         self._token = token
         self._headers: Mapping[str, str] = {BALANCER: url} if url else {}
-        self._ways = Ways(self._named, partial(Dialer, token))
+        self._ways = Ways(self._named, lambda: Dialer(token))
         self._glances = Glances()
 
     async def start(self) -> None:

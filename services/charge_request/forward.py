@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -146,7 +146,7 @@ class Forward:
         passing: Reply | None = None
         bad: set[URL] = set()
         while (remaining_s := deadline_s - self._now_s()) > SHORTEST_TRY_S:
-            url = self._next()
+            url = self._next(bad)
             try:
                 reply = await self._try(method, url.with_path(path), body, self._share_s(remaining_s))
             except _NoReplyError as error:
@@ -221,13 +221,14 @@ class Forward:
             raise _bad(f"with status {answer.status} and {answer.content_type}")
         return reply
 
-    def _next(self) -> URL:
+    def _next(self, bad: Collection[URL] = ()) -> URL:
+        """Whom to ask next: of those that are not `bad` who is not avoided, in turn."""
         self._turn = (self._turn + 1) % len(self._urls)
         turns = self._urls[self._turn :] + self._urls[: self._turn]
         if not self._avoided_until_s:
             return turns[0]
         now_s = self._now_s()
-        return min(turns, key=lambda url: self._avoided_until_s.get(url, 0.0) > now_s)
+        return min(turns, key=lambda url: (url in bad, self._avoided_until_s.get(url, 0.0) > now_s))
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -16,6 +17,7 @@ from services.balancer.line import HttpLine, Result
 from services.balancer.targets import Target
 from services.clock import SystemClock
 from services.http import application
+from services.journal import Journal
 from services.service import Asked
 from services.stream.answering import Member
 from services.stream.wire import PATH
@@ -148,3 +150,32 @@ async def test_a_substation_that_stops_is_asked_no_more_on_the_stream_but_answer
         assert await slow == [202]
         await until(lambda: traffic.in_flight == 0)
         await station.stop()
+
+
+class Counted(Journal):
+    """A journal that counts what was written together."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self.groups: list[int] = []
+
+    def _written(self, units: Any, error: Any) -> None:
+        self.groups.append(sum(unit.done is not None for unit in units))
+        super()._written(units, error)
+
+
+async def test_what_comes_together_is_written_with_one_commit(tmp_path: Path) -> None:
+    async with a_grid() as grid:
+        journals: list[Counted] = []
+
+        def opened(*given: Any) -> Counted:
+            journals.append(Counted(*given))
+            return journals[-1]
+
+        settings = SubstationSettings(name="substation1", max_sessions=1000, journal=str(tmp_path / "1.db"))
+        await grid.serve(SubstationService(settings, SystemClock(), Random(), opened))
+        await grid.balancer("substation1")
+        answer = await grid.post("balancer", "/route", [{"ev_id": f"EV{number}"} for number in range(200)])
+        assert {each["status_code"] for each in await answer.json()} == {202}
+        commits = [group for group in journals[0].groups if group]
+        assert len(commits) <= 10, "a commit a message, or fewer"

@@ -527,18 +527,38 @@ async def test_a_balancer_that_stops_is_asked_no_more_on_its_stream_and_answers_
         await balancer.stop()
 
 
-class SlowSubstation(SubstationService):
-    """Takes nothing up before `gate` opens; `held` is how many came."""
+async def test_a_slow_request_delays_no_other_of_its_batch_through_all_three_hops() -> None:
+    async with a_grid() as grid:
+        slow = SlowSubstation(only=b'"slow"')
+        await grid.serve(slow)
+        balancer, paths, _ = await _counted_balancer(grid)
+        await _ingress(grid, grid.urls["balancer"])
+        evs = ["slow", *(f"EV{number}" for number in range(30))]
+        asked = [asyncio.ensure_future(grid.post("charge-request", "/charge", {"ev_id": ev_id})) for ev_id in evs]
+        assert {(await each).status for each in asked[1:]} == {202}
+        assert (slow.held, asked[0].done()) == (1, False)
+        slow.gate.set()
+        assert (await asked[0]).status == 202
+        assert (paths[PATH], paths["/route"]) == (1, 0), "all went on one connection"
+        await balancer.stop()
 
-    def __init__(self) -> None:
-        super().__init__(SubstationSettings(name="substation1"), SystemClock(), Random())
+
+class SlowSubstation(SubstationService):
+    """Takes nothing up before `gate` opens, or nothing in which `only` stands; `held` is how many of these came."""
+
+    def __init__(self, only: bytes = b"") -> None:
+        super().__init__(SubstationSettings(name="substation1", max_sessions=100), SystemClock(), Random())
         self.gate = asyncio.Event()
         self.held = 0
+        self._only = only
         self._tasks: list[asyncio.Task[None]] = []
 
     def take(self, members: Sequence[Member], headers: Mapping[str, str]) -> None:
-        self.held += len(members)
-        self._tasks.append(asyncio.ensure_future(self._later(members, headers)))
+        held = [member for member in members if self._only in member.body]
+        self.held += len(held)
+        super().take([member for member in members if member not in held], headers)
+        if held:
+            self._tasks.append(asyncio.ensure_future(self._later(held, headers)))
 
     async def _later(self, members: Sequence[Member], headers: Mapping[str, str]) -> None:
         await self.gate.wait()
