@@ -6,8 +6,10 @@ lives: what a process has is added up, what it says of the service is the most t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -58,13 +60,20 @@ def together(living: Sequence[Iterable[Family]], gone: Iterable[Iterable[Family]
 
 
 def _sum(same: Sequence[Family]) -> Family:
-    samples: dict[tuple[Any, ...], list[Any]] = {}
+    """Exactly rounded: else a sum may fall by its last bit when its parts come in another order, to Prometheus a restart."""
+    samples: dict[tuple[Any, ...], tuple[str, dict[str, str], list[float], list[Any]]] = {}
     for family in same:
         for name, labels, value, exemplar in family[3]:
-            kept = samples.setdefault((name, *labels.items()), [name, labels, 0.0, None])
-            kept[2] += value
-            kept[3] = _newer(kept[3], exemplar)
-    return (*same[0][:3], list(samples.values()))
+            _, _, values, exemplars = samples.setdefault((name, *labels.items()), (name, labels, [], []))
+            values.append(value)
+            exemplars.append(exemplar)
+    return (
+        *same[0][:3],
+        [
+            (name, labels, math.fsum(values), reduce(_newer, exemplars))
+            for name, labels, values, exemplars in samples.values()
+        ],
+    )
 
 
 def _newer(one: Any, other: Any) -> Any:

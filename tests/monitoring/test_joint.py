@@ -61,6 +61,18 @@ def test_the_newest_exemplar_is_kept() -> None:
         assert b'trace_id="new"' in openmetrics(Joint(together(families, [])))  # type: ignore[no-untyped-call]
 
 
+def test_a_sum_is_the_same_whoever_lives() -> None:
+    parts: list[list[Family]] = [
+        [("took", "", "histogram", [("took_sum", {}, value, None)])] for value in (0.1, 0.2, 0.3)
+    ]
+    first, second, third = parts
+    found = [
+        together(living, gone)[0][3][0][2]
+        for living, gone in (([first, second, third], []), ([second, third], [first]), ([third, first], [second]))
+    ]
+    assert len(set(found)) == 1, f"it falls when a worker dies: {found}"
+
+
 STEPS = st.lists(
     st.tuples(st.integers(0, 2), st.sampled_from(["count", "note", "die", "silent", "heard"]), st.integers(1, 9)),
     max_size=40,
