@@ -38,6 +38,8 @@ LONGEST_PAUSE_S = 0.5
 CONNECT_S = 1.0
 #: No try is begun with less than this left (wall seconds).
 SHORTEST_TRY_S = 0.01
+#: One that was given less than this and heard nothing says nothing of the balancer, after others that did (wall seconds).
+SHORTEST_SHARE_S = 0.2
 #: Where there are several balancers each may take this share of what time remains, so that a silent one costs little …
 TRY_SHARE = 0.3
 #: … and one that did not answer is asked after the others for this long (wall seconds).
@@ -145,14 +147,17 @@ class Forward:
         failure, pause_s = _unreachable(), PAUSE_S
         passing: Reply | None = None
         bad: set[URL] = set()
+        is_first = True
         while (remaining_s := deadline_s - self._now_s()) > SHORTEST_TRY_S:
             url = self._next(bad)
             try:
                 reply = await self._try(method, url.with_path(path), body, self._share_s(remaining_s))
             except _NoReplyError as error:
                 self._failed(url, error)
-                failure = error.problem or failure
-                if isinstance(error, _BadReplyError):
+                is_bad = isinstance(error, _BadReplyError)
+                if error.problem is not None and (is_first or is_bad or remaining_s > SHORTEST_SHARE_S):
+                    failure = error.problem
+                if is_bad:
                     bad.add(url)
             else:
                 if len(self._urls) == 1 or not _is_passing(reply):
@@ -160,6 +165,7 @@ class Forward:
                 passing = reply
             if bad.issuperset(self._urls):
                 break
+            is_first = False
             await asyncio.sleep(min(pause_s, max(0.0, deadline_s - self._now_s())))
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         return passing or failure
@@ -167,7 +173,7 @@ class Forward:
     def _share_s(self, remaining_s: float) -> float:
         """How long one try may take: of the last moments all."""
         share_s = remaining_s if len(self._urls) == 1 else remaining_s * TRY_SHARE
-        return min(remaining_s, max(share_s, 20 * SHORTEST_TRY_S))
+        return min(remaining_s, max(share_s, SHORTEST_SHARE_S))
 
     def _failed(self, url: URL, error: _NoReplyError) -> None:
         _log.warning("balancer did not answer", extra={"balancer": str(url), "detail": str(error)[:200]})

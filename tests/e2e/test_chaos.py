@@ -133,7 +133,9 @@ def test_a_grid_beside_it_is_not_touched(cluster: Cluster) -> None:
     assert [(row["name"], row["pid"], row["restarts"]) for row in other.ps()] == before
     assert {row["state"] for row in other.ps()} == {"READY"}
     assert {supervisor_of(other).pid, zygote_of(other).pid} == launchers
-    assert sum(row["restarts"] for row in grid.ps()) > 0 or supervisor_of(grid).pid != grid.supervisor_pid
+    assert sum(row["restarts"] for row in grid.ps()) > 0 or not psutil.pid_exists(grid.supervisor_pid), (
+        "no fault hit it"
+    )
 
 
 def test_a_grid_that_is_taken_down_meanwhile_stays_down(cluster: Cluster, tmp_path: Path) -> None:
