@@ -158,10 +158,12 @@ def test_who_leaves_is_seen_draining_everywhere_and_goes_with_its_last_session(c
         grid.wait_until(lambda g: (believed(g, "substation2") or {}).get("state") == "draining")
         assert grid.charge("late")[1]["routed_to"] == "substation1"
         assert sessions(grid, "substation2") == 1
+        assert process.stderr is not None
+        expected = "waiting for substation2 (1 session charging, at most "
+        assert any(expected in line for line in process.stderr), "it says so after a second"
         end_all(grid, "substation2")
-        code, _, err = ended(process)
+        code, _, _ = ended(process)
     assert code == 0
-    assert "waiting for substation2 (1 session charging, at most " in err
     assert path_of(grid, "substation2")[-3:] == ["DRAINING", "STOPPING", "STOPPED"]
     assert "substation2" not in pids(grid)
     grid.wait_until(lambda g: believed(g, "substation2") is None)
