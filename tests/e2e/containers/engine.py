@@ -31,6 +31,8 @@ from tests.conftest import ALLOWED_SKIP, SHARED
 TOOL = SHARED / "tools" / "docker-engine"
 #: All tests of this machine make and remove images and engines one at a time.
 LOCK = Path("/var/lock/gridctl-tests-docker")
+#: What the names of all projects and stacks of these tests begin with.
+OURS = "gridctl-test-"
 #: The engine and its images from nothing: packages, a base system, a build.
 BRING_UP_S = 400.0
 COMMAND_S = 240.0
@@ -58,6 +60,40 @@ def bring_up() -> None:
     if os.geteuid() != 0:
         pytest.skip("the Docker engine of these tests needs root")
     run(TOOL, PYTHON_IMAGE, PROMETHEUS_IMAGE, timeout_s=BRING_UP_S)
+    with one_at_a_time():
+        remove_what_others_left()
+
+
+def remove_what_others_left() -> None:
+    """Containers, networks, volumes and the swarm of a run that was killed; call it with the lock, so that none runs.
+
+    A swarm that also has services of others stays.
+    """
+    if swarm_state() == "active":
+        services = run("docker", "service", "ls", "--format", "{{.Name}}").split()
+        if all(each.startswith(OURS) for each in services):
+            run("docker", "swarm", "leave", "--force")
+            until(lambda: not _named("container", "label=com.docker.swarm.task"), "every task's container gone")
+    for label in ("com.docker.compose.project", "com.docker.stack.namespace"):
+        for kind, remove in (("container", "-f"), ("network", ""), ("volume", "-f")):
+            left = [identifier for identifier, whose in _named(kind, f"label={label}", label) if whose.startswith(OURS)]
+            if left:
+                run("docker", kind, "rm", *([remove] if remove else []), *left)
+
+
+def swarm_state() -> str:
+    """Whether the engine is a swarm's node: `active`, or `inactive`."""
+    return run("docker", "info", "--format", "{{.Swarm.LocalNodeState}}").strip()
+
+
+def _named(kind: str, only: str, label: str = "") -> list[tuple[str, str]]:
+    """What there is of a kind that a filter lets through: its id, or a volume's name, and what its label says."""
+    everything = ("-a",) if kind == "container" else ()
+    identifier = "{{.Name}}" if kind == "volume" else "{{.ID}}"
+    told = run(
+        "docker", kind, "ls", *everything, "--filter", only, "--format", f'{identifier} {{{{.Label "{label}"}}}}'
+    )
+    return [(first, whose) for first, _, whose in (line.partition(" ") for line in told.splitlines())]
 
 
 @contextmanager
@@ -217,7 +253,7 @@ def project(folder: Path, name: str) -> Iterator[Project]:
 
 
 def _project(folder: Path, name: str) -> Iterator[Project]:
-    name = f"gridctl-test-{name}-{os.getpid()}"
+    name = f"{OURS}{name}-{os.getpid()}"
     token = "test-" + os.urandom(16).hex()
     file = folder / "gridctl-token"
     file.write_text(token + "\n")

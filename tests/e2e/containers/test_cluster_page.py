@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import leaks
-from tests.e2e.containers.engine import free_port, one_at_a_time, run, until
+from tests.e2e.containers.engine import OURS, free_port, one_at_a_time, run, until
 from tests.e2e.shell import Shell, commands
 from tests.e2e.test_cluster_page import COMPOSE, SCALABLE, STEPS, SWARM
 
@@ -32,7 +32,7 @@ def shell(images: dict[str, str], environment: dict[str, str], tmp_path: Path) -
     programs.mkdir()
     (programs / "docker").write_text(DOCKER.format(docker=shutil.which("docker")))
     (programs / "docker").chmod(0o755)
-    name, port = f"gridctl-test-page-{os.getpid()}", str(free_port())
+    name, port = f"{OURS}page-{os.getpid()}", str(free_port())
     own = {"COMPOSE_PROJECT_NAME": name, "REQUEST_PORT": port, "PROMETHEUS_PORT": str(free_port())}
     outside = {key: value for key, value in environment.items() if key != leaks.MARK}
     shell = Shell(folder, outside | own, {"http://127.0.0.1:8080": f"http://127.0.0.1:{port}"}, programs)
@@ -50,7 +50,7 @@ def shell(images: dict[str, str], environment: dict[str, str], tmp_path: Path) -
 @pytest.fixture
 def swarm(shell: Shell) -> Iterator[Shell]:
     """An engine that is no swarm yet, and none afterwards."""
-    stack = f"gridctl-page-{os.getpid()}"
+    stack = f"{OURS}page-{os.getpid()}"
     shell.instead |= {" town": f" {stack}"}
     networks = run("docker", "network", "ls", "--format", "{{.Name}}").split()
     yield shell

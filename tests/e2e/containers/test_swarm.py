@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.containers.engine import free_port, gridctl, one_at_a_time, run, until
+from tests.e2e.containers.engine import OURS, free_port, gridctl, one_at_a_time, run, swarm_state, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -75,7 +75,7 @@ print(json.dumps(told))
 @contextmanager
 def swarm() -> Iterator[None]:
     """This engine as a swarm of one node; it leaves again, unless it was in one before."""
-    if run("docker", "info", "--format", "{{.Swarm.LocalNodeState}}").strip() == "active":
+    if swarm_state() == "active":
         yield
         return
     networks = run("docker", "network", "ls", "--format", "{{.Name}}").split()
@@ -179,7 +179,7 @@ def stack(images: dict[str, str], tmp_path: Path) -> Iterator[Stack]:
     (tmp_path / "gridctl.yaml").write_text(yaml.safe_dump(TOPOLOGY))
     gridctl("compose", "export", "--swarm", "-f", tmp_path / "gridctl.yaml", "-o", tmp_path / "out")
     with one_at_a_time(), swarm():
-        made = Stack(tmp_path / "out", f"gridctl-test-{os.getpid()}")
+        made = Stack(tmp_path / "out", f"{OURS}{os.getpid()}")
         try:
             yield made
         finally:

@@ -110,6 +110,11 @@ class Watched:
             _series(each, [each["value"]]) for each in ask(self.url, "query", query=expr, time=self.ended_s)["result"]
         ]
 
+    def scraped(self, selector: str) -> list[Series]:
+        """Each sample of a selector's series, as it was scraped in the last `window_s` of the time watched."""
+        whole = ask(self.url, "query", query=f"{selector}[{self.window_s}s]", time=self.ended_s)["result"]
+        return [_series(each, each["values"]) for each in whole]
+
     def label_values(self, label: str, selector: str) -> list[str]:
         """The values of a label in the series of `selector`, as Grafana asks for those of a variable."""
         asked = {"match[]": selector, "start": self.began_s, "end": self.ended_s}
