@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
+from gridctl import kernel
 from gridctl.loadtest.sending import Account
 from gridctl.loadtest.tally import LATE_S
 
@@ -41,7 +41,7 @@ class Loader:
             behind=tally.is_behind,
             late_share=tally.late_share,
             waited=account.waited,
-            cores=cores or _cores(),
+            cores=cores or kernel.cores(),
         )
 
     @property
@@ -72,8 +72,3 @@ class Loader:
         if self.workers < self.cores:
             return f"spread it over processes: --workers {min(self.cores, 2 * self.workers)}"
         return f"all {self.cores} cores have a worker: load it from another machine, or less"
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
