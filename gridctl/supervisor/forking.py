@@ -117,7 +117,6 @@ class Zygote:
             "log_file": str(birth.log_file),
             "command": asdict(birth.command) if birth.command else None,
             "worker": birth.worker,
-            "descriptors": len(birth.descriptors),
         }
         try:
             line = json.dumps(request).encode() + b"\n"

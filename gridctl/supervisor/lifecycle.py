@@ -59,7 +59,6 @@ class Life:
     _failed_starts: int = 0
     _failed_probes: int = 0
     _ready_at: float | None = None
-    _spawning: bool = False
     _leaving: Stop | None = None
     _killing: bool = False
     _draining: Drain | None = None
@@ -90,7 +89,7 @@ class Life:
         return self._spawn(now)
 
     def _spawn(self, now: float, reason: str = "") -> list[Action]:
-        self._spawning, self._killing, self._leaving = True, False, None
+        self._killing, self._leaving = False, None
         self._failed_probes, self._ready_at = 0, None
         moved = self._move(State.STARTING, now, reason, now + self.limits.start_s)
         return [*moved, Listen(True), Spawn()]
@@ -136,7 +135,7 @@ class Life:
 
     # -- what the system reports ------------------------------------------------------------------------------------
     def _spawned(self, event: Spawned, now: float) -> list[Action]:
-        self._spawning, self.pid = False, event.pid
+        self.pid = event.pid
         overdue = self.deadline is None  # patience ended before there was a process
         if self.state is State.STOPPING:
             return [Signal(signal.SIGKILL)] if overdue else self._terminate()
@@ -145,7 +144,6 @@ class Life:
         return []
 
     def _spawn_failed(self, event: SpawnFailed, now: float) -> list[Action]:
-        self._spawning = False
         if self.state is State.STOPPING or self._draining is not None:
             return self._gone(now)
         return self._crashed(event.reason, now)

@@ -42,11 +42,6 @@ def state_of(source: Mapping[str, Any]) -> str:
     return narrow(str(source.get("state") or "?"))
 
 
-def state_line(state: str, glyphs: Glyphs) -> Line:
-    """Mark and word, coloured: readable without the colour."""
-    return ((f"{mark_of(state, glyphs)} {state}", tones.of_state(state)),)
-
-
 def mark_of(state: str, glyphs: Glyphs) -> str:
     """The state's mark, one cell; `?` for a state that is not known."""
     return glyphs.marks.get(state, "?")

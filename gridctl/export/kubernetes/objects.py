@@ -13,7 +13,6 @@ from typing import Any
 
 import yaml
 
-from config.names import SUBSTATION
 from gridctl.export.folder import File
 
 Object = dict[str, Any]
@@ -62,11 +61,6 @@ def label_value(text: str) -> str:
 def dns_label(text: str) -> str:
     """`text` as far as a namespace's name may hold it: lower case, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or "grid"
-
-
-def of_substations(grid: Grid, host: str | None = None) -> dict[str, str]:
-    """What selects the substations, or the one at `host`."""
-    return {**grid.pods_of(SUBSTATION), **({} if host is None else {SUBSTATION_LABEL: host})}
 
 
 def file(api: str, kind: str, content: Mapping[str, Any], why: str, name: str | None = None) -> File:
