@@ -15,6 +15,7 @@ from aiohttp import web
 from services.connection import Connection
 from services.heads import END, Head
 from services.lane import Lane
+from services.tracing import apart
 
 #: A longer request that does not come at once goes the usual way.
 MOST_HELD = 1 << 14
@@ -103,7 +104,8 @@ class Express(Connection):
         if self._unfinished:
             self._note(whole=True)
         self._later = later
-        self._task = self._loop.create_task(self._answer(head, body))
+        # the one before may have begun this one: it belongs to another request
+        self._task = self._loop.create_task(self._answer(head, body), context=apart())
 
     async def _answer(self, head: Head, body: bytes) -> None:
         try:

@@ -56,6 +56,8 @@ class Echo:
 
     async def _echo(self, request: Asked) -> web.Response:
         batch = await read_messages(request, ChargeRequest)
+        if not isinstance(first := next(iter(batch.items), None), Problem | None):
+            REQUEST_ID.set(first.request_id or "")
         return json_response([item.detail if isinstance(item, Problem) else item.ev_id for item in batch.items])
 
     async def _bug(self, request: Asked) -> web.Response:

@@ -239,6 +239,8 @@ HEALTHY = b"GET /bug HTTP/1.1\r\nHost: localhost\r\n\r\n"
         [_request().replace(b"/1.1", b"/1.0", 1), _request()],
         # the same head brings another body
         [_request(b'{"ev_id": "a"}') + _request(b'{"ev_id": "b"}'), _request(b'{"ev_id": ""} ')],
+        # who comes with another one is not called after it
+        [_request(b'{"ev_id": "a", "request_id": "first"}') + _request(path="/hotbug")],
         # a look brings no body, or goes the usual way
         [_look() + _look(), _request() + _look(), _look() + _request()],
         [
