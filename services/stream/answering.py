@@ -243,7 +243,7 @@ class _Answering:
                 self._wake = self._loop.create_future()
                 await self._wake
         except ConnectionError:
-            return  # reading ends too
+            self.end()  # reading ends too, though it may be waiting for room
 
     async def _send_ready(self) -> None:
         lines, size = [], 0

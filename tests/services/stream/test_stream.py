@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from services.stream import caller, link, wire
-from services.stream.answering import Fate, Fates
+from services.stream import answering, caller, link, wire
+from services.stream.answering import Fate, Fates, Streams
 from services.stream.seam import Broken, Crowded, Heard, NoStream, Unsent
+from services.tracing import PassingTracer
+from services.traffic import Traffic
 from tests.services.grid import until
-from tests.services.stream.pipe import Desk, Exchange
+from tests.services.stream.pipe import Desk, End, Exchange
 
 LONG_S = 30.0
 
@@ -251,3 +253,18 @@ async def test_closing_leaves_nobody_waiting(moments: int) -> None:
     await exchange.close()
     found = await asyncio.gather(*begun, return_exceptions=True)
     assert all(isinstance(each, ConnectionError) for each in found), found
+
+
+async def test_who_asks_too_much_and_leaves_is_not_served_for_ever() -> None:
+    desk, traffic = Desk(instant=False), Traffic()
+    here, there = End(), End()
+    here.other, there.other = there, here
+    serving = asyncio.ensure_future(Streams(desk, traffic, PassingTracer()).serve(there, {}))
+    for number in range(answering.MOST_TAKEN):
+        await here.send(wire.put_call(wire.Call(number, 1000, b"{}")))
+    await until(lambda: len(desk.taken) == answering.MOST_TAKEN)
+    await here.close()
+    for member in desk.taken:
+        member.answer(200, b"{}")
+    await until(serving.done)
+    assert traffic.in_flight == 0
