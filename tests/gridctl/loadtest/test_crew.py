@@ -7,6 +7,8 @@ import json
 import os
 import signal
 from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import psutil
 import pytest
@@ -40,12 +42,17 @@ class Server:
             await self.changed.wait_for(lambda: len(self.asked) >= count)
 
 
-async def workers_of(process: Process, server: Server) -> list[psutil.Process]:
-    """Its three workers, once they send."""
-    await server.until_asked(6)
-    found = psutil.Process(process.pid).children()
-    assert len(found) == 3
-    return found
+@asynccontextmanager
+async def sending(
+    environment: dict[str, str], server: Server, *arguments: str
+) -> AsyncIterator[tuple[Process, list[psutil.Process]]]:
+    """A run of three workers against `server`, and these, once they send."""
+    async with serving(server.charge) as url:
+        process = await start(environment, "--target", url, *(arguments or LONG))
+        await server.until_asked(6)
+        workers = psutil.Process(process.pid).children()
+        assert len(workers) == 3
+        yield process, workers
 
 
 def expect_gone(workers: list[psutil.Process]) -> None:
@@ -79,9 +86,7 @@ async def test_records_of_the_cluster_are_read_for_all_together(environment: dic
 
 async def test_the_first_ctrl_c_ends_with_a_summary(environment: dict[str, str]) -> None:
     server = Server()
-    async with serving(server.charge) as url:
-        process = await start(environment, "--target", url, *LONG)
-        workers = await workers_of(process, server)
+    async with sending(environment, server) as (process, workers):
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
         ended = await end(process)
     assert ended.code == 130
@@ -94,9 +99,7 @@ async def test_the_first_ctrl_c_ends_with_a_summary(environment: dict[str, str])
 async def test_the_second_ctrl_c_leaves_at_once(environment: dict[str, str]) -> None:
     server = Server()
     server.hold = asyncio.Event()
-    async with serving(server.charge) as url:
-        process = await start(environment, "--target", url, *LONG)
-        workers = await workers_of(process, server)
+    async with sending(environment, server) as (process, workers):
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         assert b"stopping" in await asyncio.wait_for(process.stderr.readline(), 30)
@@ -110,10 +113,7 @@ async def test_the_second_ctrl_c_leaves_at_once(environment: dict[str, str]) -> 
 
 
 async def test_a_worker_that_is_killed_fails_the_run_and_says_who(environment: dict[str, str]) -> None:
-    server = Server()
-    async with serving(server.charge) as url:
-        process = await start(environment, "--target", url, *LONG)
-        workers = await workers_of(process, server)
+    async with sending(environment, Server()) as (process, workers):
         workers[1].kill()
         ended = await end(process)
     assert ended.code == 1
@@ -124,10 +124,7 @@ async def test_a_worker_that_is_killed_fails_the_run_and_says_who(environment: d
 
 
 async def test_workers_do_not_outlive_a_parent_that_is_killed(environment: dict[str, str]) -> None:
-    server = Server()
-    async with serving(server.charge) as url:
-        process = await start(environment, "--target", url, *LONG)
-        workers = await workers_of(process, server)
+    async with sending(environment, Server()) as (process, workers):
         process.kill()
         await end(process)
         expect_gone(workers)
@@ -136,9 +133,7 @@ async def test_workers_do_not_outlive_a_parent_that_is_killed(environment: dict[
 async def test_a_worker_that_got_no_cpu_for_a_while_is_the_limit(environment: dict[str, str]) -> None:
     server = Server()
     arguments = ("--rate", "50", "--duration", "4s", "--workers", "3", "--json")
-    async with serving(server.charge) as url:
-        process = await start(environment, "--target", url, *arguments)
-        workers = await workers_of(process, server)
+    async with sending(environment, server, *arguments) as (process, workers):
         workers[0].suspend()
         await server.until_asked(len(server.asked) + 40)
         workers[0].resume()
@@ -150,10 +145,7 @@ async def test_a_worker_that_got_no_cpu_for_a_while_is_the_limit(environment: di
 
 
 async def test_a_worker_that_never_comes_back_is_given_up_after_ctrl_c(environment: dict[str, str]) -> None:
-    server = Server()
-    async with serving(server.charge) as url:
-        process = await start(environment, "--target", url, *LONG)
-        workers = await workers_of(process, server)
+    async with sending(environment, Server()) as (process, workers):
         workers[2].suspend()
         process.send_signal(signal.SIGINT)
         ended = await end(process)
