@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from gridctl.testing import Grid
 from services.substation import journal
 from tests.e2e.conftest import Cluster, in_state, wait_for_state
 from tests.e2e.verbs import believed, declare, end_all, ended, path_of, pids, sessions, shown_alike, states, typed
+from tests.strangers import Stranger, answering
 
 pytestmark = pytest.mark.e2e
 
@@ -220,7 +218,7 @@ def test_two_at_once_end_with_the_last_ones_wish(cluster: Cluster) -> None:
 
 
 def test_an_external_one_stays_and_may_become_ours(cluster: Cluster) -> None:
-    with _elsewhere() as port:
+    with answering(_Elsewhere) as port:
         other = {"name": "other", "url": f"http://127.0.0.1:{port}"}
         grid = cluster(topology={"substations": [{"name": "substation1"}, other]})
         assert grid.run("scale", "substations=2").returncode == 0
@@ -234,26 +232,8 @@ def test_an_external_one_stays_and_may_become_ours(cluster: Cluster) -> None:
         wait_for_state(grid, "other", "READY")
 
 
-class _Elsewhere(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        body = b"substation_current_load 0\n"
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+class _Elsewhere(Stranger):
+    """Somebody else's substation that only tells its load."""
 
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
-
-
-@contextmanager
-def _elsewhere() -> Iterator[int]:
-    """Somebody else's substation that only tells its load; its port."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Elsewhere) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
+    def get(self) -> None:
+        self.answer(body=b"substation_current_load 0\n")

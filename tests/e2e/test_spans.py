@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import subprocess
 import sys
@@ -10,7 +9,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -18,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from tests.e2e.conftest import Cluster
 from tests.e2e.served import JSON, served, until
+from tests.strangers import Stranger, answering
 
 pytestmark = pytest.mark.e2e
 
@@ -44,35 +43,16 @@ class Span:
 
 
 class Receiver:
-    """Takes `POST /v1/traces`, or only the connection where it is `dead`."""
+    """What came to `POST /v1/traces` at `port`."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
-        self.dead = False
-        receiver = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                if receiver.dead:
-                    threading.Event().wait(30)
-                    return
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                assert self.path == "/v1/traces"
-                assert self.headers["Content-Type"] == "application/x-protobuf"
-                receiver.take(ExportTraceServiceRequest.FromString(body))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None: ...
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.port = 0
 
     @property
     def environment(self) -> dict[str, str]:
         """What sends spans here, soon after they end."""
-        url = f"http://127.0.0.1:{self.server.server_port}"
+        url = f"http://127.0.0.1:{self.port}"
         return {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
 
     def take(self, request: ExportTraceServiceRequest) -> None:
@@ -103,14 +83,16 @@ class Receiver:
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     found = Receiver()
-    thread = threading.Thread(target=found.server.serve_forever)
-    thread.start()
-    try:
+
+    class Collector(Stranger):
+        def post(self, body: bytes) -> None:
+            assert self.path == "/v1/traces"
+            assert self.headers["Content-Type"] == "application/x-protobuf"
+            found.take(ExportTraceServiceRequest.FromString(body))
+            self.answer()
+
+    with answering(Collector) as found.port:
         yield found
-    finally:
-        found.server.shutdown()
-        thread.join()
-        found.server.server_close()
 
 
 def _line(spans: list[Span]) -> list[tuple[str, int, str]]:
@@ -187,25 +169,17 @@ def test_a_balancer_that_passes_a_request_on_is_one_hop_more(cluster: Cluster, r
     assert passed_on in lines
 
 
-@contextmanager
-def _dead() -> Iterator[str]:
-    """An endpoint that takes connections and says nothing."""
-    found = Receiver()
-    found.dead = True
-    thread = threading.Thread(target=found.server.serve_forever)
-    thread.start()
-    try:
-        yield found.environment["OTEL_EXPORTER_OTLP_ENDPOINT"]
-    finally:
-        found.server.shutdown()
-        thread.join()
-        found.server.server_close()
+class _Silent(Stranger):
+    """An endpoint that takes what comes and says nothing."""
+
+    def post(self, _body: bytes) -> None:
+        threading.Event().wait(30)
 
 
 @pytest.mark.parametrize("kind", ["refusing", "silent"])
 def test_a_dead_endpoint_costs_no_request_and_delays_no_stop(environment: dict[str, str], kind: str) -> None:
-    with _dead() as silent:
-        endpoint = silent if kind == "silent" else "http://127.0.0.1:9"
+    with answering(_Silent) as port:
+        endpoint = f"http://127.0.0.1:{port if kind == 'silent' else 9}"
         with served({**environment, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "50"}) as it:
             for number in range(9):
                 assert it.charge(f"EV{number}")[0] == 202

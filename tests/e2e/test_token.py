@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import http.server
 import json
 import socket
 import sqlite3
@@ -20,6 +19,7 @@ import pytest
 
 from tests.e2e.conftest import Cluster
 from tests.e2e.served import JSON, until
+from tests.strangers import Stranger, answering
 
 pytestmark = pytest.mark.e2e
 
@@ -43,41 +43,26 @@ def _ask(port: int, method: str, path: str, body: Any = None, headers: dict[str,
         return answer.status, json.loads(text) if text.startswith(("{", "[")) else text
 
 
-class _External(http.server.BaseHTTPRequestHandler):
+class _External(Stranger):
     """A third party's substation that also tries to lead whoever asks it elsewhere."""
 
     asked: list[tuple[str, dict[str, str]]]
 
-    def do_GET(self) -> None:
+    def get(self) -> None:
         self.asked.append((self.path, dict(self.headers)))
-        page = b"substation_current_load 0\n"
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(page)))
-        self.end_headers()
-        self.wfile.write(page)
+        self.answer(body=b"substation_current_load 0\n")
 
-    def do_POST(self) -> None:
+    def post(self, _body: bytes) -> None:
         self.asked.append((self.path, dict(self.headers)))
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None: ...
+        self.answer()
 
 
 @contextmanager
 def _external() -> Iterator[tuple[int, list[tuple[str, dict[str, str]]]]]:
     asked: list[tuple[str, dict[str, str]]] = []
     handler = type("Handler", (_External,), {"asked": asked})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_port, asked
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(handler) as port:
+        yield port, asked
 
 
 class Guarded:

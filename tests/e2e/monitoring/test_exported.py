@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import queue
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -20,6 +18,7 @@ import pytest
 from monitoring import alertmanager
 from tests.e2e.conftest import Cluster
 from tests.e2e.monitoring.watched import ask, free_port
+from tests.strangers import Stranger, answering
 
 pytestmark = pytest.mark.e2e
 
@@ -81,20 +80,13 @@ def listening() -> Iterator[tuple[int, queue.Queue[dict[str, Any]]]]:
     """A receiver of web hooks: its port, and what it was told."""
     told: queue.Queue[dict[str, Any]] = queue.Queue()
 
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            told.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
+    class Hook(Stranger):
+        def post(self, body: bytes) -> None:
+            told.put(json.loads(body))
+            self.answer()
 
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield server.server_port, told
-        server.shutdown()
-        thread.join()
+    with answering(Hook) as port:
+        yield port, told
 
 
 @pytest.mark.needs("prometheus-alertmanager", "amtool")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from gridctl.supervisor.watching import prepare
 from monitoring.prometheus import Setup, files, targets_file
 from tests.e2e.monitoring.test_exported import serving
 from tests.e2e.monitoring.watched import ask, free_port
+from tests.strangers import Stranger, answering
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs("prometheus")]
 
@@ -35,27 +34,15 @@ def recording(listed: Callable[[], object]) -> Iterator[tuple[int, list[tuple[st
     """A service that answers any path, and `/targets` with what is `listed`: its port, who asked for what with what."""
     asked: list[tuple[str, str | None]] = []
 
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Service(Stranger):
+        def get(self) -> None:
             asked.append((self.path, self.headers["Authorization"]))
             found = self.path == "/targets"
             body = (json.dumps(listed()) if found else "something 1\n").encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json" if found else "text/plain; version=0.0.4")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(body=body, kind="application/json" if found else "text/plain; version=0.0.4")
 
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield server.server_port, asked
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(Service) as port:
+        yield port, asked
 
 
 def _group(port: int, name: str, **labels: str) -> dict[str, Any]:

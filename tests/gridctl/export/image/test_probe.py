@@ -6,35 +6,25 @@ import http.server
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from gridctl.export.image import probe
+from tests.strangers import Stranger, answering
 
 
 @contextmanager
 def service(status: int) -> Iterator[int]:
     """The port of a service that answers `GET /health` so."""
 
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status if self.path == "/health" else 404)
-            self.end_headers()
+    class Service(Stranger):
+        def get(self) -> None:
+            self.answer(status if self.path == "/health" else 404)
 
-        def log_message(self, *_: object) -> None:
-            """Silent."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(Service) as port:
+        yield port
 
 
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False), (401, False)])
