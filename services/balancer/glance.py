@@ -33,13 +33,13 @@ class Glances:
 
     async def report(self, url: str, headers: Mapping[str, str], timeout_s: float) -> str:
         """The report of the substation at `url`, as its header says it; Odd or OSError where another way may do better."""
-        glance = self._open.pop(url, None) or await self._connect(url, timeout_s)
-        try:
-            async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(timeout_s):
+            glance = self._open.pop(url, None) or await self._connect(url, timeout_s)
+            try:
                 report = await glance.ask(_request(url, headers))
-        except BaseException:
-            glance.cut()
-            raise
+            except BaseException:
+                glance.cut()
+                raise
         self._open[url] = glance
         return report
 

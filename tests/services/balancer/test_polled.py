@@ -16,7 +16,7 @@ from config.report import HEADER, Report
 from config.settings import BalancerSettings
 from services.balancer.account import Account
 from services.balancer.book import Entry
-from services.balancer.glance import Glances, Odd
+from services.balancer.glance import Glances, Odd, _Glance
 from services.balancer.ledger import Ledger
 from services.balancer.line import HttpLine, Page, Silent
 from services.balancer.targets import Target
@@ -227,3 +227,29 @@ async def test_one_that_hangs_is_not_waited_for_and_its_late_answer_is_nobody_s(
         assert not glances._open
         assert await glances.report(url, {}, 2.0) == FIVE
         glances.close()
+
+
+class Hanging(_Glance):
+    """It is connected to and never answers."""
+
+    async def ask(self, request: bytes) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+
+class Slow(Glances):
+    """Who is connected to only after most of the time."""
+
+    async def _connect(self, url: str, timeout_s: float) -> _Glance:
+        await asyncio.sleep(0.7 * timeout_s)  # sleep: of a clock that jumps
+        return Hanging()
+
+
+def test_to_connect_and_to_be_answered_together_take_no_longer_than_they_may() -> None:
+    async def ask() -> float:
+        began_s = asyncio.get_running_loop().time()
+        with pytest.raises(TimeoutError):
+            await Slow().report("http://127.0.0.1:1", {}, 2.0)
+        return asyncio.get_running_loop().time() - began_s
+
+    assert run(Yard([]), ask()) == pytest.approx(2.0, abs=0.01)
