@@ -69,19 +69,19 @@ def parent_of(headers: Headers) -> Parent | None:
     found = headers.getall(TRACEPARENT)
     if len(found) != 1:
         return None
-    state = state_of(headers.getall(TRACESTATE)) if TRACESTATE in headers else ""
+    state = ",".join(headers.getall(TRACESTATE)) if TRACESTATE in headers else ""
     return parent_in(found[0].strip(" \t"), state)
 
 
 def parent_in(traceparent: str, state: str) -> Parent | None:
-    """Who asks, by one `traceparent` and a `tracestate` that can be; None where the former cannot."""
+    """Who asks, by one `traceparent` and a `tracestate` ("": none); None where the former cannot be."""
     parts = _PARENT.fullmatch(traceparent)
     if parts is None:
         return None
     version, trace_id, span_id, flags, more = parts.groups()
     if version == "ff" or (version == "00" and more) or trace_id == _NO_TRACE or span_id == _NO_SPAN:
         return None
-    return Parent(trace_id, span_id, flags[1] in _SAMPLED, state)
+    return Parent(trace_id, span_id, flags[1] in _SAMPLED, state_of([state]) if state else "")
 
 
 def state_of(texts: list[str]) -> str:

@@ -12,7 +12,7 @@ import pytest
 from services.stream import answering, caller, link, wire
 from services.stream.answering import Fate, Fates, Streams
 from services.stream.seam import Broken, Crowded, Heard, NoStream, Unsent
-from services.tracing import PassingTracer
+from services.tracing import TRACEPARENT, TRACESTATE, PassingTracer
 from services.traffic import Traffic
 from tests.services.grid import until
 from tests.services.stream.pipe import Desk, End, Exchange
@@ -268,3 +268,12 @@ async def test_who_asks_too_much_and_leaves_is_not_served_for_ever() -> None:
         member.answer(200, b"{}")
     await until(serving.done)
     assert traffic.in_flight == 0
+
+
+async def test_a_trace_goes_on_and_no_state_that_cannot_be_goes_with_it() -> None:
+    traced = {TRACEPARENT: f"00-{'a' * 32}-{'b' * 16}-01"}
+    async with an_exchange() as exchange:
+        for state in ("vendor=1", "no state", "vendor=1\rX-Evil: 1"):
+            await exchange.caller.ask(b"{}", LONG_S, {**traced, TRACESTATE: state})
+        spans = [member.span for member in exchange.desk.taken]
+    assert [(span.trace_id, span.state) for span in spans] == [("a" * 32, state) for state in ("vendor=1", "", "")]
