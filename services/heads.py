@@ -1,13 +1,15 @@
 """The heads of plain requests, by their very bytes: a client that keeps its connection sends the same one again and again.
 
-A head is judged once, by aiohttp's own parser and the gate; what has the same bytes is the same head. Whatever is not plain
-(no length, a coding, an expectation, a strange token …) has none here, and goes the usual way. Must not know any service.
+A head is judged once, by aiohttp's own parser and the gate; what has the same bytes is the same head, and so is what differs
+only in the values of a few lines by which nothing is judged. Whatever is not plain (no length, a coding, an expectation, a
+strange token …) has none here, and goes the usual way. Must not know any service.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -16,7 +18,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_request import BaseRequest
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from config.messages import MAX_BODY_BYTES
 from services.connection import MOST_HEADERS
@@ -30,8 +32,19 @@ MOST_BYTES = 2048
 END = b"\r\n\r\n"
 #: What has one of these goes the usual way.
 _UNUSUAL = ("Expect", "Upgrade", "Transfer-Encoding", "Content-Encoding")
-#: A head with one of these hardly comes again.
-_ONCE = ("traceparent", "Idempotency-Key", "Grid-Timeout-Ms")
+#: Each request has its own of these, of which only the length is judged, and so a head with one hardly comes again.
+_OWN = ("Content-Length", "Idempotency-Key", "traceparent", "tracestate", "X-Request-ID", "X-Correlation-ID")
+_OWN_TITLES = frozenset(name.title() for name in _OWN)
+_ONCE = (*_OWN[1:], "Grid-Timeout-Ms")
+#: Such a line as almost everybody writes it; one that is written otherwise is not known by its head.
+_OWN_LINE = re.compile(rf"\r\n({'|'.join(_OWN)}): ([!-~](?:[ -~]{{0,510}}[!-~])?)(?=\r\n)".encode(), re.IGNORECASE)
+#: What is left of a head then must be such lines, so few of them that those of its own are not too many either.
+_LINES = re.compile(rb"[!-~]+ [!-~]+ HTTP/1\.1(?:\r\n[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[ -~]*)*\r\n\r\n")
+_MOST_LINES = MOST_HEADERS - len(_OWN)
+
+
+#: The lines of its own that a head has, in their order.
+_Fields = Sequence[tuple[str, str]]
 
 
 class Head(NamedTuple):
@@ -51,15 +64,24 @@ class Heads:
         self._plain = {**{("POST", path): _is_post for path in paths}, **{("GET", path): _is_look for path in looks}}
         self._gate = gate
         self._known: dict[bytes, Head] = {}
+        self._alike: dict[bytes, Head] = {}
         #: What every such request begins with; empty where there are none.
         self.starts = tuple(f"{method} {path} HTTP/1.1\r\n".encode() for method, path in self._plain)
 
     def find(self, raw: bytes) -> Head | None:
         """The head whose bytes, with the empty line, are `raw`; None where it is not plain, or may not ask."""
-        return self._known.get(raw) or self._learn(raw)
+        return self._known.get(raw) or self._judge(raw)
 
-    def _learn(self, raw: bytes) -> Head | None:
-        if len(raw) > MOST_BYTES or (request := _read(raw)) is None:
+    def _judge(self, raw: bytes) -> Head | None:
+        if len(raw) > MOST_BYTES:
+            return None
+        parts = _OWN_LINE.split(raw)  # what all have, a name, a value, what all have …
+        rest, own = b"".join(parts[::3]), _fields(parts)
+        alike = self._alike.get(rest)
+        return (alike and _like(alike, own)) or self._learn(raw, rest, own)
+
+    def _learn(self, raw: bytes, rest: bytes, own: _Fields) -> Head | None:
+        if (request := _read(raw)) is None:
             return None
         is_plain = self._plain.get((request.method, request.raw_path))
         if is_plain is None or not is_plain(request) or self._gate.refusal(request) is not None:
@@ -67,10 +89,59 @@ class Heads:
         headers = request.headers
         head = Head(request.method, request.raw_path, headers, request.content_length or 0, parent_of(headers))
         if not any(name in headers for name in _ONCE):
-            if len(self._known) >= MOST_HEADS:
-                self._known.clear()
-            self._known[raw] = head
+            _keep(self._known, raw, head)
+        elif _is_judged_by(rest, own, headers):
+            _keep(self._alike, rest, head._replace(headers=_without(headers, own)))
         return head
+
+
+def _fields(parts: Sequence[bytes]) -> _Fields:
+    names, values = parts[1::3], parts[2::3]
+    return [(name.decode(), value.decode()) for name, value in zip(names, values, strict=True)]
+
+
+def _like(alike: Head, own: _Fields) -> Head | None:
+    """The head that has all of `alike` and these lines; None where they are not plain."""
+    headers = CIMultiDict(alike.headers)
+    for name, value in own:
+        if name in headers:
+            return None
+        headers[name] = value
+    length = headers.get("Content-Length", "")
+    if alike.method == "POST":
+        if not (length.isdigit() and len(length) < 8 and 0 < int(length) <= MAX_BODY_BYTES):
+            return None
+    elif length:
+        return None
+    return Head(alike.method, alike.path, CIMultiDictProxy(headers), int(length or 0), parent_of(headers))
+
+
+def _is_judged_by(rest: bytes, own: _Fields, headers: CIMultiDictProxy[str]) -> bool:
+    """Whether a head with the same `rest` is read and judged alike, whatever its lines of its own say.
+
+    So it must have no such lines that are not in `own`, none twice, and none that hangs on the one before it.
+    """
+    names = [name.title() for name, _ in headers.items()]  # its keys say each name once
+    once = {name.title() for name, _ in own}
+    return (
+        len(once) == len(own) == sum(name in _OWN_TITLES for name in names)
+        and len(names) <= _MOST_LINES
+        and "Grid-Timeout-Ms" not in names
+        and _LINES.fullmatch(rest) is not None
+    )
+
+
+def _without(headers: CIMultiDictProxy[str], own: _Fields) -> CIMultiDictProxy[str]:
+    left = CIMultiDict(headers)
+    for name, _ in own:
+        del left[name]
+    return CIMultiDictProxy(left)
+
+
+def _keep(heads: dict[bytes, Head], by: bytes, head: Head) -> None:
+    if len(heads) >= MOST_HEADS:
+        heads.clear()
+    heads[by] = head
 
 
 @dataclass(frozen=True, slots=True)

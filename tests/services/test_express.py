@@ -143,7 +143,8 @@ _LINES = st.sampled_from(
         *("Expect: 100-continue", "Expect: tea", "Transfer-Encoding: chunked", "Transfer-Encoding: gzip"),
         *("Content-Encoding: gzip", "Content-Encoding: identity", "Upgrade: websocket", "Origin: http://evil.example"),
         *("Content-Length: 0", "Content-Length: 5", "Content-Length: +5", "Content-Length: 99999999"),
-        *("Idempotency-Key: k1", "Idempotency-Key: not a name", "X: y", " folded: yes", "no colon", "X: \x00"),
+        *("Idempotency-Key: k1", "Idempotency-Key: k2", "idempotency-key: k1", "X-Request-ID: r1", "X-Request-ID: r2"),
+        *("Idempotency-Key: not a name", "X: y", " folded: yes", "no colon", "X: \x00"),
         *(f"traceparent: 00-{'a' * 32}-{'b' * 16}-01", f"Authorization: Bearer {TOKEN}", "Authorization: Bearer x"),
     ]
 )
