@@ -102,6 +102,11 @@ class Streams:
         self._open: set[_Answering] = set()
         traffic.on_stop(self._say_goodbye)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing more shall be sent here."""
+        return self._traffic.stopping
+
     async def serve(self, opened: Wire, headers: Mapping[str, str]) -> None:
         """Until the connection is over, or is ended by `close`."""
         answering = _Answering(opened, headers, self._service, self._traffic, self._tracer, self._fates)

@@ -11,8 +11,10 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from config.access import Token
+from config.problems import Problem
 from services import addresses
 from services.certificates import Trusting
+from services.problem import ProblemError
 from services.stream import wire
 from services.stream.answering import Streams
 from services.stream.seam import NoStream, Wire
@@ -113,7 +115,11 @@ def _no_redirects() -> aiohttp.TraceConfig:
 
 
 async def serve(streams: Streams, request: web.Request) -> web.StreamResponse:
-    """Answers `GET /stream`; returns once the stream is over."""
+    """Answers `GET /stream`; returns once the stream is over. ProblemError (503) where the service stops."""
+    if streams.stopping:
+        raise ProblemError(
+            Problem(503, "this service stops; the next one may take a stream", "stopping", retry_after_s=1.0)
+        )
     socket = web.WebSocketResponse(timeout=CLOSE_S, compress=False, max_msg_size=wire.MOST_MESSAGE_BYTES)
     await socket.prepare(request)
     opened = SocketWire(socket, SILENT_S)

@@ -1,0 +1,43 @@
+"""Who is asked for a stream and has none to give says for how long."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+import pytest
+from aiohttp import web
+
+from config.settings import SubstationSettings
+from services.clock import SystemClock
+from services.http import application
+from services.stream.seam import NoStream
+from services.stream.websocket import BUSY_S, OLDER_S, Dialer
+from services.substation.service import SubstationService
+from services.traffic import Traffic
+from tests.services.grid import a_grid
+
+
+@asynccontextmanager
+async def refusal_of(app: web.Application) -> AsyncIterator[NoStream]:
+    async with a_grid() as grid:
+        await grid.serve_app("asked", app)
+        dialer = Dialer()
+        with pytest.raises(NoStream) as refused:
+            await dialer.dial(grid.urls["asked"], {})
+        await dialer.close()
+        yield refused.value
+
+
+async def test_an_older_one_is_asked_otherwise_for_long() -> None:
+    async with refusal_of(web.Application()) as refusal:
+        assert refusal.for_s == OLDER_S
+
+
+async def test_one_that_stops_is_asked_otherwise_for_a_moment() -> None:
+    traffic = Traffic()
+    station = SubstationService(SubstationSettings(), SystemClock(), Random())
+    traffic.stop()
+    async with refusal_of(application(station, traffic)) as refusal:
+        assert refusal.for_s == BUSY_S
