@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import signal
-from random import Random
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gridctl.supervisor.happenings import (
-    LIVING,
     Action,
     Drain,
-    Drop,
-    Event,
     Exited,
     Kill,
-    Limits,
     Listen,
     Moved,
     Pause,
@@ -35,28 +27,8 @@ from gridctl.supervisor.happenings import (
     Unpause,
     describe_exit,
 )
-from gridctl.supervisor.lifecycle import Life, Watched
-
-LIMITS = Limits(start_s=30.0, stable_s=10.0, failed_starts=3, failed_probes=3)
-
-
-def life() -> Life:
-    return Life(limits=LIMITS, random=Random(1))
-
-
-def play(one: Life, *history: tuple[float, Event]) -> list[Action]:
-    """Replay (when, what); the actions of the last event."""
-    actions: list[Action] = []
-    for when, event in history:
-        actions = one.handle(event, when)
-    return actions
-
-
-def ready() -> Life:
-    one = life()
-    play(one, (0, Start()), (0.1, Spawned(7)), (0.2, Probed(True)))
-    assert one.state is State.READY
-    return one
+from gridctl.supervisor.lifecycle import Watched
+from tests.gridctl.supervisor.lives import LIMITS, life, play, ready
 
 
 def test_who_waited_for_its_birth_has_all_its_time_to_get_healthy() -> None:
@@ -205,65 +177,6 @@ def test_a_start_during_a_stop_brings_it_back() -> None:
     assert Spawn() in play(one, (1.5, Exited(7, 0)))
 
 
-def test_draining_refuses_then_leaves_when_it_is_empty() -> None:
-    one = ready()
-    assert play(one, (1, Drain(60, Stop(5)))) == [Refuse(True), Moved(State.READY, State.DRAINING, "")]
-    assert play(one, (2, Probed(True, empty=False))) == []
-    assert play(one, (3, Probed(True, empty=True)))[0] == Moved(State.DRAINING, State.STOPPING, "")
-
-
-def test_draining_leaves_after_its_timeout() -> None:
-    one = ready()
-    play(one, (1, Drain(60, Stop(5))))
-    assert play(one, (60.9, Tick())) == []
-    assert play(one, (61, Tick()))[-1] == Signal(signal.SIGTERM)
-
-
-def test_a_start_while_it_drains_takes_sessions_again() -> None:
-    one = ready()
-    play(one, (1, Drain(60)))
-    assert play(one, (2, Start())) == [Refuse(False), Moved(State.DRAINING, State.READY, "")]
-
-
-def test_a_crash_while_it_drains_is_not_answered_by_a_restart_when_it_was_to_leave() -> None:
-    one = ready()
-    play(one, (1, Drain(60, Stop(5))), (2, Exited(7, -9)))
-    assert one.state is State.STOPPED
-
-
-def test_a_crash_while_it_drains_for_a_restart_restarts_it() -> None:
-    one = ready()
-    play(one, (1, Drain(60, Stop(5, again=True))), (2, Exited(7, -9)))
-    assert one.state is State.STARTING
-
-
-def test_what_charges_is_dropped_only_where_nobody_comes_back_and_only_after_the_timeout() -> None:
-    for drops in (True, False):
-        one = ready()
-        play(one, (1, Drain(60, Stop(5), drop=drops)))
-        assert (Drop("drain-timeout") in play(one, (61, Tick()))) is drops
-    one = ready()
-    actions = play(one, (1, Drain(60, Stop(5), drop=True)), (2, Probed(True, empty=True)))
-    assert Drop("drain-timeout") not in actions
-
-
-def test_who_dies_over_sessions_that_would_be_lost_comes_up_once_more_and_drains_on() -> None:
-    one = ready()
-    play(one, (1, Drain(60, Stop(5), drop=True)))
-    assert Spawn() in play(one, (21, Exited(7, -9)))
-    assert Refuse(True) in play(one, (21.1, Spawned(8)), (22, Probed(True)))
-    assert (one.state, one.deadline, one.restarts) == (State.DRAINING, 22 + 40, 1)
-    play(one, (23, Probed(True, empty=True)), (23.1, Exited(8, 0)))
-    assert one.state is State.STOPPED
-
-
-@pytest.mark.parametrize("end", [(Spawned(8), Exited(8, 1)), (SpawnFailed("no memory"),)])
-def test_who_does_not_come_up_for_that_is_gone(end: tuple[Event, ...]) -> None:
-    one = ready()
-    play(one, (1, Drain(60, Stop(5), drop=True)), (21, Exited(7, -9)), *((22, event) for event in end))
-    assert one.state is State.STOPPED
-
-
 def test_one_that_says_itself_what_it_cannot_do_is_unhealthy_at_once_and_not_started_again() -> None:
     one = life()
     play(one, (0, Start()), (0.1, Spawned(7)))
@@ -323,88 +236,3 @@ def test_somebody_elses_service_is_only_watched() -> None:
     assert play(one, (2, Probed(False, "stale"))) == [Moved(State.READY, State.UNHEALTHY, "stale")]
     assert play(one, (3, Kill(9)), (3, Pause())) == []
     assert play(one, (4, Stop())) == [Moved(State.UNHEALTHY, State.STOPPED, "")]
-
-
-class AnyHistory(RuleBasedStateMachine):
-    """Whatever comes in whatever order: never two processes at once, and no state that lies about the process."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.life = life()
-        self.now = 0.0
-        self.spawning = False
-        self.alive: int | None = None
-        self.listening = False
-        self.next_pid = 1
-
-    def happen(self, event: Event) -> None:
-        for action in self.life.handle(event, self.now):
-            if action == Spawn():
-                assert not self.spawning, "asked for a second process"
-                assert self.alive is None, "asked for a second process"
-                assert self.listening, "spawned behind a port that refuses"
-                self.spawning = True
-            if isinstance(action, Signal):
-                assert self.alive is not None, "a signal to nobody"
-            if isinstance(action, Listen):
-                self.listening = action.on
-
-    @rule(
-        event=st.sampled_from(
-            [
-                Start(),
-                Stop(5),
-                Stop(5, again=True),
-                Drain(3),
-                Drain(3, Stop(5, again=True)),
-                Drain(3, drop=True),
-                Kill(9),
-                Pause(),
-                Unpause(),
-            ]
-        )
-    )
-    def wish(self, event: Event) -> None:
-        self.happen(event)
-
-    @rule(ok=st.booleans(), empty=st.booleans(), degraded=st.booleans())
-    def probe(self, ok: bool, empty: bool, degraded: bool) -> None:
-        self.happen(Probed(ok, "why", empty, degraded and not ok))
-
-    @precondition(lambda self: self.spawning)
-    @rule(works=st.booleans())
-    def spawned(self, works: bool) -> None:
-        self.spawning = False
-        if works:
-            self.alive = self.next_pid
-            self.next_pid += 1
-            self.happen(Spawned(self.alive))
-        else:
-            self.happen(SpawnFailed("no memory"))
-
-    @precondition(lambda self: self.alive is not None)
-    @rule(status=st.sampled_from([0, 1, -9, -15]))
-    def exits(self, status: int) -> None:
-        assert self.alive is not None
-        pid, self.alive = self.alive, None
-        self.happen(Exited(pid, status))
-
-    @rule(passes=st.sampled_from([0.05, 1.0, 20.0]))
-    def tick(self, passes: float) -> None:
-        self.now += passes
-        self.happen(Tick())
-
-    @invariant()
-    def state_and_process_agree(self) -> None:
-        assert self.life.pid == self.alive
-        if self.life.state not in LIVING:
-            assert self.alive is None
-            assert not self.spawning
-        if self.life.state in {State.READY, State.UNHEALTHY, State.PAUSED, State.DRAINING}:
-            assert self.alive is not None
-        if self.life.state is State.BACKOFF:
-            assert self.life.deadline is not None
-
-
-TestAnyHistory = AnyHistory.TestCase
-TestAnyHistory.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
