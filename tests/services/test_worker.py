@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -111,7 +112,17 @@ async def test_nobody_waits_long_for_one_that_says_nothing(memory: Sheet) -> Non
         assert (await figures(one))["asked_total"] == 0
 
 
-def test_one_that_takes_no_connection_is_not_waited_for(memory: Sheet) -> None:
-    Grid(memory).start(0)
-    memory.connect(0, TAKES_NONE)
+async def test_one_that_takes_no_connection_is_not_waited_for(memory: Sheet) -> None:
+    grid = Grid(memory)
+    one = grid.start(0)
+    grid.start(1)
+    one.note()
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        turns = one.turns(held.dup(), asyncio.Protocol, lambda: 100)
+        memory.connect(1, 0)
+        assert turns._spare(0) < 0, "the other one has fewer"
+        memory.connect(1, TAKES_NONE)
+        assert turns._spare(0) >= 0
+        assert memory.connections(0) == 100
+        turns.close()
     assert memory.connections(0) == TAKES_NONE
