@@ -17,10 +17,10 @@ from itertools import islice, pairwise
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-#: The HTTP header.
 #: A request may name the substation that it means; another one at that address answers with this status (RFC 9110, 15.5.20).
 MEANT = "Grid-Substation"
 MISDIRECTED = 421
+#: The HTTP header.
 HEADER = "Grid-Report"
 #: Planned ends are gathered into at most this many steps.
 MAX_STEPS = 16

@@ -14,7 +14,6 @@ import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -139,12 +138,9 @@ class Shift:
 
         return Turns(sock, connection, spare, left)
 
-    def working(self, access: Access, patience: Patience) -> AbstractAsyncContextManager[None]:
-        """Within it this worker notes what it counts and, on its own socket, tells `/health` and `/metrics` of itself."""
-        return self._working(access, patience)
-
     @contextlib.asynccontextmanager
-    async def _working(self, access: Access, patience: Patience) -> AsyncIterator[None]:
+    async def working(self, access: Access, patience: Patience) -> AsyncIterator[None]:
+        """Within it this worker notes what it counts and, on its own socket, tells `/health` and `/metrics` of itself."""
         self.note()
         noting = asyncio.ensure_future(self._keep_noting())
         own = self._worker.own
