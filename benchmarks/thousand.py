@@ -95,16 +95,17 @@ class Cluster:
 def main() -> int:
     """Measure, print, and judge."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--substations", type=int, default=1_000)
+    parser.add_argument("--substations", type=int, default=1_000, help="in one cluster; 0: none")
     parser.add_argument("--reporters", type=int, default=10_000, help="before a balancer alone; 0: none")
     chosen = parser.parse_args()
     began_s, others = time.monotonic(), busy_s()
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)  # so that the supervisor's end, and all it cost, is told here
-    figures = bare_forks(chosen.substations)
+    figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="thousand-") as folder:
         os.environ.update({"GRIDCTL_STATE_DIR": folder, "GRIDCTL_NAME": "thousand"})
-        for name, value in grid(chosen.substations, Path(folder)):
-            figures[name] = value
+        if chosen.substations:
+            figures |= bare_forks(chosen.substations)
+            figures |= dict(grid(chosen.substations, Path(folder)))
         if chosen.reporters:
             figures |= alone(Path(folder) / "alone", chosen.reporters)
     mine = sum(os.times()[:4])

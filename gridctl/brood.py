@@ -19,13 +19,15 @@ from gridctl import kernel
 ADOPTION_S = 5.0
 
 Become = Callable[[Callable[[], None]], NoReturn]
+Prepare = Callable[[], Become]
 
 
-def fork(become: Sequence[Become], supervisor: int) -> list[int | None]:
-    """The PIDs of new processes that call each of `become`, in order; None where one could not be forked.
+def fork(prepare: Sequence[Prepare], supervisor: int) -> list[int | None]:
+    """The PIDs of new processes that become what each of `prepare` says, in order; None where one could not be forked.
 
-    Each is given what it must call soon, once it has somewhere to say what goes wrong: it waits until the `supervisor` has
-    adopted it, and raises ProcessLookupError where that is gone.
+    All are prepared in the child in between, before the first fork: what that writes to is copied once for all of them.
+    Each is then given what it must call soon, once it has somewhere to say what goes wrong: it waits until the
+    `supervisor` has adopted it, and raises ProcessLookupError where that is gone.
     """
     reader, writer = os.pipe()
     try:
@@ -33,14 +35,14 @@ def fork(become: Sequence[Become], supervisor: int) -> list[int | None]:
     except OSError:
         os.close(reader)
         os.close(writer)
-        return [None] * len(become)
+        return [None] * len(prepare)
     if between == 0:
         os.close(reader)
-        _fork_all(become, writer, supervisor)
+        _fork_all(prepare, writer, supervisor)
     os.close(writer)
-    words = _lines(reader, len(become))
+    words = _lines(reader, len(prepare))
     os.waitpid(between, 0)
-    return [int(word) or None for word in words] + [None] * (len(become) - len(words))
+    return [int(word) or None for word in words] + [None] * (len(prepare) - len(words))
 
 
 def _lines(reader: int, number: int) -> list[bytes]:
@@ -52,12 +54,12 @@ def _lines(reader: int, number: int) -> list[bytes]:
     return text.splitlines()
 
 
-def _fork_all(become: Sequence[Become], writer: int, supervisor: int) -> NoReturn:
+def _fork_all(prepare: Sequence[Prepare], writer: int, supervisor: int) -> NoReturn:
     """In the child in between, whose end closes the `gate` that its children wait at."""
     status = 1
     try:
         gate, held = os.pipe()
-        for each in become:
+        for become in [each() for each in prepare]:
             try:
                 pid = os.fork()
             except OSError:
@@ -65,7 +67,7 @@ def _fork_all(become: Sequence[Become], writer: int, supervisor: int) -> NoRetur
             if pid == 0:
                 os.close(writer)
                 os.close(held)
-                each(partial(_await_adoption, gate, supervisor))
+                become(partial(_await_adoption, gate, supervisor))
             os.write(writer, b"%d\n" % max(pid, 0))
         status = 0
     finally:

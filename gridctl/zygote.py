@@ -25,11 +25,13 @@ from typing import Any, NoReturn
 
 import setproctitle
 
+from config import otel
+from config.names import SUBSTATION
 from config.settings import settings_from_json
 from gridctl import __version__, brood, kernel
 from gridctl.serve.access import from_environment
 from services.logs import LogFile
-from services.run import needs, run
+from services.run import LOG_FILE_VARIABLE, Prepared, live, needs, prepare
 from services.sheet import Sheet
 from services.worker import Worker
 
@@ -93,6 +95,7 @@ class _Imports:
     """The modules that are still to be imported."""
 
     waiting: list[str]
+    rehearsed: bool = False
 
     def go_on_until_asked(self, link: socket.socket) -> None:
         """One after the other, for as long as nobody asks for a process."""
@@ -115,6 +118,7 @@ class _Imports:
             traceback.print_exc()
         gc.collect()
         gc.freeze()
+        self.rehearsed = True
 
 
 def _serve(link: socket.socket, supervisor: int) -> None:
@@ -130,7 +134,7 @@ def _serve(link: socket.socket, supervisor: int) -> None:
         if born < CROWD <= born + len(births):
             imports.rehearse()
         born += len(births)
-        pids = brood.fork([partial(_become, request, given, births, link) for request, given in births], supervisor)
+        pids = brood.fork([partial(_prepare, birth, births, link, imports.rehearsed) for birth in births], supervisor)
         for (request, given), pid in zip(births, pids, strict=True):
             for descriptor in given:
                 os.close(descriptor)
@@ -161,22 +165,42 @@ def _birth(link: socket.socket) -> Birth | None:
     return json.loads(line), given
 
 
+def _prepare(birth: Birth, births: Sequence[Birth], link: socket.socket, in_a_crowd: bool) -> brood.Become:
+    """What one of `births` becomes; of a crowd, what a substation can do before its fork is done here."""
+    request, given = birth
+    others = [descriptor for each, theirs in births if each is not request for descriptor in theirs]
+    prepared = _prepared(request) if in_a_crowd and request["role"] == SUBSTATION else None
+    gc.freeze()
+    return partial(_become, request, given, [link.fileno(), *others], prepared)
+
+
+def _prepared(request: dict[str, Any]) -> Prepared | None:
+    """The service, up to where it needs a process of its own; None where it must do all there, and say what went wrong."""
+    if otel.is_wanted(os.environ) or request["settings"].get("journal_dir"):
+        return None  # what sends spans has threads; a journal is locked by a process
+    try:
+        os.environ[LOG_FILE_VARIABLE] = request["log_file"]
+        settings = settings_from_json(request["role"], request["settings"])
+        return prepare(request["role"], settings, from_environment(os.environ), version=__version__)
+    except Exception:  # noqa: BLE001 - it is raised again where there is a log
+        return None
+
+
 def _become(
     request: dict[str, Any],
     given: Sequence[int],
-    births: Sequence[Birth],
-    link: socket.socket,
+    others: Iterable[int],
+    prepared: Prepared | None,
     await_adoption: Callable[[], None],
 ) -> NoReturn:
-    link.close()
-    for other, theirs in births:
-        if other is not request:
-            for descriptor in theirs:
-                os.close(descriptor)
-    _become_service(request, given, await_adoption)
+    for descriptor in others:
+        os.close(descriptor)
+    _become_service(request, given, prepared, await_adoption)
 
 
-def _become_service(request: dict[str, Any], given: Sequence[int], await_adoption: Callable[[], None]) -> NoReturn:
+def _become_service(
+    request: dict[str, Any], given: Sequence[int], prepared: Prepared | None, await_adoption: Callable[[], None]
+) -> NoReturn:
     status = 1
     gc.enable()
     try:
@@ -185,13 +209,8 @@ def _become_service(request: dict[str, Any], given: Sequence[int], await_adoptio
         os.setpgid(0, 0)
         if request.get("command"):
             _become_program(request["command"], Path(request["log_file"]), given)
-        os.environ["GRIDCTL_LOG_FILE"] = request["log_file"]
         _set_title(request)
-        settings = settings_from_json(request["role"], request["settings"])
-        worker = None if request["worker"] is None else _worker(request["worker"], *given[2:])
-        with socket.socket(fileno=given[0]) as sock, socket.socket(fileno=given[1]) as line:
-            access = from_environment(os.environ)
-            status = run(request["role"], settings, sock, line, access, worker=worker, version=__version__)
+        status = _run(request, given, prepared)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     except BaseException:  # noqa: BLE001 - a forked child must never return into the zygote's loop
@@ -199,6 +218,17 @@ def _become_service(request: dict[str, Any], given: Sequence[int], await_adoptio
     finally:
         _flush()
         os._exit(status)
+
+
+def _run(request: dict[str, Any], given: Sequence[int], prepared: Prepared | None) -> int:
+    os.environ[LOG_FILE_VARIABLE] = request["log_file"]
+    access = from_environment(os.environ)
+    if prepared is None:
+        settings = settings_from_json(request["role"], request["settings"])
+        worker = None if request["worker"] is None else _worker(request["worker"], *given[2:])
+        prepared = prepare(request["role"], settings, access, worker, __version__)
+    with socket.socket(fileno=given[0]) as sock, socket.socket(fileno=given[1]) as line:
+        return live(prepared, sock, line, access)
 
 
 def _worker(number: int, own: int, sheet: int) -> Worker:

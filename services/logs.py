@@ -157,3 +157,8 @@ def set_up(name: str, role: str, log_file: LogFile | None = None, level: int = l
     logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.captureWarnings(capture=True)
     return handler
+
+
+def log_by(handler: logging.Handler) -> None:
+    """Sends all of this process's logging to `handler` alone: where several were set up before a fork, its own."""
+    logging.getLogger().handlers[:] = [handler]

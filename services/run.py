@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import importlib
+import logging
 import os
 import random
 import resource
@@ -13,6 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +25,12 @@ from config.names import BALANCER, CHARGE_REQUEST, SUBSTATION
 from config.settings import Settings
 from monitoring.metrics import ServiceMetrics
 from services.clock import SystemClock
-from services.logs import LogFile, set_up
-from services.service import READY, Service
+from services.logs import LogFile, log_by, set_up
+from services.service import READY, Crew, Service
 from services.tracing import PassingTracer, Tracer
 
 if TYPE_CHECKING:
+    from services.serving import Stage
     from services.worker import Worker
 
 #: Where each role's `create(settings, clock, random, token) -> Service` lives; imported only when it is run.
@@ -66,6 +69,47 @@ def create(role: str, settings: Settings, token: Token | None = None) -> Service
     return make(settings, SystemClock(settings.time_scale), random.Random(seed), token)
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A service that needs nothing more than an event loop, and a process of its own where its lines are logged."""
+
+    stage: Stage
+    spans: Tracer
+    log: logging.Handler
+
+
+def prepare(
+    role: str, settings: Settings, access: Access = LOCAL, worker: Worker | None = None, version: str = "unknown"
+) -> Prepared:
+    """The service of `role`, and all that it is served with; Invalid, GridError where it cannot be had.
+
+    The token of `access` is demanded, and brought to other services. A `worker` tells of itself on a socket of its own, and
+    of all on the one that they share. `version`, gridctl's, is in metrics and spans. Spans go where OpenTelemetry's
+    variables say. Takes over the process, as far as a fork hands that on: logging, the limit of open files, garbage.
+    """
+    from services.serving import Stage  # noqa: PLC0415  aiohttp's web side is wanted only where something is served
+
+    raise_file_limit()
+    collect_seldom()
+    path = os.environ.get(LOG_FILE_VARIABLE)
+    log_file = LogFile(Path(path)) if path else None
+    log = set_up(settings.name, role, log_file)
+    service = create(role, settings, access.token)
+    if service.name != settings.name:
+        log = set_up(service.name, role, log_file)  # it has taken another name, with a journal
+    ServiceMetrics(service.registry, version, settings.time_scale, lambda: service.health().status in READY)
+    spans = tracer(service.name, role, os.environ, version)
+    return Prepared(Stage.of(service, access, spans, _crew(service, worker)), spans, log)
+
+
+def _crew(service: Service, worker: Worker | None) -> Crew | None:
+    if worker is None:
+        return None
+    from services.worker import Shift  # noqa: PLC0415  wanted only where there are several
+
+    return Shift(service, worker)
+
+
 def run(
     role: str,
     settings: Settings,
@@ -76,27 +120,30 @@ def run(
     worker: Worker | None = None,
     version: str = "unknown",
 ) -> int:
+    """Prepares one service and lives its life; see `prepare` and `live`."""
+    return live(prepare(role, settings, access, worker, version), sock, lifeline, access, patience)
+
+
+def live(
+    prepared: Prepared,
+    sock: socket.socket,
+    lifeline: socket.socket | None = None,
+    access: Access = LOCAL,
+    patience: Patience = PATIENT,
+) -> int:
     """Runs one service until SIGTERM or SIGINT, answers what is in flight; the exit code is 0, or 130 for SIGINT.
 
-    `sock` listens already; `lifeline` is the launcher's socket, whose end ends this process at once. Takes over the
-    process: logging, signals, the limit of open files and the event loop are set up here. The token of `access` is
-    demanded, and brought to other services. A `worker` tells of itself on a socket of its own, and of all on `sock`.
-    `version`, gridctl's, is in metrics and spans. Spans go where OpenTelemetry's variables say.
+    `sock` listens already; `lifeline` is the launcher's socket, whose end ends this process at once. Signals and the
+    event loop are set up here; all else was `prepared`, in this process or, beside others, in one that it is a fork of.
     """
-    raise_file_limit()
-    collect_seldom()
-    path = os.environ.get(LOG_FILE_VARIABLE)
-    log_file = LogFile(Path(path)) if path else None
-    set_up(settings.name, role, log_file)
-    service = create(role, settings, access.token)
-    set_up(service.name, role, log_file)  # it may have taken another name, with a journal
-    ServiceMetrics(service.registry, version, settings.time_scale, lambda: service.health().status in READY)
-    spans = tracer(service.name, role, os.environ, version)
+    from services.serving import perform  # noqa: PLC0415  as above
+
+    log_by(prepared.log)
     try:
         with asyncio.Runner(loop_factory=event_loop()) as runner:
-            received = runner.run(_serve(service, sock, lifeline, access, patience, spans, worker))
+            received = runner.run(perform(prepared.stage, sock, lifeline, access, patience))
     finally:
-        spans.close()
+        prepared.spans.close()
     return 130 if received is signal.SIGINT else 0
 
 
@@ -111,25 +158,6 @@ def tracer(name: str, role: str, environ: Mapping[str, str], version: str = "unk
         return RecordingTracer(name, role, version)
     except ValueError as error:  # of some variables already at the import
         raise Invalid(f"OpenTelemetry cannot use one of its variables: {error}", HOW_TO_SET) from error
-
-
-async def _serve(
-    service: Service,
-    sock: socket.socket,
-    lifeline: socket.socket | None,
-    access: Access,
-    patience: Patience,
-    tracer: Tracer,
-    worker: Worker | None,
-) -> signal.Signals:
-    from services.serving import serve  # noqa: PLC0415  aiohttp's web side is wanted only where something is served
-
-    crew = None
-    if worker is not None:
-        from services.worker import Shift  # noqa: PLC0415  likewise
-
-        crew = Shift(service, worker)
-    return await serve(service, sock, lifeline, access, patience, tracer, crew)
 
 
 def raise_file_limit() -> None:

@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -32,34 +33,63 @@ BACKLOG = 4096
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """All that `service` is served with and that needs no event loop; it may be made before a fork, and served after it."""
+
+    service: Service
+    traffic: Traffic
+    faults: Switch
+    lane: Lane
+    app: web.Application
+    crew: Crew | None
+
+    @classmethod
+    def of(
+        cls, service: Service, access: Access = LOCAL, tracer: Tracer | None = None, crew: Crew | None = None
+    ) -> Stage:
+        """`access` says to whom it answers; `tracer` may record what is done. It is one of the `crew`, if there is one."""
+        traffic, faults = Traffic(), Switch()
+        FaultMetrics(service.registry, faults.value)
+        tracer = tracer or PassingTracer()
+        lane = Lane(service, traffic, access, tracer)
+        return cls(
+            service, traffic, faults, lane, application(service, traffic, access, tracer, crew, faults.fate), crew
+        )
+
+
 async def serve(
     service: Service,
     sock: socket.socket,
     lifeline: socket.socket | None = None,
     access: Access = LOCAL,
     patience: Patience = PATIENT,
-    tracer: Tracer | None = None,
-    crew: Crew | None = None,
 ) -> signal.Signals:
-    """Serves `service` on the listening `sock` until SIGTERM or SIGINT, which it returns once all is answered.
+    """As `perform`, with a stage of its own."""
+    return await perform(Stage.of(service, access), sock, lifeline, access, patience)
 
-    `access` says to whom, `patience` how long clients may take; `tracer` may record what is done. It is one of the
-    `crew` that answers on `sock`, if there is one.
+
+async def perform(
+    stage: Stage,
+    sock: socket.socket,
+    lifeline: socket.socket | None = None,
+    access: Access = LOCAL,
+    patience: Patience = PATIENT,
+) -> signal.Signals:
+    """Serves what is on `stage` on the listening `sock` until SIGTERM or SIGINT, which it returns once all is answered.
+
+    `patience` is how long clients may take; one of a crew tells of itself to whom `access` says.
 
     The socket is closed here, never shut down: the launcher may hold it too, and new connections then wait for the
     next process. On SIGTERM a service that drains goes on until it has. A second signal ends any waiting.
     """
     signals = _signals()
-    traffic, faults = Traffic(), Switch()
-    FaultMetrics(service.registry, faults.value)
-    tracer = tracer or PassingTracer()
-    lane = Lane(service, traffic, access, tracer)
-    app = application(service, traffic, access, tracer, crew, faults.fate)
+    service, traffic, crew = stage.service, stage.traffic, stage.crew
     async with (
-        _following(lifeline, faults.ahead_of(service.command)),
+        _following(lifeline, stage.faults.ahead_of(service.command)),
         _running(service),
         contextlib.nullcontext() if crew is None else crew.working(access, patience),  # until nobody asks any more
-        _listening(app, lane, traffic, faults, sock, patience, crew) as listener,
+        _listening(stage, sock, patience) as listener,
     ):
         _log.info("listening", extra={"port": _port(sock)})
         received = await signals.get()
@@ -84,23 +114,15 @@ def _signals() -> asyncio.Queue[signal.Signals]:
 
 
 @contextlib.asynccontextmanager
-async def _listening(
-    app: web.Application,
-    lane: Lane,
-    traffic: Traffic,
-    faults: Switch,
-    sock: socket.socket,
-    patience: Patience,
-    crew: Crew | None,
-) -> AsyncIterator[Taking]:
-    runner, visits = web.AppRunner(app, access_log=None, shutdown_timeout=1.0), Visits(patience)
+async def _listening(stage: Stage, sock: socket.socket, patience: Patience) -> AsyncIterator[Taking]:
+    runner, visits = web.AppRunner(stage.app, access_log=None, shutdown_timeout=1.0), Visits(patience)
     await runner.setup()
     try:
         server = _server(runner)
-        lane.plain = server.request_handler
-        listener = await _listen(server, lane, sock, visits, crew)
+        stage.lane.plain = server.request_handler
+        listener = await _listen(server, stage.lane, sock, visits, stage.crew)
         try:
-            with faults.before(server, traffic):
+            with stage.faults.before(server, stage.traffic):
                 yield listener
         finally:
             listener.close()

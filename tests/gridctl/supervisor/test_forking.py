@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from config.errors import GridError
+from config.report import HEADER
 from config.settings import SubstationSettings, settings_to_json
 from gridctl import kernel
 from gridctl.supervisor.forking import Birth, Zygote
@@ -161,22 +165,31 @@ def _sockets(pid: int, descriptors: Sequence[int] = ()) -> set[str]:
     return {name for name in names if name.startswith("socket:")}
 
 
+def _crowd(stack: ExitStack, folder: Path, count: int) -> list[Birth]:
+    """So many substations that wait to be born."""
+    births = []
+    for number in range(count):
+        held = hold(f"s{number}", "127.0.0.1", 0, fixed=False)
+        ours, theirs = socket.socketpair()
+        for one in (held.sock, ours, theirs):
+            stack.enter_context(one)
+        settings = settings_to_json(SubstationSettings(name=f"s{number}", max_sessions=number + 1))
+        log = folder / f"{number}.log"
+        births.append(Birth(f"s{number}", "substation", "grid", settings, log, held.sock, theirs))
+    return births
+
+
 async def test_a_crowd_is_born_together_and_nobody_holds_what_is_anothers(tmp_path: Path) -> None:
     kernel.become_subreaper()
     zygote = Zygote(asyncio.get_running_loop())
-    births = []
     with ExitStack() as stack:
-        for number in range(20):
-            held = hold(f"s{number}", "127.0.0.1", 0, fixed=False)
-            ours, theirs = socket.socketpair()
-            for one in (held.sock, ours, theirs):
-                stack.enter_context(one)
-            settings = settings_to_json(SubstationSettings(name=f"s{number}"))
-            log = tmp_path / f"{number}.log"
-            births.append(Birth(f"s{number}", "substation", "grid", settings, log, held.sock, theirs))
+        births = _crowd(stack, tmp_path, 20)
         pids = await asyncio.gather(*(zygote.spawn(birth) for birth in births))
-        for birth in births:
-            assert b"200 OK" in await _status(birth.listener.getsockname()[1])
+        answers = [await _status(birth.listener.getsockname()[1]) for birth in births]
+        said = [json.loads(answer.partition(b"\r\n\r\n")[2]) for answer in answers]
+        assert [(each["name"], each["max_sessions"]) for each in said] == [(f"s{n}", n + 1) for n in range(20)]
+        reports = [line for answer in answers for line in answer.splitlines() if HEADER.encode() in line]
+        assert len({re.search(rb"epoch=(\d+)", report)[1] for report in reports}) == 20  # type: ignore[index]
         assert {psutil.Process(pid).ppid() for pid in pids} == {os.getpid()}
         held_by = [_sockets(pid) for pid in pids]
         for birth, sockets in zip(births, held_by, strict=True):
@@ -188,5 +201,25 @@ async def test_a_crowd_is_born_together_and_nobody_holds_what_is_anothers(tmp_pa
             os.kill(pid, signal.SIGTERM)
         assert set(_reap(*pids)) == {0}
         assert [birth.log_file.read_text().count('"listening"') for birth in births] == [1] * 20
+        assert all(f'"name": "s{n}"' in birth.log_file.read_text() for n, birth in enumerate(births))
+    zygote.close()
+    _reap(zygote.pid)
+
+
+async def test_one_of_a_crowd_whose_settings_are_none_says_why_in_its_log_and_the_others_come(tmp_path: Path) -> None:
+    kernel.become_subreaper()
+    zygote = Zygote(asyncio.get_running_loop())
+    with ExitStack() as stack:
+        births = _crowd(stack, tmp_path, 20)
+        births[15] = replace(births[15], settings={"nonsense": 1})
+        pids = await asyncio.gather(*(zygote.spawn(birth) for birth in births))
+        odd = pids.pop(15)
+        assert _reap(odd) == [1]
+        assert "nonsense" in births.pop(15).log_file.read_text()
+        for birth in births:
+            assert b"200 OK" in await _status(birth.listener.getsockname()[1])
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+        assert set(_reap(*pids)) == {0}
     zygote.close()
     _reap(zygote.pid)
