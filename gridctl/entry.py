@@ -17,17 +17,22 @@ if TYPE_CHECKING:
 _STARTS_NOTHING = frozenset({"-h", "--help", "--dry-run"})
 #: How many objects may come before they are looked through: most commands import, and end before they have so many.
 _FEW = 50_000
+#: The exit code of Ctrl-C.
+_INTERRUPTED = 130
 
 
 def main() -> NoReturn:
     """The console script: run the command line, then exit."""
     gc.set_threshold(_FEW)
     _open_standard_streams()
-    unborn = _ahead(sys.argv[1:])
+    unborn = None
     try:
+        unborn = _ahead(sys.argv[1:])
         from gridctl.cli import run  # noqa: PLC0415 - a supervisor may import at the same time
 
         code = run(sys.argv[1:], unborn)
+    except KeyboardInterrupt:  # before `run` began, which sees to its own
+        code = _INTERRUPTED
     finally:
         if unborn is not None:
             unborn.drop()
