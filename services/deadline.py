@@ -16,11 +16,12 @@ def time_left_s(headers: Mapping[str, str], default_s: float) -> float:
     """How long the answer to a request with `headers` may take: what its sender grants, else `default_s`, less a little."""
     text = headers.get(HEADER, "")
     granted_s = int(text) / 1000 if text.isascii() and text.isdigit() and len(text) < 10 else default_s
-    return usable_s(min(granted_s, _LONGEST_S))
+    return usable_s(granted_s)
 
 
 def usable_s(granted_s: float) -> float:
-    """What a hop may use of the time that it was granted."""
+    """What a hop may use of the time that it was granted: never more than an hour."""
+    granted_s = min(granted_s, _LONGEST_S)
     return granted_s - min(MOST_KEPT_S, granted_s * KEPT_SHARE)
 
 

@@ -1,7 +1,7 @@
 r"""What stands in the messages of a stream. Pure: must not know connections, nor what is asked.
 
-A message holds any number of members, each as two lines: a short one for this hop, and a body that nobody here reads. A
-body is JSON, in which a line end means nothing outside of strings and cannot stand inside of them.
+A message holds up to `MOST_MEMBERS` members, each as two lines: a short one for this hop, and a body that nobody here
+reads. It is JSON, in which a line end means nothing outside of strings and cannot stand inside of them.
 
     calls      <number> <milliseconds left> <traceparent or -> <tracestate>\n<body>\n …
     answers    <head>\n and then <number> <status> <Retry-After or ->\n<body>\n …
@@ -91,6 +91,8 @@ def answers_of(message: bytes) -> tuple[str, list[Said]]:
 
 
 def _lines(message: bytes) -> list[bytes]:
+    if message.count(b"\n") > 2 * MOST_MEMBERS:
+        raise ValueError(f"a message has at most {MOST_MEMBERS} members")
     lines = message.split(b"\n")
     if lines.pop() or len(lines) % 2:
         raise ValueError("a member has two lines")

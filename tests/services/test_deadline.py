@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.deadline import HEADER, grant, time_left_s
+from services.deadline import HEADER, MOST_KEPT_S, grant, time_left_s, usable_s
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,10 @@ def test_what_is_granted_counts_less_a_little(text: str, left_s: float) -> None:
 
 def test_without_the_header_the_default_counts() -> None:
     assert time_left_s({}, 2.0) == pytest.approx(1.9)
+
+
+def test_nobody_is_granted_more_than_an_hour_however_that_was_said() -> None:
+    assert time_left_s({HEADER: "9" * 9}, 10.0) == usable_s(1e9) == 3600.0 - MOST_KEPT_S
 
 
 @given(st.floats(0.002, 3_000.0))

@@ -56,3 +56,14 @@ def test_what_is_no_call_is_refused(message: bytes) -> None:
 def test_what_is_no_answer_is_refused(message: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         wire.answers_of(message)
+
+
+def test_a_message_holds_no_more_than_go_together() -> None:
+    calls = [Call(number, 1000, b"{}") for number in range(wire.MOST_MEMBERS + 1)]
+    answers = [Said(call.number, 200, b"{}") for call in calls]
+    assert len(wire.calls_of(b"".join(map(wire.put_call, calls[1:])))) == wire.MOST_MEMBERS
+    assert len(wire.answers_of(wire.put_answers("", map(wire.put_answer, answers[1:])))[1]) == wire.MOST_MEMBERS
+    with pytest.raises(ValueError, match="at most"):
+        wire.calls_of(b"".join(map(wire.put_call, calls)))
+    with pytest.raises(ValueError, match="at most"):
+        wire.answers_of(wire.put_answers("", map(wire.put_answer, answers)))
