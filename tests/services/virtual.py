@@ -40,6 +40,23 @@ class Spinning(RuntimeError):
 LIFE: contextvars.ContextVar[Life | None] = contextvars.ContextVar("LIFE", default=None)
 
 
+def outside() -> Context:
+    """A new context that belongs to no life."""
+    context = Context()
+    context.run(LIFE.set, None)
+    return context
+
+
+def whose(context: Context | None) -> Life | None:
+    """The life of what is begun in `context`: one that was made new, by whomever, stays in the life that made it."""
+    here = LIFE.get()
+    if context is None or here is None:
+        return here if context is None else context.get(LIFE)
+    if LIFE not in context:
+        context.run(LIFE.set, here)
+    return context[LIFE]
+
+
 class Life:
     """One process from its start to its end: `steps` counts the callbacks that ran in it, `after` is called after each.
 
@@ -177,7 +194,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
-        life = LIFE.get() if context is None else context.get(LIFE)
+        life = whose(context)
         if life is None:
             return super().call_soon(callback, *args, context=context)
         step = _Step(life, callback, args, context or contextvars.copy_context())
@@ -187,7 +204,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        life = LIFE.get() if context is None else context.get(LIFE)
+        life = whose(context)
         if life is None:
             return super().call_at(when, callback, *args, context=context)
         step = _Step(life, callback, args, context or contextvars.copy_context())
@@ -203,8 +220,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 def _tagged(loop: asyncio.AbstractEventLoop, coro: Any, context: Context | None = None) -> asyncio.Task[Any]:
     """A task that its life remembers: a killed one's must not be collected, as that would run their `finally`."""
+    life = whose(context)
     task = asyncio.Task(coro, loop=loop, context=context)
-    life = LIFE.get() if context is None else context.get(LIFE)
     if life is not None:
         life.tasks.append(task)
         if len(life.tasks) > 2_000:
@@ -235,7 +252,7 @@ class Worker:
         self._loop = loop
         self._disk = disk
         self._life = life
-        self._outside = contextvars.Context()
+        self._outside = outside()
         self._jobs: list[Job[Any] | None] = []
         self._busy = self._dead = self._held = False
         life.workers.append(self)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,11 +16,9 @@ from aiohttp import web
 from services.stream.answering import Streams
 from tests.services.simulation.streams import End
 from tests.services.simulation.weather import CALM, NEAR_S, Refused, Reset, Weather
-from tests.services.virtual import Life, VirtualLoop
+from tests.services.virtual import Life, VirtualLoop, outside
 
 __all__ = ["CALM", "NEAR_S", "Network", "Port", "Refused", "Reply", "Reset", "Weather"]
-
-_OUTSIDE = contextvars.Context
 
 
 @dataclass(slots=True)
@@ -164,7 +161,7 @@ class Network:
         return NEAR_S * (0.5 + self._rng.random()) + most_s * self._rng.random()
 
     def later(self, delay_s: float, what: Callable[[], None]) -> None:
-        self._loop.call_later(delay_s, what, context=_OUTSIDE())
+        self._loop.call_later(delay_s, what, context=outside())
 
     # -- arriving -----------------------------------------------------------------------------------------------------
     def _arrive(self, exchange: Exchange, name: str) -> None:

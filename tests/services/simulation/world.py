@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import math
 import os
 import shutil
@@ -19,6 +18,7 @@ from config.settings import BalancerSettings, SubstationSettings
 from services.balancer.service import BalancerService
 from services.deadline import grant
 from services.substation.session import Session
+from tests.services.simulation.asking import Asking
 from tests.services.simulation.network import CALM, Network, Weather
 from tests.services.simulation.processes import Desk, Process, Station
 from tests.services.virtual import LIFE, Life, VirtualLoop
@@ -98,6 +98,7 @@ class World:
         }
         names = [f"b{number + 1}" for number in range(balancers)]
         self.desks = {name: Desk(self, name, self._desk(name, names, **settings)) for name in names}
+        self._asking = Asking(self.network, {name: desk.url for name, desk in self.desks.items()})
         self._ticking = self.loop.create_task(self._tick())
         for process in self.processes:
             self._in_loop(process.start)
@@ -349,11 +350,10 @@ class World:
     async def _ask(self, promise: Promise, desk: str, patience_s: float) -> None:
         self._remember(promise)
         document = {"ev_id": promise.ev_id, "request_id": promise.request_id, **promise.fields}
-        body, headers = json.dumps(document).encode(), grant(patience_s)
-        url, since_s, cancelled = self.desks[desk].url, self.now_s, promise.cancelled
+        since_s, cancelled = self.now_s, promise.cancelled
         self.note(f"client asks {desk} for {promise.request_id}")
         try:
-            reply = await self.network.ask("client", url, "POST", "/route", body, headers, patience_s)
+            reply = await self._asking.ask(desk, promise.request_id, document, patience_s)
         except (ConnectionError, TimeoutError) as error:
             self._remember(promise)
             self.note(f"client hears nothing of {promise.request_id}: {error!r}")
@@ -549,7 +549,8 @@ class World:
             for worker in life.workers:
                 worker.kill()
             life.over = life.ghost = True
-        self.loop.run_for(0.0)
+        self._client(self._asking.close())
+        self.loop.run_for(0.1)
         self._in_loop(self._bury)
         self.loop.close()
         shutil.rmtree(self.folder)
