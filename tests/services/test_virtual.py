@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -45,7 +46,8 @@ def test_a_killed_process_does_nothing_more(
     done: list[str] = []
     lives = [Life(name, lambda: None, lambda: None) for name in ("killed", "paused", "alive")]
     for life in lives:
-        life.context.run(lambda: begin(loop, lambda life=life: done.append(life.name), context()))
+        note = partial(done.append, life.name)
+        life.context.run(lambda note=note: begin(loop, note, context()))
     lives[0].kill()
     lives[1].pause()
     loop.run_for(1.0)
@@ -56,7 +58,7 @@ def test_a_killed_process_does_nothing_more(
     assert not loop.errors
     for task in lives[0].tasks:  # nothing of it may run on, not even its end
         task._log_destroy_pending = False  # type: ignore[attr-defined]
-        task.get_coro().close()  # type: ignore[union-attr]
+        task.get_coro().close()
 
 
 def test_what_is_on_its_way_between_processes_is_nobodys(loop: VirtualLoop) -> None:
