@@ -35,6 +35,12 @@ def _begin_task(loop: VirtualLoop, what: Callable[[], None], context: contextvar
     loop.create_task(do(), context=context)
 
 
+def _begun(
+    begin: Callable[..., None], loop: VirtualLoop, what: Callable[[], None], context: Callable[[], object]
+) -> None:
+    begin(loop, what, context())
+
+
 BEGIN = [_begin_soon, _begin_later, _begin_task]
 
 
@@ -47,7 +53,7 @@ def test_a_killed_process_does_nothing_more(
     lives = [Life(name, lambda: None, lambda: None) for name in ("killed", "paused", "alive")]
     for life in lives:
         note = partial(done.append, life.name)
-        life.context.run(lambda note=note: begin(loop, note, context()))
+        life.context.run(_begun, begin, loop, note, context)
     lives[0].kill()
     lives[1].pause()
     loop.run_for(1.0)
