@@ -20,6 +20,7 @@ TEST_PROGRAMS += $(if $(shell command -v kubectl),,kubernetes-client)
 BENCH_PROGRAMS := haproxy:haproxy nginx:nginx-light wrk:wrk
 BENCH_ARGS ?=
 GROWTH_ARGS ?=
+THOUSAND_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help up install test coverage test-deps check format bench bench-growth thousand bench-deps bench-more docs dashboards dashboards-picture picture herd lock clean

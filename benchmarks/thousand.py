@@ -1,6 +1,6 @@
 """A thousand substations in one cluster on this machine, and ten thousand before a balancer alone, against their targets.
 
-    make thousand                                                    # about five minutes
+    make thousand                                                    # about ten minutes
     make thousand THOUSAND_ARGS='--substations 200 --reporters 0'
 
 Start, memory, CPU at rest, small verbs, a load over all of them, and stop; beside it, in the same run, as many bare forks
