@@ -168,14 +168,18 @@ class Hop:
         self.headers: Mapping[str, str] = {} if self._span is None else self._span.headers()
         self.status: int | None = None
 
+    def end(self, status: int | None) -> None:
+        """It was answered with the HTTP `status`; None: not at all. For who does not use it as a context manager."""
+        if self._span is not None:
+            self._span.end(status)
+
     def __enter__(self) -> Hop:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._span is not None:
-            self._span.end(self.status)
+        self.end(self.status)
 
 
 def about() -> dict[str, str]:

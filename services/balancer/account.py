@@ -11,10 +11,11 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from config.report import Report
 from services.balancer import belief
-from services.balancer.assumption import Assumption, Release
+from services.balancer.assumption import Assumption, Release, first_fit_s
 from services.balancer.belief import CERTAIN_S
 from services.balancer.standing import Standing
 from services.balancer.targets import Target
@@ -29,8 +30,8 @@ class Account:
     """One substation's entry in the ledger. All times are wall seconds of one monotonic clock, passed in.
 
     `node` is what policies see and is kept up to date by every method; call `advance` at `due_s`, before reading it.
-    `changed` is called after every change of the node or of `due_s`; `may_eject` says whether the fleet bears that one more
-    of it is ejected; `pushes`: it tells this balancer at once of what ends otherwise than planned.
+    `changed` is called after every change of the node or of `due_s`; `may_eject`: the fleet bears that one more is ejected;
+    `pushes`: it tells this balancer at once of what ends otherwise than planned.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Account:
         self._past_epochs: deque[int] = deque(maxlen=_MOST_PAST_EPOCHS)
         self._asked = 0
         self._slow = False
-        self._recheck = False
+        self._recheck = self._hushed = False
 
     @property
     def admits(self) -> bool:
@@ -113,8 +114,7 @@ class Account:
 
     def forget(self, request_id: str) -> None:
         """Stops counting a session that was sent: it was refused, or is in a report now."""
-        gone = self.pending.pop(request_id, None)
-        if gone is not None:
+        if (gone := self.pending.pop(request_id, None)) is not None:
             self._pending_w -= gone.power_w
             self._asked -= gone.unknown_since_s is None
             self._recheck = self._slow
@@ -122,8 +122,7 @@ class Account:
 
     def doubt(self, request_id: str, now_s: float) -> None:
         """Goes on counting a session of unknown outcome, until a report asked for after `now_s` tells the truth."""
-        assumed = self.pending.get(request_id)
-        if assumed is not None:
+        if (assumed := self.pending.get(request_id)) is not None:
             self._asked -= assumed.unknown_since_s is None
             assumed.unknown_since_s = now_s
             self._rank()
@@ -221,14 +220,7 @@ class Account:
         asked = self.pending.get(but)
         sessions = self.node.sessions - (asked is not None)
         load_w = self.node.load_w - (0 if asked is None else asked.power_w)
-        if self._fits(power_w, sessions, load_w):
-            return now_s
-        for release in sorted(self._releases):
-            sessions -= release.sessions
-            load_w -= release.load_w
-            if self._fits(power_w, sessions, load_w):
-                return release.at_s
-        return None
+        return first_fit_s(self._releases, sessions, load_w, now_s, partial(self._fits, power_w))
 
     @property
     def draining(self) -> bool:
@@ -248,10 +240,8 @@ class Account:
     @property
     def state(self) -> str:
         """`draining`, `unheard`, `stale` or `fresh`, as `GET /status` has it."""
-        if self.draining:
-            return "draining"
         known = "stale" if self.standing.silent else "fresh"
-        return "unheard" if self.heard_at_s is None else known
+        return "draining" if self.draining else "unheard" if self.heard_at_s is None else known
 
     def _take(self, report: Report, asked_at_s: float, now_s: float) -> None:
         self.report, self._asked_at_s = report, asked_at_s
@@ -268,7 +258,8 @@ class Account:
 
     def _heard(self, asked_at_s: float, now_s: float) -> None:
         self.heard_at_s = now_s
-        for request_id, assumed in list(self.pending.items()):
+        doubted = list(self.pending.items()) if len(self.pending) > self._asked else ()
+        for request_id, assumed in doubted:
             if assumed.unknown_since_s is not None and assumed.unknown_since_s < asked_at_s:
                 self.forget(request_id)
         self._show()
@@ -281,9 +272,17 @@ class Account:
 
     def _fits(self, power_w: int, sessions: int, load_w: int) -> bool:
         node = self.node
-        if sessions >= node.max_sessions:
-            return False
-        return node.capacity_w is None or load_w + power_w <= node.capacity_w
+        within = node.capacity_w is None or load_w + power_w <= node.capacity_w
+        return within and sessions < node.max_sessions
+
+    def hush(self) -> None:
+        """What changes from now on is shown together, by `show`; nothing else may happen between."""
+        self._hushed = True
+
+    def show(self) -> None:
+        """See `hush`."""
+        self._hushed = False
+        self._show()
 
     def _show(self) -> None:
         self.node.sessions = max(0, self._sessions) + len(self.pending)
@@ -291,6 +290,8 @@ class Account:
         self._rank()
 
     def _rank(self) -> None:
+        if self._hushed:
+            return
         self.node.rank = self.standing.rank(self._asked, self._slow)
         self._tell()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
 from services.balancer.attendant import Attendant
@@ -17,6 +18,16 @@ def started(entry: Entry, now_s: float, time_scale: float) -> dict[str, Any]:
         "request_id": entry.request_id,
         "ends_in_s": round(max(0.0, entry.ends_at_s - now_s) * time_scale, 3),
     }
+
+
+def started_json(entry: Entry, now_s: float, time_scale: float) -> bytes:
+    """`started` as JSON, from its pieces: most of what is answered is this."""
+    left_s = round(max(0.0, entry.ends_at_s - now_s) * time_scale, 3)
+    text = (
+        f'{{"response":{{"status":"charging started","vehicle_id":{_quoted(entry.ev_id)}}},'
+        f'"routed_to":{_quoted(entry.substation)},"request_id":{_quoted(entry.request_id)},"ends_in_s":{left_s!r}}}'
+    )
+    return text.encode()
 
 
 def queued(waiting: Waiting, attendant: Attendant) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,3 +23,17 @@ class Assumption:
     power_w: int
     since_s: float
     unknown_since_s: float | None = None
+
+
+def first_fit_s(
+    releases: Iterable[Release], sessions: int, load_w: int, now_s: float, fits: Callable[[int, int], bool]
+) -> float | None:
+    """When it `fits` first where `sessions` of together `load_w` run now, by planned ends; None where they do not tell."""
+    if fits(sessions, load_w):
+        return now_s
+    for release in sorted(releases):
+        sessions -= release.sessions
+        load_w -= release.load_w
+        if fits(sessions, load_w):
+            return release.at_s
+    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import aiohttp
 
 from config.access import Token
+from config.report import MISDIRECTED
 from services import addresses
 from services.certificates import Trusting
 
@@ -64,3 +65,9 @@ def within(timeout_s: float) -> aiohttp.ClientTimeout:
 def said(error: BaseException) -> str:
     """What happened, in words."""
     return str(error) or type(error).__name__
+
+
+def demand_the_meant(status: int) -> None:
+    """Silent where whoever answered so is somebody else."""
+    if status == MISDIRECTED:
+        raise Silent("whoever is there is not meant (421)")

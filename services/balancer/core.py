@@ -38,6 +38,7 @@ from services.balancer.recovery import Recovery
 from services.balancer.replicas import Replicas
 from services.balancer.revocations import Revocations
 from services.balancer.share import Share
+from services.balancer.swift import Swift
 from services.balancer.watch import Watch
 from services.clock import Clock
 from services.journal import OpenJournal
@@ -82,6 +83,7 @@ class Core:
         self.replicas = Replicas(self.members, peers, share, self._now_s, self._unix_ms)
         following = Following(self.dispatch, self.attendant, self.placer, settings.time_scale)
         self.forwarding = Forwarding(self.dispatch, following, self.replicas, peers, self._now_s)
+        self.swift = Swift(settings, self.dispatch, self.placer, self.forwarding)
         self.handover = Handover(self.attendant, self.forwarding, self._now_s, settings.time_scale)
         self._metrics = metrics
         self._observe()

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from config.messages import ChargeRequest
@@ -23,6 +20,7 @@ from services.balancer.order import Order
 from services.balancer.placement import Placer
 from services.balancer.queue import Left, Waiting
 from services.balancer.recovery import Recovery
+from services.balancer.running import Outcome, Running, Runs
 
 #: More requests than this are not placed at a time.
 MOST_IN_FLIGHT = 10_000
@@ -30,17 +28,6 @@ MOST_IN_FLIGHT = 10_000
 CHECK_TIMEOUT_S = 1.0
 
 _log = logging.getLogger(__name__)
-
-Outcome = Entry | Waiting | Problem
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A request that is being placed since `began_at_s` (wall seconds, monotonic)."""
-
-    request_id: str
-    outcome: asyncio.Future[Outcome]
-    began_at_s: float
 
 
 def _always(_: str) -> bool:
@@ -76,20 +63,26 @@ class Dispatch:
         self._unix_s = unix_s
         self._owns = owns
         self._placed = placed
-        self._requests: dict[str, Running] = {}
-        self._evs: dict[str, Running] = {}
+        self.runs = Runs()
 
     async def answer(self, request: ChargeRequest, deadline_s: float) -> dict[str, Any] | Problem:
         """The body of the 202, or why there is none; by `deadline_s` (wall seconds, monotonic)."""
-        arrived_s, began_s = self._unix_s(), self._now_s()
+        began_s = self._now_s()
         if not await self._is_ready(deadline_s):
             return self._recovery.problem
         request_id = request.request_id or new_id()
-        outcome = await self._outcome(request, request_id, deadline_s)
+        return self.said(request, request_id, await self._outcome(request, request_id, deadline_s), began_s)
+
+    def said(
+        self, request: ChargeRequest, request_id: str, outcome: Outcome, began_s: float
+    ) -> dict[str, Any] | Problem:
+        """`outcome` as `answer` gives it; `began_s` is when the request came (wall seconds, monotonic)."""
         if isinstance(outcome, Problem) and outcome.reason == refusals.MOVED:
             return outcome
         if isinstance(outcome, Problem):
-            between = {"arrived_s": round(arrived_s, 6), "refused_s": round(arrived_s + self._now_s() - began_s, 6)}
+            refused_s = self._unix_s()
+            arrived_s = refused_s - (self._now_s() - began_s)
+            between = {"arrived_s": round(arrived_s, 6), "refused_s": round(refused_s, 6)}
             power_kw = self._settings.power_kw if request.power_kw is None else request.power_kw
             extra = {"request_id": request_id, "ev_id": request.ev_id, "reason": outcome.reason, "power_kw": power_kw}
             _log.info("refused", extra={**extra, **between})
@@ -106,7 +99,7 @@ class Dispatch:
         """What is known of `request_id`; of one that is just being placed once that ended. By `deadline_s`."""
         if not await self._is_ready(deadline_s):
             return self._recovery.problem
-        running = self._requests.get(request_id)
+        running = self.runs.get(request_id)
         if running is not None and not await self._within(deadline_s, asyncio.shield(running.outcome)):
             return refusals.out_of_time()
         return self._look_up(request_id) or refusals.unknown_request(request_id)
@@ -122,7 +115,7 @@ class Dispatch:
             told = self._told(request, request_id)
             if told is not None:
                 return told
-            running = self._requests.get(request_id) or self._evs.get(request.ev_id)
+            running = self.runs.beside(request_id, request.ev_id)
             charging = self._book.charging(request.ev_id, self._now_s())
             if running is not None:
                 outcome = await self._join(running, request_id, deadline_s, arrived_at_s)
@@ -141,7 +134,7 @@ class Dispatch:
             return known
         if not self._owns(request.ev_id):
             return refusals.moved()
-        if request_id not in self._requests:
+        if request_id not in self.runs:
             self._book.drop(known)
             self._placer.doubts.doubt(known.substation, request_id, known.attempt)
         return None
@@ -151,7 +144,7 @@ class Dispatch:
 
         That holds after its planned end too: it may have been revoked a moment before.
         """
-        foreign = entry.request_id in self._requests or not self._owns(entry.ev_id)
+        foreign = entry.request_id in self.runs or not self._owns(entry.ev_id)
         return entry.is_hearsay and (foreign or self._book.is_doubtful(entry))
 
     async def _join(self, running: Running, request_id: str, deadline_s: float, arrived_at_s: float) -> Outcome | None:
@@ -198,28 +191,49 @@ class Dispatch:
     async def _place(self, request: ChargeRequest, request_id: str, deadline_s: float) -> Outcome:
         if not self._owns(request.ev_id):
             return refusals.moved()
-        if len(self._requests) >= MOST_IN_FLIGHT:
+        if len(self.runs) >= MOST_IN_FLIGHT:
             return refusals.busy()
-        running = Running(request_id, asyncio.get_running_loop().create_future(), self._now_s())
-        self._requests[request_id] = self._evs[request.ev_id] = running
+        running = self.runs.begin(request_id, request.ev_id, self._now_s())
         outcome: Outcome = refusals.out_of_time()
         try:
-            outcome = await self._start(request.model_copy(update={"request_id": request_id}), deadline_s)
+            named = request if request.request_id else request.model_copy(update={"request_id": request_id})
+            outcome = await self._start(named, request_id, deadline_s)
             return outcome
         finally:
-            del self._requests[request_id], self._evs[request.ev_id]
-            running.outcome.set_result(outcome)
+            self.runs.end(running, outcome)
 
-    async def _start(self, request: ChargeRequest, deadline_s: float) -> Outcome:
+    async def _start(self, request: ChargeRequest, request_id: str, deadline_s: float) -> Outcome:
         """Starts a session for `request`, which has an id, or lets it wait; behind those that wait already."""
-        arrived_at_s, settings, attendant = self._now_s(), self._settings, self._attendant
-        if not (attendant.admits and len(self._queue)) or self._placer.doubts.of(str(request.request_id)):
-            order = Order.of(request, str(request.request_id), deadline_s, settings.power_kw, settings.session_s)
+        arrived_at_s, settings, outcome = self._now_s(), self._settings, None
+        if not self._must_wait or self._placer.doubts.of(request_id):
+            order = Order.of(request, request_id, deadline_s, settings.power_kw, settings.session_s)
             outcome = await self._placer.place(order)
-            if isinstance(outcome, Entry):
-                self.started(outcome)
-            if not attendant.admits or isinstance(outcome, Entry) or outcome.reason != "grid-full":
-                return outcome
+        return await self.conclude(request, outcome, arrived_at_s, deadline_s)
+
+    @property
+    def _must_wait(self) -> bool:
+        """Whether others wait already."""
+        return self._attendant.admits and len(self._queue) > 0
+
+    def is_usual(self, request: ChargeRequest, request_id: str, now_s: float) -> bool:
+        """Whether nothing is known of `request`, and nothing in its way: it can be placed at once, see `Dispatch.runs`."""
+        if len(self.runs) >= MOST_IN_FLIGHT or self._must_wait or self._placer.doubts.of(request_id):
+            return False
+        ev_id = request.ev_id
+        if self.runs.beside(request_id, ev_id) or self._known(request, request_id):
+            return False
+        return self._book.charging(ev_id, now_s) is None and self._recovery.ready.is_set()
+
+    async def conclude(
+        self, request: ChargeRequest, outcome: Entry | Problem | None, arrived_at_s: float, deadline_s: float
+    ) -> Outcome:
+        """What `request`, which came at `arrived_at_s`, is answered after `outcome` (None: not tried): it may wait."""
+        attendant = self._attendant
+        if isinstance(outcome, Entry):
+            self.started(outcome)
+            return outcome
+        if outcome is not None and (not attendant.admits or outcome.reason != "grid-full"):
+            return outcome
         waiting = await attendant.take(request, arrived_at_s)
         if isinstance(waiting, Problem):
             return waiting
@@ -234,7 +248,7 @@ class Dispatch:
 
     def in_hand(self) -> Iterator[str]:
         """The EVs for which something is being placed, or waits."""
-        yield from self._evs
+        yield from self.runs.evs
         for waiting in self._queue:
             yield waiting.ev_id
 
@@ -244,19 +258,7 @@ class Dispatch:
 
     def places(self, request_id: str) -> bool:
         """Whether it is being placed here: nobody knows yet whether it will be known."""
-        return request_id in self._requests
-
-    @contextmanager
-    def reserved(self, request_ids: Collection[str]) -> Iterator[None]:
-        """Meanwhile none of `request_ids`, of which none is being placed, is begun: who asks looks again afterwards."""
-        held = Running("", asyncio.get_running_loop().create_future(), -math.inf)
-        self._requests.update(dict.fromkeys(request_ids, held))
-        try:
-            yield
-        finally:
-            for request_id in request_ids:
-                del self._requests[request_id]
-            held.outcome.set_result(refusals.out_of_time())
+        return request_id in self.runs
 
     def told(self, entries: Sequence[Entry]) -> None:
         """Another balancer placed these."""

@@ -10,11 +10,28 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 
 from services.balancer.journal import Attempt, BalancerJournal
+from services.tracing import CURRENT, REQUEST_ID
 
 #: An attempt that was not answered for this long is journaled (wall seconds).
 SLOW_S = 0.1
+#: Timers may be early by so much (wall seconds).
+_EARLY_S = 0.001
+
+
+class Watch:
+    """One attempt that is out; from `slow_s` on (the loop's time) it is slow. `noted`: it is in the journal."""
+
+    __slots__ = ("attempt", "noted", "request_id", "slow_s", "substation")
+
+    def __init__(self, substation: str, request_id: str, attempt: int, slow_s: float) -> None:
+        self.substation = substation
+        self.request_id = request_id
+        self.attempt = attempt
+        self.slow_s = slow_s
+        self.noted = False
 
 
 class Doubts:
@@ -23,6 +40,9 @@ class Doubts:
     def __init__(self, journal: BalancerJournal | None = None) -> None:
         self._journal = journal or BalancerJournal(None, "process", time.time)
         self._left: dict[str, dict[str, int]] = {}
+        self._watched: dict[Watch, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._context: Context | None = None
 
     def resume(self, attempts: Iterable[Attempt]) -> None:
         """Takes over the attempts whose outcome a former run did not live to know."""
@@ -36,7 +56,8 @@ class Doubts:
 
     def of(self, request_id: str) -> list[tuple[str, int]]:
         """The substations, each with its attempt, where a session of `request_id` may be that was not found yet."""
-        return list(self._left.get(request_id, {}).items())
+        left = self._left.get(request_id)
+        return [] if left is None else list(left.items())
 
     def settle(self, substation: str, request_id: str, attempt: int) -> None:
         """What became of `attempt`, or a higher one, at `substation` is known now."""
@@ -66,20 +87,51 @@ class Doubts:
         if announced:
             yield
             return
-        noted = False
+        with self.watching(self.watch(substation, request_id, attempt)):
+            yield
 
-        def note() -> None:
-            nonlocal noted
-            noted = True
-            self._journal.sent(substation, request_id, attempt)
-
-        timer = asyncio.get_running_loop().call_later(SLOW_S, note)
+    @contextmanager
+    def watching(self, watch: Watch) -> Iterator[None]:
+        """`unwatch` at the end; after a cancellation nobody knows what became of it."""
         try:
             yield
         except asyncio.CancelledError:
-            noted = False  # nobody knows
+            watch.noted = False
             raise
         finally:
-            timer.cancel()
-            if noted:
-                self._journal.settled(substation, request_id, attempt)
+            self.unwatch(watch)
+
+    def watch(self, substation: str, request_id: str, attempt: int) -> Watch:
+        """Until `unwatch`: journals `attempt` where it is slow."""
+        loop = asyncio.get_running_loop()
+        watch = Watch(substation, request_id, attempt, loop.time() + SLOW_S)
+        self._watched[watch] = None
+        if self._timer is None:
+            self._arm(loop, watch.slow_s)
+        return watch
+
+    def unwatch(self, watch: Watch) -> None:
+        """What became of it is known, or is of no interest: journals that, where the attempt was."""
+        self._watched.pop(watch, None)
+        if watch.noted:
+            self._journal.settled(watch.substation, watch.request_id, watch.attempt)
+
+    def _arm(self, loop: asyncio.AbstractEventLoop, at_s: float) -> None:
+        if self._context is None:
+            self._context = copy_context()  # what belongs to a request does not belong to all that follow
+            self._context.run(CURRENT.set, None)
+            self._context.run(REQUEST_ID.set, "")
+        self._timer = loop.call_at(at_s, self._look, context=self._context)
+
+    def _look(self) -> None:
+        """Notes who is slow; as all are given the same time, who began first is slow first."""
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        while self._watched:
+            watch = next(iter(self._watched))
+            if watch.slow_s > loop.time() + _EARLY_S:
+                self._arm(loop, watch.slow_s)
+                return
+            del self._watched[watch]
+            watch.noted = True
+            self._journal.sent(watch.substation, watch.request_id, watch.attempt)

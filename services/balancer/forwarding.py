@@ -74,6 +74,20 @@ class Forwarding:
                 answer = await self._there(owner, request, deadline_s)
         return refusals.no_owner() if answer is None else answer
 
+    def is_here(self, ev_id: str) -> bool:
+        """Whether requests of `ev_id` are answered by this one, now, and no other need be asked before."""
+        members = self._members
+        return members.whose(ev_id) == members.url and not any(
+            peer.up and peer.holds for peer in members.peers.values()
+        )
+
+    async def again(self, request: ChargeRequest, answer: Answer, deadline_s: float) -> Answer:
+        """`answer`, which this one gave; where `request` is not its own any more, that of whoever owns it by now."""
+        if not _is_moved(answer):
+            return answer
+        await self._pause(deadline_s)
+        return await self.answer(request, deadline_s, forwarded=False)
+
     async def _here(self, request: ChargeRequest, deadline_s: float) -> Answer | None:
         """The answer of this one, the owner; or of one that took `request` in while it was the owner; None: look anew."""
         for peer in self._members.up:

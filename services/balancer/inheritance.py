@@ -90,7 +90,7 @@ class Inheritance:
                 return False  # its client asks again, or its former balancer hands it over: what comes of that decides
             new = [row for row in found.queue if not self._dispatch.knows(row.request_id)]
             kept = Contents(found.attempts, tuple(replace(row, number=self._number()) for row in new))
-            with self._dispatch.reserved([row.request_id for row in new]):
+            with self._dispatch.runs.reserved([row.request_id for row in new]):
                 await self._journal.inherit(kept)
                 self._take(kept)
             await theirs.pass_on(found)

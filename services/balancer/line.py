@@ -11,7 +11,7 @@ import aiohttp
 from yarl import URL
 
 from config.access import Token
-from config.report import MEANT, MISDIRECTED, Report
+from config.report import MEANT, Report
 from services.balancer import connections
 from services.balancer.book import state_of
 from services.balancer.connections import Silent
@@ -20,7 +20,7 @@ from services.balancer.glance import Glances, Odd
 from services.balancer.pages import MOST_ON_A_PAGE, in_one
 from services.balancer.reading import Answer, Page, Result, answer_of, is_unknown, object_of, report_of
 from services.balancer.targets import Target
-from services.balancer.ways import Ways
+from services.balancer.ways import Tell, Ways
 from services.problem import to_json
 from services.stream.seam import NoStream
 from services.stream.websocket import Dialer
@@ -170,6 +170,10 @@ class HttpLine:
         left_s = max(_SHORTEST_S, until_s - time.monotonic())
         return await self._charge_alone(target, request_id, body, left_s)
 
+    def begin(self, target: Target, request_id: str, body: bytes, timeout_s: float, tell: Tell) -> bool:
+        """See `services.balancer.ways.Begins`."""
+        return not target.external and self._ways.begin(target, request_id, body, timeout_s, tell)
+
     async def _charge_alone(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> Answer:
         headers = {**_JSON, "Idempotency-Key": request_id} if target.external else {**_JSON, **self._named(target)}
         try:
@@ -219,7 +223,7 @@ class HttpLine:
                 timeout=connections.within(timeout_s),
                 allow_redirects=False,
             ) as response:
-                _demand_the_meant(response.status)
+                connections.demand_the_meant(response.status)
                 text = (await connections.read(response)).decode("utf-8", "replace")
                 return response.status, Page(report_of(response.headers), text)
         except connections.FAILURES as error:
@@ -260,7 +264,7 @@ class HttpLine:
                 ) as response:
                     hop.status = response.status
                     body = await connections.read(response)
-                    _demand_the_meant(response.status)
+                    connections.demand_the_meant(response.status)
                     unknown = is_unknown(response.status, response.content_type)
                     if response.status != 200 and not unknown:
                         raise Silent(f"{target.url} answered {response.status}")
@@ -293,8 +297,3 @@ class HttpLine:
 
     def _pool(self, target: Target) -> aiohttp.ClientSession:
         return self._external if target.external else self._own
-
-
-def _demand_the_meant(status: int) -> None:
-    if status == MISDIRECTED:
-        raise Silent("whoever is there is not meant (421)")

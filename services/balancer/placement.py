@@ -2,106 +2,75 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
-from random import Random
+from dataclasses import dataclass
 
 from config.problems import Problem
-from config.report import Report
-from monitoring.metrics import BalancerMetrics
 from services.balancer import refusals
 from services.balancer.account import Account
-from services.balancer.book import Book, Entry
-from services.balancer.decisions import Decisions
-from services.balancer.doubts import Doubts
-from services.balancer.ledger import Ledger
-from services.balancer.line import Answer, Line, Result
+from services.balancer.asking import SHORTEST_TRY_S, Asked, Asking
+from services.balancer.book import Entry
+from services.balancer.line import Answer, Result
 from services.balancer.order import Order
-from services.balancer.probes import Probes
-from services.balancer.revocations import Revocations
 from services.balancer.search import Search
 from services.journal import JournalError
 from services.routing.node import Node
 from services.routing.policies import LeastLoaded
-from services.routing.policy import Policy
 
-#: Each try may take this share of what time remains, so that a silent substation leaves time for two others, twice each.
-TRY_SHARE = 0.25
-#: No try takes longer (wall seconds); none is begun with less than the second figure left.
-LONGEST_TRY_S = 5.0
-SHORTEST_TRY_S = 0.02
 #: Where nobody can be reached, all are tried again after this (wall seconds).
 PAUSE_S = 0.2
 #: A request whose attempts were revoked elsewhere is sent again to the same substation, this often at most.
 MOST_REVOKED = 16
 _LEAST_LOADED = LeastLoaded()
-_FAILED = frozenset({Result.UNKNOWN, Result.UNREACHABLE, Result.CLOSED})
 
 _log = logging.getLogger(__name__)
 
 
-def _nothing(*_: object) -> None: ...
-
-
-def _first() -> int:
-    return 0
-
-
 @dataclass(frozen=True, slots=True)
-class Placer:
-    """What placing needs. `now_s` is the monotonic clock of all wall seconds here, `sleep` waits on it.
-
-    `restarted` is told the name of a substation whose answer shows that it restarted, `reported` every report that came with
-    an answer. A request that was begun in one `incarnation` of this balancer is not sent in another; `fenced` is told of one
-    that counts as dead at a substation.
-    """
-
-    ledger: Ledger
-    line: Line
-    policy: Policy
-    book: Book
-    revocations: Revocations
-    metrics: BalancerMetrics
-    rng: Random
-    time_scale: float = 1.0
-    now_s: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    decisions: Decisions = field(default_factory=Decisions)
-    doubts: Doubts = field(default_factory=Doubts)
-    restarted: Callable[[str], None] = _nothing
-    reported: Callable[[str, Report], None] = _nothing
-    incarnation: Callable[[], int] = _first
-    fenced: Callable[[int], None] = _nothing
-    probes: Probes = field(default_factory=Probes)
+class Placer(Asking):
+    """Finds a substation for one order after the other; see `Asking` for what it needs."""
 
     async def place(self, order: Order, but: Callable[[], Collection[str]] = tuple) -> Entry | Problem:
         """The entry of the session that was started, or why there is none; by the order's deadline.
 
         Whom `but` names, at the moment of each choice, is not asked.
         """
+        search = self.begin(order, but)
+        return await self._finish(search, self._find(search))
+
+    def begin(self, order: Order, but: Callable[[], Collection[str]] = tuple) -> Search:
+        """The search for a place for `order`, which begins now."""
         spare_s = (order.deadline_s - self.now_s()) / 2
         decision = self.decisions.begin(order.request_id, order.request.ev_id, order.power_w)
         self.ledger.count(order.power_w)
         attempt, incarnation = self.book.next_attempt(order.request_id), self.incarnation()
-        search = Search(order, attempt, spare_s, decision, but, incarnation)
+        return Search(order, attempt, spare_s, decision, but, incarnation)
+
+    async def _find(self, search: Search) -> Entry | Problem:
+        return await self._settle(search) or await self._place(search)
+
+    async def _finish(self, search: Search, finding: Awaitable[Entry | Problem]) -> Entry | Problem:
         try:
-            outcome = await self._settle(search) or await self._place(search)
+            outcome = await finding
         except JournalError as error:
             outcome = refusals.unwritten(error)
-        if isinstance(outcome, Problem):
-            decision.ended(outcome.status, outcome.reason, outcome.detail)
-        else:
-            decision.ended(202, outcome.substation)
+        self.found(search, outcome)
         return outcome
 
-    async def _place(self, search: Search) -> Entry | Problem:
+    def found(self, search: Search, outcome: Entry | Problem) -> None:
+        """`search` ended so."""
+        if isinstance(outcome, Problem):
+            search.decision.ended(outcome.status, outcome.reason, outcome.detail)
+        else:
+            search.decision.ended(202, outcome.substation)
+
+    async def _place(self, search: Search, chosen: tuple[Account | None, ...] = ()) -> Entry | Problem:
+        """Asks one after the other, where somebody was `chosen` already that one first."""
         order = search.order
         while order.deadline_s - self.now_s() > SHORTEST_TRY_S:
-            node = self._pick(search)
-            account = None if node is None else self.ledger.get(node.name)
+            account, chosen = (chosen[0] if chosen else self.choose(search)), ()
             if account is None:
                 if await self._await_probes(search):
                     continue
@@ -115,6 +84,39 @@ class Placer:
                 return outcome
             self._go_on(account, search, answer)
         return refusals.out_of_time()
+
+    def choose(self, search: Search) -> Account | None:
+        """Whom to ask now; None where nobody is left."""
+        node = self._pick(search)
+        return None if node is None else self.ledger.get(node.name)
+
+    # -- the usual order, begun without waiting, see `services.balancer.swift` -----------------------------------------
+    def accept(self, asked: Asked, search: Search, answer: Answer) -> Entry:
+        """The entry of the session that was started, as `answer` says."""
+        asked.account.hush()
+        try:
+            self.heard(asked, search, answer)
+            entry = self._accept(asked.account, search, answer)
+        finally:
+            asked.account.show()
+        self.found(search, entry)
+        return entry
+
+    async def place_after(self, search: Search, account: Account | None) -> Entry | Problem:
+        """As `place`, where `account` was chosen first, and not asked yet (None: nobody was left)."""
+        return await self._finish(search, self._place(search, (account,)))
+
+    async def place_on(self, search: Search, asked: Asked, answer: Answer) -> Entry | Problem:
+        """As `place`, after an `answer` to the first question."""
+        return await self._finish(search, self._after(search, asked, answer))
+
+    async def _after(self, search: Search, asked: Asked, answer: Answer) -> Entry | Problem:
+        answer = await self.ask_on(asked, search, answer)
+        outcome = self._ended(asked.account, search, answer)
+        if outcome is not None:
+            return outcome
+        self._go_on(asked.account, search, answer)
+        return await self._place(search)
 
     def _ended(self, account: Account, search: Search, answer: Answer) -> Entry | Problem | None:
         if answer.result is Result.ACCEPTED:
@@ -186,65 +188,6 @@ class Placer:
     def _is_spent(self, search: Search) -> bool:
         """Whether the policy lets no more substations be tried."""
         return self.policy.tries is not None and search.asked >= self.policy.tries
-
-    async def _ask(self, account: Account, search: Search) -> Answer:
-        """Asks `account`; once more, with the same id, where the outcome is unknown.
-
-        JournalError where something had to be journaled before, and cannot be.
-        """
-        order, name = search.order, account.target.name
-        account.assume(order.request_id, order.power_w, self.now_s())
-        answer = None
-        try:
-            await self._prepare(account, search)
-            if account.target.external:
-                answer = await self._try(account, search)
-            else:
-                answer = await self._ask_own(account, search)
-        finally:
-            if answer is None:
-                account.forget(order.request_id)
-            self.probes.ended(name, answer is None or answer.result in _FAILED)
-        if order.careful and answer.result not in {Result.ACCEPTED, Result.UNKNOWN}:
-            self.doubts.retract(name, order.request_id, search.attempt)
-        return answer
-
-    async def _prepare(self, account: Account, search: Search) -> None:
-        if search.attempt > 1:
-            await self.revocations.survive()
-        if search.order.careful and not account.target.external:
-            await self.doubts.announce(account.target.name, search.order.request_id, search.attempt)
-
-    async def _ask_own(self, account: Account, search: Search) -> Answer:
-        with self.doubts.watched(account.target.name, search.order.request_id, search.attempt, search.order.careful):
-            answer = await self._try(account, search)
-            if answer.result is not Result.UNKNOWN:
-                return answer
-            again = await self._try(account, search)
-        # unless it says "accepted", the first try may still lie unread in its socket and start a session later
-        return again if again.result in {Result.ACCEPTED, Result.TAKEN} else answer
-
-    async def _try(self, account: Account, search: Search) -> Answer:
-        asked_at_s = self.now_s()
-        remaining_s = search.order.deadline_s - asked_at_s
-        if remaining_s <= SHORTEST_TRY_S:
-            return Answer(Result.UNKNOWN, detail="no time was left to ask")
-        if search.incarnation != self.incarnation():
-            return Answer(Result.FENCED, detail="not sent: others count this balancer as dead")
-        timeout_s = max(SHORTEST_TRY_S, min(LONGEST_TRY_S, remaining_s * TRY_SHARE))
-        body = search.order.body(None if account.target.external else search.attempt)
-        answer = await self.line.charge(account.target, search.order.request_id, body, timeout_s)
-        self.metrics.attempts.labels(answer.result.value).inc()
-        search.decision.tried(search.attempt, answer.result.value, answer.detail, asked_at_s)
-        if answer.report is not None:
-            self.reported(account.target.name, answer.report)
-            if account.fold(answer.report, asked_at_s, self.now_s()):
-                self.restarted(account.target.name)
-        if answer.result is Result.FENCED and isinstance(fence := answer.body.get("incarnation"), int):
-            self.fenced(fence)
-        if answer.result in {Result.UNKNOWN, Result.UNREACHABLE}:
-            account.suspect(asked_at_s, self.now_s())
-        return answer
 
     def _accept(self, account: Account, search: Search, answer: Answer) -> Entry:
         order, now_s = search.order, self.now_s()

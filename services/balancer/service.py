@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -33,8 +35,8 @@ from services.http import read_body, read_messages
 from services.journal import Journal, OpenJournal
 from services.problem import ProblemError, json_response, problem_response
 from services.service import Asked, Health
-from services.stream.answering import Member, fail
-from services.tracing import CURRENT, REQUEST_ID, Timed
+from services.stream.answering import Member, fail, failed
+from services.tracing import CURRENT, REQUEST_ID, Timed, about
 
 
 class BalancerService:
@@ -136,9 +138,7 @@ class BalancerService:
         else:
             item, request_id = _identified(item)
             answer = replies.named(await self._decide(item, deadline_s, forwarded), request_id)
-        outcome = replies.outcome(answer)
-        self._outcomes[outcome] += 1
-        self._metrics.requests.labels(outcome).inc()
+        self._count(replies.outcome(answer))
         return answer
 
     async def _decide(self, item: ChargeRequest, deadline_s: float, forwarded: bool) -> Answer:
@@ -148,18 +148,49 @@ class BalancerService:
 
     def take(self, members: Sequence[Member], headers: Mapping[str, str]) -> None:  # noqa: ARG002  of no use here
         """See `services.stream.answering.Streaming`: requests that nobody passed on before."""
-        loop = asyncio.get_running_loop()
         for member in members:
-            task = loop.create_task(self._member(member))
-            self._taken.add(task)
-            task.add_done_callback(self._taken.discard)
+            try:
+                self._take(member)
+            except Exception:  # noqa: BLE001  one that fails must not take the others along
+                fail([member])
 
-    async def _member(self, member: Member) -> None:
+    def _take(self, member: Member) -> None:
+        item = read_message(member.body, ChargeRequest)
+        deadline_s = self._now_s() + usable_s(member.left_s)
+        if not isinstance(item, Problem):
+            text = b"" if item.request_id is None else member.body
+            item, request_id = _identified(item)
+            tell = partial(self._tell, member, request_id)
+            if not self.core.recovery.stuck and self.core.swift.begin(item, text, deadline_s, member.span, tell):
+                return
+        task = asyncio.get_running_loop().create_task(self._member(member, item, deadline_s))
+        self._taken.add(task)
+        task.add_done_callback(self._taken.discard)
+
+    def _tell(self, member: Member, request_id: str, answer: bytes | Answer | None) -> None:
+        """See `services.balancer.swift.Tell`."""
+        if isinstance(answer, bytes):
+            self._count("accepted")
+        elif answer is not None:
+            answer = replies.named(answer, request_id)
+            self._count(replies.outcome(answer))
+        self._metrics.request_duration_s.observe(time.perf_counter() - member.began_s, about)
+        if answer is None:
+            member.refuse(failed())
+        elif isinstance(answer, bytes):
+            member.answer(202, answer)
+        else:
+            replies.tell(member, answer)
+
+    def _count(self, outcome: str) -> None:
+        self._outcomes[outcome] += 1
+        self._metrics.requests.labels(outcome).inc()
+
+    async def _member(self, member: Member, item: ChargeRequest | Problem, deadline_s: float) -> None:
         CURRENT.set(member.span)
         try:
             with Timed(self._metrics.request_duration_s):
-                deadline_s = self._now_s() + usable_s(member.left_s)
-                answer = await self._answer(read_message(member.body, ChargeRequest), deadline_s, forwarded=False)
+                answer = await self._answer(item, deadline_s, forwarded=False)
         except Exception:  # noqa: BLE001  the last line of this task
             fail([member])
         else:

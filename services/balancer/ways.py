@@ -8,17 +8,31 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 from config.report import Report
 from services.balancer.connections import said
 from services.balancer.reading import Answer, Result, answer_of
 from services.balancer.targets import Target
 from services.stream.caller import Caller
-from services.stream.seam import Dials, Unsent, Wire
+from services.stream.seam import Dials, Heard, NoStream, Unsent, Wire
 from services.tracing import REQUEST, SUBSTATION, Hop
+
+#: Told what became of an attempt; None: nothing was sent, and who is asked is to be asked over HTTP.
+Tell = Callable[[Answer | None], None]
 
 #: Of targets that were asked once so many are kept though nothing is open to them.
 _KEPT = 64
+
+
+@runtime_checkable
+class Begins(Protocol):
+    """A line that can ask without anybody waiting for the answer."""
+
+    def begin(self, target: Target, request_id: str, body: bytes, timeout_s: float, tell: Tell) -> bool:
+        """As `services.balancer.line.Line.charge`, but `tell` is told the answer later; None: nothing was sent, and a stream
+        is not the way. False: it is not begun, nothing was sent and nobody is told."""
+        ...
 
 
 class Ways:
@@ -60,6 +74,28 @@ class Ways:
             return Answer(Result.UNREACHABLE, detail=said(error))
         except (ConnectionError, TimeoutError) as error:
             return Answer(Result.UNKNOWN, detail=said(error))
+
+    def begin(self, target: Target, request_id: str, body: bytes, timeout_s: float, tell: Tell) -> bool:
+        """As `charge`, of which nobody waits for the end; see `Begins`."""
+        hop = Hop("POST /charge", {SUBSTATION: target.name, REQUEST: request_id})
+        try:
+            self._caller(target).begin(body, timeout_s, hop.headers, partial(self._tell, target, hop, tell))
+        except (NoStream, Unsent):
+            hop.end(None)
+            return False
+        return True
+
+    def _tell(self, target: Target, hop: Hop, tell: Tell, what: Heard | Exception) -> None:
+        if isinstance(what, Heard):
+            hop.end(what.status)
+            tell(answer_of(target, what.status, self._report(target, what.head), what.body))
+            return
+        hop.end(None)
+        if isinstance(what, NoStream):
+            tell(None)
+        else:
+            unsent = Result.UNREACHABLE if isinstance(what, Unsent) else Result.UNKNOWN
+            tell(Answer(unsent, detail=said(what)))
 
     def _report(self, target: Target, head: str) -> Report | None:
         """The report in `head`, which all answers of a message share; None where there is none that can be true."""

@@ -59,7 +59,12 @@ def fail(members: Iterable[Member]) -> None:
     _log.exception("failed to answer")
     for member in members:
         if not member.answered:
-            member.refuse(Problem(500, "this service failed to answer; its log says why", "internal-error"))
+            member.refuse(failed())
+
+
+def failed() -> Problem:
+    """What one is answered where this service failed."""
+    return Problem(500, "this service failed to answer; its log says why", "internal-error")
 
 
 @runtime_checkable

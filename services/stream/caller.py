@@ -7,7 +7,8 @@ import logging
 from collections.abc import Mapping
 from contextvars import copy_context
 
-from services.stream.link import Link, Pending
+from services.stream.link import Link
+from services.stream.pending import Awaited, Deadlines, Pending, Tell
 from services.stream.seam import Connect, Crowded, Heard, NoStream, Unsent
 
 #: So many may wait to be sent; who comes then is told so at once.
@@ -25,6 +26,7 @@ class Caller:
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
         self._context = copy_context()
+        self._deadlines = Deadlines(self._due, self._context)
         self._current: Link | None = None
         self._streams: set[Link] = set()
         self._closed = False
@@ -35,25 +37,32 @@ class Caller:
 
         NoStream; Unsent where nothing was sent; Broken or TimeoutError where it was, and nobody knows.
         """
+        loop = asyncio.get_running_loop()
+        member = Awaited(body, loop.time() + timeout_s, headers, loop)
+        self._put(member, timeout_s)
+        try:
+            return await member.heard
+        finally:
+            member.drop()
+
+    def begin(self, body: bytes, timeout_s: float, headers: Mapping[str, str], tell: Tell) -> None:
+        """As `ask`, of which nobody waits for the end: `tell` is told the answer, or why there is none.
+
+        NoStream or Unsent where that is known at once: nobody is told then.
+        """
+        self._put(Pending(body, asyncio.get_running_loop().time() + timeout_s, headers, tell), timeout_s)
+
+    def _put(self, member: Pending, timeout_s: float) -> None:
         if self._closed:
             raise Unsent("the way there is closed")
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._none_until_s:
+        asked_s = member.until_s - timeout_s
+        if asked_s < self._none_until_s:
             raise NoStream("it took none lately", 0.0)
         stream = self._stream()
         if len(stream.waiting) >= MOST_WAITING:
             raise Crowded(f"{MOST_WAITING} others wait to be sent")
-        member = Pending(body, loop.time() + timeout_s, headers, loop.create_future())
-        wait_s = timeout_s if stream.flows else timeout_s * UNSENT_SHARE
-        member.timer = loop.call_later(wait_s, self._due, member, context=self._context)
+        self._deadlines.add(member, asked_s + (timeout_s if stream.flows else timeout_s * UNSENT_SHARE))
         stream.put(member)
-        try:
-            return await member.heard
-        except NoStream as error:
-            self._none_until_s = max(self._none_until_s, loop.time() + error.for_s)
-            raise
-        finally:
-            member.timer.cancel()
 
     def leave(self) -> None:
         """Nothing more is asked here: what was sent may be answered, what was not is Unsent."""
@@ -67,6 +76,7 @@ class Caller:
         for stream in streams:
             stream.task.cancel()
         await asyncio.gather(*(stream.task for stream in streams), return_exceptions=True)
+        self._deadlines.close()
 
     @property
     def is_open(self) -> bool:
@@ -82,13 +92,15 @@ class Caller:
 
     def _retired(self, stream: Link) -> None:
         """Nothing more is sent on it; what waits goes on another one."""
+        if stream.refusal is not None:
+            self._none_until_s = max(self._none_until_s, asyncio.get_running_loop().time() + stream.refusal.for_s)
         if self._current is stream:
             self._current = None
-        left = [member for member in stream.waiting if not member.heard.done()]
+        left = [member for member in stream.waiting if not member.is_over]
         stream.waiting.clear()
         for member in left:
             if self._closed:
-                member.fail(Unsent("the way there is closed"))
+                member.settle(Unsent("the way there is closed"))
             else:
                 self._stream().put(member)
 
@@ -102,15 +114,14 @@ class Caller:
             _log.error("a stream failed", exc_info=error)
 
     def _due(self, member: Pending) -> None:
-        loop = asyncio.get_running_loop()
-        left_s = member.until_s - loop.time()
+        left_s = member.until_s - asyncio.get_running_loop().time()
         if member.sent_s is None:
-            member.fail(Unsent("there was no connection for it in time"))
+            member.settle(Unsent("there was no connection for it in time"))
         elif left_s > 0.001:
-            member.timer = loop.call_later(left_s, self._due, member, context=self._context)
+            self._deadlines.add(member, member.until_s)
         else:
             self._suspect(member.sent_s)
-            member.fail(TimeoutError("it did not answer in time"))
+            member.settle(TimeoutError("it did not answer in time"))
 
     def _suspect(self, sent_s: float) -> None:
         """A member got no answer in time: where nothing at all was heard since it was sent, the connection may be dead."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import Context
-from dataclasses import dataclass
 
 from services.stream import wire
+from services.stream.pending import Pending
 from services.stream.seam import Broken, Connect, Heard, NoStream, Unsent, Wire
 from services.tracing import TRACEPARENT, TRACESTATE
 
@@ -24,27 +24,6 @@ IDLE_S = 30.0
 RETIRED_S = 60.0
 
 
-@dataclass(slots=True, eq=False)
-class Pending:
-    """One member, until it is answered; the answer is worth nothing after `until_s` (the loop's time)."""
-
-    body: bytes
-    until_s: float
-    headers: Mapping[str, str]
-    heard: asyncio.Future[Heard]
-    timer: asyncio.TimerHandle | None = None
-    number: int = 0
-    sent_s: float | None = None
-
-    def fail(self, error: Exception) -> None:
-        """It gets no answer."""
-        if self.timer is not None:
-            self.timer.cancel()
-        if not self.heard.done():
-            self.heard.set_exception(error)
-            self.heard.exception()  # whoever waited may be gone
-
-
 class Link:
     """One connection. `waiting` were not sent, `unanswered` were; retired it closes once nobody is left."""
 
@@ -54,6 +33,8 @@ class Link:
         self.opened_s = float("inf")
         self.heard_s = float("-inf")
         self._connect = connect
+        #: Why no stream is taken where it leads, once that was said.
+        self.refusal: NoStream | None = None
         self._retired = retired
         self._is_retired = False
         self._number = 0
@@ -99,7 +80,8 @@ class Link:
         try:
             opened = await self._connect()
         except (NoStream, ConnectionError, TimeoutError, OSError) as error:
-            self.end(error if isinstance(error, NoStream) else Unsent(str(error) or type(error).__name__))
+            self.refusal = error if isinstance(error, NoStream) else None
+            self.end(self.refusal or Unsent(str(error) or type(error).__name__))
             return
         except asyncio.CancelledError:
             self.end(Unsent("it was given up"))
@@ -120,7 +102,7 @@ class Link:
     def end(self, error: Exception) -> None:
         """Whoever still waits gets this."""
         for member in (*self.waiting, *self.unanswered.values()):
-            member.fail(error)
+            member.settle(error)
         self.waiting.clear()
         self.unanswered.clear()
         self._timer.cancel()
@@ -142,7 +124,7 @@ class Link:
             await self._wake
 
     def _is_awaited(self) -> bool:
-        return any(not member.heard.done() for member in self.unanswered.values())
+        return any(not member.is_over for member in self.unanswered.values())
 
     def _gather(self) -> bytes:
         """The next message: whoever waits and is still waited for."""
@@ -152,7 +134,7 @@ class Link:
         room = min(wire.MOST_MEMBERS, MOST_UNANSWERED - len(self.unanswered))
         while self.waiting and len(lines) < room and size < wire.MOST_BYTES:
             member = self.waiting.popleft()
-            if member.heard.done():
+            if member.is_over:
                 continue
             self._number += 1
             member.number, member.sent_s = self._number, now_s
@@ -182,9 +164,9 @@ class Link:
 
     def _settle(self, said: wire.Said, head: str) -> None:
         member = self.unanswered.pop(said.number, None)
-        if member is None or member.heard.done():
+        if member is None or member.is_over:
             return
         if said.status == wire.LOST:
-            member.fail(Broken("its answer is lost"))
+            member.settle(Broken("its answer is lost"))
         else:
-            member.heard.set_result(Heard(said.status, said.body, said.retry_after, head))
+            member.settle(Heard(said.status, said.body, said.retry_after, head))

@@ -20,7 +20,7 @@ from services.balancer.line import (
 )
 from services.balancer.reading import object_of
 from services.balancer.targets import Target
-from services.balancer.ways import Ways
+from services.balancer.ways import Tell, Ways
 from services.problem import to_json
 from tests.services.simulation.network import Network, Reply
 from tests.services.simulation.streams import Lines
@@ -56,6 +56,9 @@ class SimulatedLine:
 
     async def charge(self, target: Target, request_id: str, body: bytes, timeout_s: float) -> Answer:
         return await self._ways.charge(target, request_id, body, timeout_s)
+
+    def begin(self, target: Target, request_id: str, body: bytes, timeout_s: float, tell: Tell) -> bool:
+        return self._ways.begin(target, request_id, body, timeout_s, tell)
 
     async def page(self, target: Target, timeout_s: float) -> Page:
         # the report stands in the headers of every answer; a page of metrics would only cost time
