@@ -15,16 +15,16 @@ import os
 import platform
 import resource
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from benchmarks.peers.field import free_ports
 
 #: Wall seconds that a verb may take on a quiet machine.
 LIMITS_S = {"--help": 0.15, "ps": 0.15, "logs": 0.15, "up -d": 0.5}
@@ -51,13 +51,8 @@ class Runs:
         self.cpu_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        return [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]
-
-
 def _topology() -> str:
-    request, balancer, *others = _free_ports(5)
+    request, balancer, *others = free_ports(5)
     rows = "".join(f"  - {{name: substation{number}, port: {port}}}\n" for number, port in enumerate(others, 1))
     return f"request_service: {{port: {request}}}\nbalancer: {{port: {balancer}}}\nsubstations:\n{rows}"
 

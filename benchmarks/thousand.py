@@ -12,7 +12,6 @@ took is printed, and CPU seconds beside wall seconds.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import http.client
 import json
 import os
@@ -31,8 +30,8 @@ import psutil
 
 from benchmarks.growth import balancer
 from benchmarks.hundred import cpu_s, elapsed_s, gridctl, pss_mb
+from gridctl import kernel
 
-PR_SET_CHILD_SUBREAPER = 36
 #: After a start each substation's sessions are asked for again, the last time after the request timeout (wall seconds).
 SETTLED_S, REST_S = 15.0, 20.0
 #: EVs a second (wall), and for how long (wall seconds).
@@ -99,7 +98,7 @@ def main() -> int:
     parser.add_argument("--reporters", type=int, default=10_000, help="before a balancer alone; 0: none")
     chosen = parser.parse_args()
     began_s, others = time.monotonic(), busy_s()
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)  # so that the supervisor's end, and all it cost, is told here
+    kernel.become_subreaper()  # so that the supervisor's end, and all it cost, is told here
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="thousand-") as folder:
         os.environ.update({"GRIDCTL_STATE_DIR": folder, "GRIDCTL_NAME": "thousand"})
