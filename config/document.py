@@ -21,8 +21,8 @@ MAX_BYTES = 4 * 1024 * 1024
 #: A topology is three deep. PyYAML recurses, so a file must not choose the depth.
 MAX_DEPTH = 20
 
-#: What YAML 1.1 (§5.1) does not allow in a file at all.
-_NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: What YAML 1.1 (§5.1) does not allow in a file at all. To compile what it does allow takes ten times as long.
+_NOT_YAML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 
 #: What a file must be; who reads another kind of file puts its own words in place of these.
 RULE = "a topology in YAML; `gridctl topology init` writes one to start from"

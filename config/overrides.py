@@ -29,14 +29,22 @@ from config.topology import MAX_SUBSTATIONS, Topology
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """One value that flag and variable can override: what checks it, how a variable's text is read, its key."""
+    """One value that flag and variable can override: how a variable's text is read, what checks it, and its key.
+
+    `allowed` says what may stand there. What takes time to be made is made when it is first asked for.
+    """
 
     flag: str
     variable: str
     path: Path
     read: Callable[[str], Any]
     check: Callable[[Any], Any]
-    allowed: str
+    allowed: Callable[[], str]
+
+
+def _typed(kind: Any) -> Callable[[Any], Any]:
+    """What checks values of this pydantic type; ValidationError where one is not."""
+    return lambda value: TypeAdapter[Any](kind).validate_python(value)
 
 
 def _count(value: int) -> int:
@@ -46,35 +54,39 @@ def _count(value: int) -> int:
 
 
 SUBSTATIONS = Knob(
-    "--substations", "GRIDCTL_SUBSTATIONS", ("substations",), int, _count, f"a whole number from 0 to {MAX_SUBSTATIONS}"
+    "--substations",
+    "GRIDCTL_SUBSTATIONS",
+    ("substations",),
+    int,
+    _count,
+    lambda: f"a whole number from 0 to {MAX_SUBSTATIONS}",
 )
 POLICY = Knob(
     "--policy",
     "GRIDCTL_POLICY",
     ("balancer", "policy"),
     str,
-    TypeAdapter[Any](Policy).validate_python,
-    allowed(("balancer", "policy")),
+    _typed(Policy),
+    lambda: allowed(("balancer", "policy")),
 )
 TIME_SCALE = Knob(
     "--time-scale",
     "GRIDCTL_TIME_SCALE",
     ("time_scale",),
     float,
-    TypeAdapter[Any](TimeScale).validate_python,
-    allowed(("time_scale",)),
+    _typed(TimeScale),
+    lambda: allowed(("time_scale",)),
 )
 
 
 def _switch(name: str) -> Knob:
-    allowed_words = "1, true, 0 or false"
     return Knob(
         f"--{name}",
         f"GRIDCTL_{name.upper()}",
         ("monitoring", name),
         _on_or_off,
-        TypeAdapter(bool).validate_python,
-        allowed_words,
+        _typed(bool),
+        lambda: "1, true, 0 or false",
     )
 
 
@@ -135,5 +147,5 @@ def _chosen(knob: Knob, given: object, environ: Mapping[str, str], faults: list[
         return knob.check(knob.read(text) if given is None else given)
     except (ValueError, ValidationError):
         key = ".".join(str(part) for part in knob.path)
-        faults.append(Fault(where, 0, key, shown(text if given is None else given), knob.allowed))
+        faults.append(Fault(where, 0, key, shown(text if given is None else given), knob.allowed()))
         return None

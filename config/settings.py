@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from config.names import BALANCER, CHARGE_REQUEST, SUBSTATION
 from config.policies import DEFAULT
+
+#: What a journal must survive: `fsync` a power cut, `process` the end of the process that writes it.
+Durability = Literal["fsync", "process"]
+#: What a balancer does with a request when all is full.
+Admission = Literal["reject", "queue"]
+#: More processes than this do not answer on one port.
+MAX_WORKERS = 16
 
 
 @dataclass(frozen=True, slots=True)

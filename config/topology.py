@@ -5,7 +5,7 @@ Every key is optional. Charging times are grid seconds, everything of HTTP is wa
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
@@ -29,6 +29,7 @@ from config.fields import (
 )
 from config.names import REPLICA_PATTERN, RESERVED
 from config.rules import OWN_ONLY, breaks, key_of
+from config.settings import MAX_WORKERS, Admission, Durability
 
 #: `substations: N` spells out this many at most.
 MAX_SUBSTATIONS = 10_000
@@ -38,12 +39,6 @@ DEFAULT_LOAD_METRIC = "substation_current_load"
 RULE_ERROR = "topology_rule"
 #: More balancers than this are of no use to one machine.
 MAX_BALANCERS = 16
-#: Nor more workers than this.
-MAX_WORKERS = 16
-#: What a journal must survive: `fsync` a power cut, `process` the end of the process that writes it.
-Durability = Literal["fsync", "process"]
-#: What a balancer does with a request when all is full.
-Admission = Literal["reject", "queue"]
 
 
 class RequestService(Part):

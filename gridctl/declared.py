@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from config.loading import load_topology
-from config.lookup import find_topology_file
+from config.loading import parse_topology
 from config.overrides import apply_overrides
 from config.topology import Topology
 from gridctl.clusters import resolve
+from gridctl.declaration import Declaration, read
 from gridctl.state import ClusterPaths
-
-#: The source of a cluster that was started without a file.
-BUILT_IN = "the built-in default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +31,12 @@ def declare(
 
     `flags` may hold `substations` (count), `policy` and `time_scale`; None means not given.
     """
-    found = find_topology_file(file, environ, cwd or Path.cwd())
-    topology = apply_overrides(load_topology(found), environ=environ, **flags)
-    source = str(found) if found else BUILT_IN
-    return Declared(topology, source, resolve(name, file, environ, cwd))
+    found = read(file, flags, environ, cwd)
+    return Declared(checked(found, environ), found.source, resolve(name, file, environ, cwd))
+
+
+def checked(declaration: Declaration, environ: Mapping[str, str]) -> Topology:
+    """The topology that it comes to with what `environ` says; Invalid, with every fault, when any of it is wrong."""
+    text = declaration.text
+    topology = Topology() if text is None else parse_topology(text, declaration.source)
+    return apply_overrides(topology, environ=environ, **declaration.flags)

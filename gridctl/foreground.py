@@ -16,6 +16,7 @@ from config.errors import GridError, NotRunning
 from gridctl.clusters import await_end, running
 from gridctl.console import uses_ansi
 from gridctl.control import Control, control_at
+from gridctl.declaration import Declaration
 from gridctl.launch import Supervisor, launch, settled
 from gridctl.progress import Progress, operate, shown, silence
 from gridctl.state import ClusterPaths
@@ -102,14 +103,17 @@ class Foreground:
             with suppress(OSError):  # `start` tries again, and says what is wrong
                 self.unborn = Unborn()
 
-    def start(self) -> bool:
-        """See to it that there is a supervisor; whether it was started here. One that is going down is waited for."""
+    def start(self, declaration: Declaration) -> bool:
+        """See to it that there is a supervisor; whether it was started here, with what was declared.
+
+        One that is going down is waited for. Invalid where one that is started finds the declaration wrong.
+        """
         with shown() as progress:
             if settled(self.control, self.paths, progress.show):
                 self._drop()
                 return False
         unborn, self.unborn = self.unborn, None
-        self.supervisor = launch(self.paths, unborn)
+        self.supervisor = launch(self.paths, unborn, declaration)
         return True
 
     def _drop(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -11,15 +12,17 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from config import otel
-from config.errors import GridError, InUse, NotRunning
+from config.errors import Fault, GridError, InUse, Invalid, NotRunning
+from config.variables import ALLOWED_HOSTS_VARIABLE
 from gridctl.clusters import END_S, running
 from gridctl.control import Control
+from gridctl.declaration import Declaration
 from gridctl.kernel import LINUX
-from gridctl.state import ClusterPaths
+from gridctl.state import ClusterPaths, no_folder
 from gridctl.unborn import Unborn
 
 #: A supervisor answers within a second; on a machine that swaps it may take this long (wall seconds).
@@ -32,10 +35,14 @@ _BY_CODE = {InUse.exit_code: InUse}
 
 @dataclass(slots=True)
 class Supervisor:
-    """A supervisor that was started here; it goes down when this process ends, however it ends, until it is let go."""
+    """A supervisor that was started here; it goes down when this process ends, however it ends, until it is let go.
+
+    `topology` is what it was given, checked and with all overrides in, as JSON; empty where it was given none.
+    """
 
     pid: int
     leash: int | None
+    topology: str = ""
 
     def let_go(self) -> None:
         """From now on it is on its own."""
@@ -56,36 +63,39 @@ class Supervisor:
             self.leash = None
 
 
-def launch(paths: ClusterPaths, unborn: Unborn | None = None) -> Supervisor:
+def launch(paths: ClusterPaths, unborn: Unborn | None = None, declaration: Declaration | None = None) -> Supervisor:
     """Make `unborn`, or an interpreter that is started now, the supervisor of the cluster at `paths`; wait until it answers.
 
-    Raises InUse when the cluster has one already, GridError when its folder cannot be written, it does not answer, or
-    this system has no subreaper; Invalid when the environment has a setting that its services could not start with.
+    Raises Invalid, with every fault, when the `declaration` is wrong or the environment has a setting that its services
+    could not start with; nothing was written then. InUse when the cluster has a supervisor already, GridError when its
+    folder cannot be written, it does not answer, or this system has no subreaper.
     """
     if not LINUX:
         hint = "run single services with `gridctl serve`, or the grid in a Linux machine"
         raise GridError("a whole grid needs Linux: its supervisor is the subreaper of what it forks", hint)
     try:
         demand(os.environ)
-        _prepare(paths)
+        _demand_folder(paths)
         unborn = unborn or Unborn()
+        given = None if declaration is None else asdict(declaration)
         with contextlib.suppress(BrokenPipeError):  # it is gone: there will be no word from it
-            unborn.go(str(paths.root), paths.name)
-        _await_word(unborn.ready, unborn.process, paths)
+            unborn.go({"root": str(paths.root), "name": paths.name, "declaration": given})
+        topology = _await_word(unborn.ready, unborn.process, paths)
     except BaseException:
         if unborn is not None:
             unborn.drop()  # also when Ctrl-C came: it runs nothing yet
         raise
     unborn.let_go()
     os.close(unborn.ready)
-    return Supervisor(unborn.process.pid, unborn.leash)
+    return Supervisor(unborn.process.pid, unborn.leash, topology)
 
 
 def demand(environ: Mapping[str, str]) -> None:
     """Invalid where `environ` has a setting with which services of a cluster would not start; they read it themselves."""
-    from gridctl.serve.access import from_environment  # noqa: PLC0415  pydantic, only to start something
+    if environ.get(ALLOWED_HOSTS_VARIABLE):
+        from gridctl.serve.access import from_environment  # noqa: PLC0415  only where there is something to read
 
-    from_environment(environ)
+        from_environment(environ)
     otel.demand(environ)
     if otel.is_wanted(environ):
         from services.run import tracer  # noqa: PLC0415  what sends spans is slow to import
@@ -127,22 +137,23 @@ def settled(control: Control, paths: ClusterPaths, show: Callable[[dict[str, Any
     return False
 
 
-def _prepare(paths: ClusterPaths) -> None:
-    """The cluster's folders, and that its supervisor can write its log."""
-    try:
-        for folder in (paths.root, paths.folder, paths.logs, paths.targets.parent):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(paths.logs / "supervisor.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
-    except OSError as error:
-        hint = "free some space, or set GRIDCTL_STATE_DIR to a folder that can be written"
-        why = f"{error.filename} is a file" if isinstance(error, FileExistsError) else error.strerror
-        raise GridError(f"cannot keep state in {paths.folder}: {why}", hint) from error
+def _demand_folder(paths: ClusterPaths) -> None:
+    """GridError where the cluster's folder cannot be written, as far as that is known before it is."""
+    above = (paths.folder, *paths.folder.parents)
+    nearest = next(folder for folder in above if os.path.exists(folder))  # noqa: PTH110 - `exists` raises where it may not look
+    if not nearest.is_dir():
+        raise no_folder(paths, f"{nearest} is a file")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise no_folder(paths, os.strerror(errno.EACCES))
 
 
-def _await_word(ready: int, process: subprocess.Popen[bytes], paths: ClusterPaths) -> None:
+def _await_word(ready: int, process: subprocess.Popen[bytes], paths: ClusterPaths) -> str:
+    """The topology that it was given, once it answers."""
     readable, _, _ = select.select([ready], [], [], READY_S)
-    line = os.read(ready, 1 << 16) if readable else b""
-    if not line:
+    line = b""
+    while readable and not line.endswith(b"\n") and (more := os.read(ready, 1 << 16)):
+        line += more
+    if not line.endswith(b"\n"):
         why = "ended" if readable else f"did not answer within {READY_S:g} s"
         if not readable:
             process.kill()
@@ -150,4 +161,11 @@ def _await_word(ready: int, process: subprocess.Popen[bytes], paths: ClusterPath
     word = json.loads(line)
     if not word["ok"]:
         process.wait()
-        raise _BY_CODE.get(word["exit_code"], GridError)(word["message"], word["hint"])
+        raise _refusal(word)
+    return str(word["topology"])
+
+
+def _refusal(word: dict[str, Any]) -> GridError:
+    if word["exit_code"] == Invalid.exit_code:
+        return Invalid(word["message"], word["hint"], [Fault(**fault) for fault in word["faults"]])
+    return _BY_CODE.get(word["exit_code"], GridError)(word["message"], word["hint"])

@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from config.errors import GridError
+
 #: Unix socket paths are limited to 108 bytes on Linux and 104 on macOS, with the closing NUL.
 SOCKET_PATH_LIMIT = 100
+#: What to do where nothing can be written.
+FREE_SPACE = "free some space, or set GRIDCTL_STATE_DIR to a folder that can be written"
 
 
 def state_root(environ: Mapping[str, str] = os.environ) -> Path:
@@ -108,6 +112,11 @@ class ClusterPaths:
         except (OSError, ValueError):
             return None
         return record if isinstance(record, dict) else None
+
+
+def no_folder(paths: ClusterPaths, why: str) -> GridError:
+    """The error that says that the cluster's files cannot be written."""
+    return GridError(f"cannot keep state in {paths.folder}: {why}", FREE_SPACE)
 
 
 def cluster_names(root: Path) -> list[str]:

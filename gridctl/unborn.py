@@ -45,11 +45,13 @@ class Unborn:
             if not self._is_ours:
                 self._close()
 
-    def go(self, root: str, name: str) -> None:
-        """It is to be the supervisor of the cluster `name` below the state root `root`. BrokenPipeError: it ended."""
+    def go(self, order: Mapping[str, object]) -> None:
+        """Be a supervisor, as `order` says: see `gridctl.supervisor.__main__`. BrokenPipeError: it ended."""
         import json  # noqa: PLC0415 - not before the process has begun
 
-        os.write(self.leash, json.dumps([root, name]).encode() + b"\n")
+        words = json.dumps(order).encode() + b"\n"
+        while words:  # a topology may be more than a pipe takes at once
+            words = words[os.write(self.leash, words) :]
 
     def let_go(self) -> None:
         """It outlives this process; from now on its descriptors and its end are the caller's to see to."""

@@ -2,12 +2,13 @@
 
 It reads requests from the Unix socket whose descriptor is its only argument. A request is one JSON line with some
 descriptors beside it (the listening socket, the lifeline, what workers have); the answer is one JSON line `{"id", "pid"}` or
-`{"id", "error"}`. The service is double-forked, so that the supervisor, the nearest subreaper, becomes its parent: the
-zygote may die without taking a service along.
+`{"id", "error"}`. `{"do": "log"}` brings the descriptor of its own log, and is not answered. The service is double-forked,
+so that the supervisor, the nearest subreaper, becomes its parent: the zygote may die without taking a service along.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -60,6 +61,11 @@ class Newborn:
 
     pid: int
     link: socket.socket
+
+    def log_to(self, descriptor: int) -> None:
+        """What it has to say itself goes there from now on, where it lives yet."""
+        with contextlib.suppress(OSError):
+            socket.send_fds(self.link, [b'{"do": "log"}\n'], [descriptor])
 
 
 def branch_off(closing: Iterable[int]) -> Newborn:
@@ -127,8 +133,10 @@ def _serve(link: socket.socket, supervisor: int) -> None:
     while True:
         imports.go_on_until_asked(link)
         births = _births(link)
-        if not births:
+        if births is None:
             return
+        if not births:
+            continue
         for request, _ in births:
             imports.go_on(needs(os.environ, request["role"]))
         if born < CROWD <= born + len(births):
@@ -142,15 +150,24 @@ def _serve(link: socket.socket, supervisor: int) -> None:
             link.sendall(json.dumps({"id": request["id"], **answer}).encode() + b"\n")
 
 
-def _births(link: socket.socket) -> list[Birth]:
-    """All that is asked for now, after a wait for the first; none where nobody will ask any more."""
+def _births(link: socket.socket) -> list[Birth] | None:
+    """All that is asked for now, after a wait for the first; None where nobody will ask any more."""
     births: list[Birth] = []
     while not births or (len(births) < MOST_AT_ONCE and select.select([link], [], [], 0)[0]):
         birth = _birth(link)
         if birth is None:
+            return births or None
+        if "do" in birth[0]:
+            _log_to(*birth[1])
             break
         births.append(birth)
     return births
+
+
+def _log_to(descriptor: int) -> None:
+    for target in (1, 2):
+        os.dup2(descriptor, target)
+    os.close(descriptor)
 
 
 def _birth(link: socket.socket) -> Birth | None:
@@ -247,11 +264,17 @@ def _become_program(command: dict[str, Any], log_file: Path, ours: Sequence[int]
 
 
 def _redirect(log_file: Path) -> None:
-    null = os.open(os.devnull, os.O_RDONLY)
+    """Without a log where there can be none."""
     try:
-        log = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        redirect(log_file)
     except OSError:
-        log = os.open(os.devnull, os.O_WRONLY)
+        redirect(Path(os.devnull))
+
+
+def redirect(log_file: Path) -> None:
+    """What this process writes goes to `log_file`, and it reads nothing; OSError where that cannot be opened."""
+    log = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
     for target, source in ((0, null), (1, log), (2, log)):
         os.dup2(source, target)
     os.close(null)

@@ -21,7 +21,7 @@ from gridctl.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from gridctl.declared import Declared
+    from gridctl.declaration import Declaration
     from gridctl.foreground import Foreground
     from gridctl.state import ClusterPaths
     from gridctl.unborn import Unborn
@@ -56,21 +56,24 @@ def command(
     the grid runs on by itself, and one line an endpoint says how to reach it.
     """
 
-    def wanted() -> Declared:
-        from gridctl.declared import declare  # noqa: PLC0415 - pydantic, only when needed
-
-        return declare(name, file, declared, os.environ)
-
     if dry_run:
+        from gridctl import declared as checking  # noqa: PLC0415 - pydantic, only when needed
         from gridctl.commands.plan import show_plan  # noqa: PLC0415
 
-        return show_plan(wanted(), as_json=False)
+        return show_plan(checking.declare(name, file, declared, os.environ), as_json=False)
+
+    def declare() -> Declaration:
+        from gridctl.declaration import read  # noqa: PLC0415
+
+        return read(file, declared, os.environ)
+
     timeouts = {"wait_timeout_s": wait_timeout_s, "drain_timeout_s": drain_timeout_s}
-    return up(wanted, resolve(name, file, os.environ), unborn, detach=detach, force=force, timeouts=timeouts)
+    paths = resolve(name, file, os.environ)
+    return up(declare, paths, unborn, detach=detach, force=force, timeouts=timeouts)
 
 
 def up(
-    declare: Callable[[], Declared],
+    declare: Callable[[], Declaration],
     paths: ClusterPaths,
     unborn: Unborn | None,
     detach: bool,
@@ -79,7 +82,8 @@ def up(
 ) -> int:
     """Start or converge the cluster at `paths` to what is declared; in the foreground, stay until it ends. The exit code.
 
-    A supervisor begins to import before `declare` is called, for that takes its time, too; `unborn` has begun already.
+    A supervisor that is started checks what is declared: it has to import what that takes, and this command need not.
+    It begins to import before `declare` is called; `unborn` has begun already.
     """
     from gridctl.control import control_at  # noqa: PLC0415
     from gridctl.foreground import Foreground  # noqa: PLC0415
@@ -88,9 +92,9 @@ def up(
     foreground = Foreground(control_at(paths), paths, detach, unborn=unborn)
     with foreground.interruptible():
         foreground.prepare()
-        wanted = declare()
-        fresh = foreground.start()
-        _converge(foreground, wanted, fresh, force, timeouts)
+        declaration = declare()
+        fresh = foreground.start(declaration)
+        _converge(foreground, declaration, fresh, force, timeouts)
         snapshot = foreground.control.snapshot(usage=False)
         if detach:
             foreground.let_go()
@@ -100,11 +104,13 @@ def up(
     return 0
 
 
-def _converge(foreground: Foreground, wanted: Declared, fresh: bool, force: bool, timeouts: dict[str, float]) -> None:
+def _converge(
+    foreground: Foreground, declaration: Declaration, fresh: bool, force: bool, timeouts: dict[str, float]
+) -> None:
     from config.errors import GridError, NotReady  # noqa: PLC0415
     from gridctl.progress import operate, shown  # noqa: PLC0415
 
-    declared = {"topology": wanted.topology.model_dump_json(), "source": wanted.source}
+    declared = {"topology": _topology(foreground, declaration), "source": declaration.source}
     try:
         with shown(every_state=False) as progress:
             operate(foreground.control, "apply", progress, **declared, force=force, **timeouts)
@@ -114,6 +120,15 @@ def _converge(foreground: Foreground, wanted: Declared, fresh: bool, force: bool
         elif fresh:
             foreground.stop()
         raise
+
+
+def _topology(foreground: Foreground, declaration: Declaration) -> str:
+    """As JSON, checked: by the supervisor that was started here, else by this command."""
+    if foreground.supervisor is not None:
+        return foreground.supervisor.topology
+    from gridctl.declared import checked  # noqa: PLC0415 - pydantic, only when needed
+
+    return checked(declaration, os.environ).model_dump_json()
 
 
 def _announce(snapshot: dict[str, Any], took_s: float) -> None:

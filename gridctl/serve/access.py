@@ -10,7 +10,7 @@ from typing import Any
 
 from config.access import HOW_TO_MAKE, MAY_BE_OPEN, Access, Patience, read_token
 from config.errors import Fault, Invalid
-from config.variables import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
+from config.variables import ALLOWED_HOSTS_VARIABLE, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
 from gridctl.serve.settings import Given, Setting, parts_of, positive, whole
 from services.hosts import host_of, is_loopback
 
@@ -30,7 +30,10 @@ def _hosts(text: str) -> frozenset[str]:
 
 
 _ALLOWED_HOSTS = Setting(
-    "allowed_hosts", _hosts, "Without a token: names in `Host` that are answered beside loopback ones."
+    "allowed_hosts",
+    _hosts,
+    "Without a token: names in `Host` that are answered beside loopback ones.",
+    ALLOWED_HOSTS_VARIABLE,
 )
 ACCESS = (
     Setting(

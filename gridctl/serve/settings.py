@@ -13,8 +13,16 @@ from typing import Any, get_args
 from config import policies
 from config.errors import Fault, Invalid
 from config.names import BALANCER, CHARGE_REQUEST, NAME_RULE, SUBSTATION, is_name
-from config.settings import BalancerSettings, ChargeRequestSettings, Settings, SubstationSettings, settings_from_json
-from config.topology import MAX_WORKERS, Admission, Durability
+from config.settings import (
+    MAX_WORKERS,
+    Admission,
+    BalancerSettings,
+    ChargeRequestSettings,
+    Durability,
+    Settings,
+    SubstationSettings,
+    settings_from_json,
+)
 
 #: With --journal-dir a dash and up to nine digits follow a name.
 LONGEST_BASE = 54

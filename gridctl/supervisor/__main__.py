@@ -1,6 +1,8 @@
 """How a supervisor's process begins: it imports, waits until `gridctl up` says that it may go, and branches the zygote off.
 
-Started by `gridctl up`, never by hand. Must not know what a supervisor does; and imports at the top nothing that takes time.
+Started by `gridctl up`, never by hand. It is told by one line: {"root": the state root, "name": the cluster's,
+"declaration": see `gridctl.declaration`, or null}. Must not know what a supervisor does; and imports at the top nothing
+that takes time.
 """
 
 from __future__ import annotations
@@ -10,12 +12,12 @@ import importlib
 import json
 import os
 import sys
-from pathlib import Path
+from typing import Any
 
 from services.certificates import unread
 
 #: What both the supervisor and the zygote import, and what takes longest of it: it is imported once, before they part.
-SHARED = ("config.topology", "services.run", "services.http")
+SHARED = ("services.http", "services.run")
 
 
 def main(argv: list[str]) -> int:
@@ -25,38 +27,28 @@ def main(argv: list[str]) -> int:
     with unread():
         for module in SHARED:
             importlib.import_module(module)
-    if (named := _named(attached)) is None:
+    if (order := _order(attached)) is None:
         return 0
     from gridctl import kernel, zygote  # noqa: PLC0415 - not before the slow ones: it may be told to end meanwhile
-    from gridctl.state import ClusterPaths  # noqa: PLC0415
 
-    paths = ClusterPaths(*named)
-    _redirect(paths.logs / "supervisor.log")
     kernel.become_subreaper()
     first = zygote.branch_off(closing=(ready, attached))
     from gridctl.supervisor.life import live  # noqa: PLC0415 - while the zygote imports the rest
 
     gc.freeze()
     gc.enable()
-    return live(paths, ready, attached, first)
+    return live(order, ready, attached, first)
 
 
-def _named(attached: int) -> tuple[Path, str] | None:
-    """Wait for a line, the state root and the cluster's name; None when `gridctl up` ended without one."""
+def _order(attached: int) -> dict[str, Any] | None:
+    """Wait for the line; None when `gridctl up` ended without one. Nothing follows it until this process has answered."""
     line = b""
-    while word := os.read(attached, 1):
-        if word == b"\n":
-            root, name = json.loads(line)
-            return Path(root), name
-        line += word
-    return None
-
-
-def _redirect(log_file: Path) -> None:
-    log = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    for descriptor in (1, 2):
-        os.dup2(log, descriptor)
-    os.close(log)
+    while not line.endswith(b"\n"):
+        if not (more := os.read(attached, 1 << 16)):
+            return None
+        line += more
+    order: dict[str, Any] = json.loads(line)
+    return order
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from config.errors import GridError, InUse
+from gridctl.state import FREE_SPACE
 from gridctl.supervisor.cluster import Cluster
 from gridctl.supervisor.verbs import VERBS
 from gridctl.supervisor.waiting import Line
@@ -92,8 +93,7 @@ class ControlApi:
         except (ValidationError, KeyError, ValueError, TypeError) as error:
             put(_failed(2, f"bad operation: {error}", ""))
         except OSError as error:
-            hint = "free some space, or set GRIDCTL_STATE_DIR to a folder that can be written"
-            put(_failed(1, f"cannot write the cluster's state: {error}", hint))
+            put(_failed(1, f"cannot write the cluster's state: {error}", FREE_SPACE))
         except Exception as error:
             log.exception("operation %s failed", args.get("verb"))
             put(_failed(1, f"a bug in gridctl: {error!r}; see the supervisor's log", ""))

@@ -12,6 +12,7 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ import aiohttp
 import setproctitle
 from aiohttp import web
 
-from config.errors import GridError, InUse
-from gridctl.state import ClusterPaths
+from config.errors import GridError, InUse, Invalid
+from gridctl.declaration import Declaration
+from gridctl.declared import checked
+from gridctl.state import FREE_SPACE, ClusterPaths, no_folder
 from gridctl.supervisor.api import ControlApi
 from gridctl.supervisor.cluster import Cluster
 from gridctl.supervisor.derating import remembered
@@ -30,7 +33,7 @@ from gridctl.supervisor.journal import Journal
 from gridctl.supervisor.leftovers import clear
 from gridctl.supervisor.snapshot import Snapshots
 from gridctl.supervisor.verbs import down
-from gridctl.zygote import Newborn
+from gridctl.zygote import Newborn, redirect
 from services.certificates import Trusting
 from services.logs import LogFile, set_up
 from services.run import raise_file_limit
@@ -44,26 +47,50 @@ LAST_WORDS_S = 2.0
 LOCK_S = 0.25
 
 
-def live(paths: ClusterPaths, ready: int, attached: int, zygote: Newborn) -> int:
-    """Run the supervisor of the cluster at `paths` until it is told to go down; its exit code.
+def live(order: Mapping[str, Any], ready: int, attached: int, zygote: Newborn) -> int:
+    """Run the supervisor of the cluster that the `order` names until it is told to go down; its exit code.
 
-    `ready` is a descriptor that is told 'ready' or the reason why not, as one JSON line. On `attached` end of file means
-    that the terminal is gone: go down; a word, that it let go. `zygote` was forked already.
+    `ready` is a descriptor that is told as one JSON line what was declared, checked, as soon as the supervisor answers; or
+    the reason why it does not. On `attached` end of file means that the terminal is gone: go down; a word, that it let
+    go. `zygote` was forked already. Nothing is written before the declaration is known to be right.
     """
-    set_up("supervisor", "supervisor", LogFile(paths.logs / "supervisor.log"))
+    paths = ClusterPaths(Path(order["root"]), order["name"])
     setproctitle.setproctitle(f"gridctl: supervisor [{paths.name}]")
-    raise_file_limit()  # it holds four for each service
     try:
+        topology = _checked(order["declaration"])
+        _prepare(paths, zygote)
+        raise_file_limit()  # it holds four for each service
         with _locked(paths):
             clear(paths)
-            return asyncio.run(_live(paths, ready, attached, zygote))
+            return asyncio.run(_live(paths, ready, attached, zygote, topology))
     except GridError as error:
-        _say(ready, {"ok": False, "exit_code": error.exit_code, "message": error.message, "hint": error.hint})
+        faults = [asdict(fault) for fault in error.faults] if isinstance(error, Invalid) else []
+        why = {"exit_code": error.exit_code, "message": error.message, "hint": error.hint, "faults": faults}
+        _say(ready, {"ok": False, **why})
         return error.exit_code
     except OSError as error:
-        hint = "free some space, or set GRIDCTL_STATE_DIR to a folder that can be written"
-        _say(ready, {"ok": False, "exit_code": 1, "message": f"cannot use {paths.folder}: {error}", "hint": hint})
+        why = {"exit_code": 1, "message": f"cannot use {paths.folder}: {error}", "hint": FREE_SPACE}
+        _say(ready, {"ok": False, **why})
         return 1
+
+
+def _checked(declaration: Mapping[str, Any] | None) -> str:
+    """What was declared, as JSON; Invalid, with every fault, where it is wrong."""
+    return "" if declaration is None else checked(Declaration(**declaration), os.environ).model_dump_json()
+
+
+def _prepare(paths: ClusterPaths, zygote: Newborn) -> None:
+    """The cluster's folders, and the log, to which all goes from now on; GridError where they cannot be."""
+    log_file = paths.log_file("supervisor")
+    try:
+        for folder in (paths.root, paths.folder, paths.logs, paths.targets.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        redirect(log_file)
+    except OSError as error:
+        why = f"{error.filename} is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise no_folder(paths, str(why)) from error
+    zygote.log_to(2)
+    set_up("supervisor", "supervisor", LogFile(log_file))
 
 
 @contextlib.contextmanager
@@ -94,7 +121,7 @@ def _say(descriptor: int, line: Mapping[str, Any]) -> None:
         os.close(descriptor)
 
 
-async def _live(paths: ClusterPaths, ready: int, attached: int, zygote: Newborn) -> int:
+async def _live(paths: ClusterPaths, ready: int, attached: int, zygote: Newborn, topology: str) -> int:
     loop = asyncio.get_running_loop()
     connector = aiohttp.TCPConnector(limit=0, ssl=Trusting())
     async with aiohttp.ClientSession(connector=connector) as session:
@@ -110,7 +137,7 @@ async def _live(paths: ClusterPaths, ready: int, attached: int, zygote: Newborn)
             loop.add_signal_handler(number, _go_down, cluster)
         _attach(loop, cluster, attached)
         engine = asyncio.create_task(cluster.run())
-        _say(ready, {"ok": True})
+        _say(ready, {"ok": True, "topology": topology})
         ending = asyncio.create_task(cluster.finished.wait())
         await asyncio.wait({engine, ending}, return_when=asyncio.FIRST_COMPLETED)
         cluster.close()

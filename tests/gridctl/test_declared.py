@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gridctl.declared import BUILT_IN, declare
+from gridctl.declaration import BUILT_IN
+from gridctl.declared import declare
 
 NOTHING = {"substations": None, "policy": None, "time_scale": None}
 

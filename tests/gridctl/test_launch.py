@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -53,3 +54,45 @@ def test_a_topology_that_is_wrong_starts_nothing(environment: Mapping[str, str],
     assert done.returncode == 2
     assert "policy" in done.stderr
     assert not Path(environment["GRIDCTL_STATE_DIR"]).exists()
+
+
+def test_what_is_declared_may_be_longer_than_a_pipe_takes_and_so_may_what_is_wrong_with_it(
+    environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    names = [f"{'long' * 10}{number}" for number in range(3000)]
+    rows = "".join(f"  - {{name: {name}, prt: 1}}\n" for name in names)
+    (wrong := tmp_path / "wrong.yaml").write_text(f"substations:\n{rows}")
+    done = gridctl("up", "-d", "-f", str(wrong), env={**environment, "GRIDCTL_POLICY": "none"})
+    assert done.returncode == 2
+    assert done.stderr.count("an unknown key") == len(names)
+    assert not Path(environment["GRIDCTL_STATE_DIR"]).exists()
+
+
+def test_flags_and_variables_that_are_wrong_are_told_as_those_of_plan(environment: Mapping[str, str]) -> None:
+    wrong = {**environment, "GRIDCTL_POLICY": "none"}
+    told = gridctl("up", "-d", "--time-scale", "0", env=wrong)
+    assert told.returncode == 2
+    assert "$GRIDCTL_POLICY: balancer.policy" in told.stderr
+    assert told.stderr == gridctl("plan", "--time-scale", "0", env=wrong).stderr
+    assert not Path(environment["GRIDCTL_STATE_DIR"]).exists()
+
+
+_IMPORTED = """
+import contextlib, io, json, sys
+from gridctl.cli import run
+with contextlib.redirect_stdout(io.StringIO()):
+    code = run(["up", "-d", "--substations", "0"])
+print(json.dumps([code, sorted(sys.modules)]))
+"""
+
+
+def test_who_starts_a_grid_leaves_what_takes_long_to_import_to_its_supervisor(environment: Mapping[str, str]) -> None:
+    plain = {name: value for name, value in environment.items() if not name.startswith("COVERAGE_")}
+    try:
+        command = [sys.executable, "-P", "-c", _IMPORTED]
+        done = subprocess.run(command, env=plain, capture_output=True, text=True, timeout=120, check=True)
+    finally:
+        gridctl("down", env=environment)
+    code, found = json.loads(done.stdout)
+    assert code == 0
+    assert {"pydantic", "aiohttp", "asyncio", "gridctl.declared"} & set(found) == set()
