@@ -94,7 +94,7 @@ class Dialer:
         except aiohttp.WSServerHandshakeError as error:
             for_s = BUSY_S if error.status in _PASSING else OLDER_S
             raise NoStream(f"the handshake was answered {error.status}", for_s) from error
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, ValueError) as error:  # ValueError: it cannot be the name of a host, or its port
             raise ConnectionError(str(error) or type(error).__name__) from error
         return SocketWire(socket)
 

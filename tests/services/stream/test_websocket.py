@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from random import Random
 
 import pytest
@@ -12,7 +13,8 @@ from aiohttp import web
 from config.settings import SubstationSettings
 from services.clock import SystemClock
 from services.http import application
-from services.stream.seam import NoStream
+from services.stream.caller import Caller
+from services.stream.seam import NoStream, Unsent
 from services.stream.websocket import BUSY_S, OLDER_S, Dialer
 from services.substation.service import SubstationService
 from services.traffic import Traffic
@@ -41,3 +43,16 @@ async def test_one_that_stops_is_asked_otherwise_for_a_moment() -> None:
     traffic.stop()
     async with refusal_of(application(station, traffic)) as refusal:
         assert refusal.for_s == BUSY_S
+
+
+@pytest.mark.parametrize(("base", "why"), [("http://a..b:1", "label"), ("http://127.0.0.1:99999", "Port out of range")])
+async def test_where_nobody_can_be_the_reason_is_told_and_nothing_fails(
+    base: str, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    dialer = Dialer()
+    caller = Caller(partial(dialer.dial, base, {}))
+    with pytest.raises(Unsent, match=why):
+        await caller.ask(b"{}", 5.0)
+    await caller.close()
+    await dialer.close()
+    assert not caplog.records
