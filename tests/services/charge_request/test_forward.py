@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
-import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from services.charge_request.forward import CONNECT_S, Forward, Reply
 from tests.services.grid import BUSY_S, a_grid
@@ -34,34 +34,35 @@ class Moving(AbstractResolver):
     async def close(self) -> None: ...
 
 
-@pytest.fixture
-def nobody() -> Iterator[int]:
-    """A port of 127.0.0.2 at which a connection is neither taken nor refused, like an address that nobody has any more."""
+@contextmanager
+def nobody(port: int) -> Iterator[None]:
+    """`port` of 127.0.0.2, where a connection is neither taken nor refused, like at an address that nobody has any more."""
     with ExitStack() as stack:
         full = stack.enter_context(socket.socket())
-        full.bind(("127.0.0.2", 0))
+        full.bind(("127.0.0.2", port))
         full.listen(0)
         for _ in range(4):
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
-        yield full.getsockname()[1]
+        yield
 
 
-async def test_a_balancer_that_came_back_at_another_address_is_found_there(nobody: int) -> None:
+async def test_a_balancer_that_came_back_at_another_address_is_found_there() -> None:
     async def route(_: web.Request) -> web.Response:
         return web.json_response({}, status=202)
 
     async with a_grid() as grid:
         app = web.Application()
         app.router.add_post("/route", route)
-        await grid.serve_app("balancer", app, nobody)
-        forward = Forward([f"http://balancer:{nobody}"], resolver=Moving("127.0.0.2", "127.0.0.1"))
+        port = URL(await grid.serve_app("balancer", app)).port or 0
+        forward = Forward([f"http://balancer:{port}"], resolver=Moving("127.0.0.2", "127.0.0.1"))
         await forward.start()
         now_s = asyncio.get_running_loop().time
         began_s = now_s()
         try:
-            reply = await forward.send(b"{}", now_s() + 30)
+            with nobody(port):
+                reply = await forward.send(b"{}", now_s() + 30)
         finally:
             await forward.stop()
         assert isinstance(reply, Reply)
