@@ -1,23 +1,21 @@
 """A journal for an event loop: everything that waits shares one transaction. Must not know what is written.
 
-One thread per journal writes; while it does, what comes gathers for the next transaction (group commit), and who comes
-alone does not wait for company.
+What comes while something is written gathers for the next transaction (group commit), and who comes alone does not wait for
+company. Who writes: services/journalthread.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import queue
 import sqlite3
-import sys
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TypeVar
 
-from services.journalfile import Entry, JournalError, JournalFile, Schema, explained
+from services.journalfile import Entry, JournalError, JournalFile, Schema
+from services.journalthread import Job, JournalThread, Worker, attempt
 from services.tracing import apart
 
 __all__ = ["Entry", "Job", "Journal", "JournalError", "OpenJournal", "Schema", "Worker", "attempt"]
@@ -28,8 +26,10 @@ T = TypeVar("T")
 RETRY_S = 0.5
 #: A closing journal gives up on a disk that does not answer after this long (wall seconds).
 CLOSE_S = 5.0
-#: Python's threads take turns this often (wall seconds): at its default, 5 ms, a busy event loop would delay each commit.
-_TURN_S = 0.0005
+#: What nobody waits for is written this much later at the latest (wall seconds).
+ALONG_S = 0.05
+#: More entries than this take their time, however quick the disk is.
+BRIEF = 256
 
 _log = logging.getLogger(__name__)
 
@@ -43,30 +43,6 @@ class _Unit:
 
     entries: Sequence[Entry]
     done: asyncio.Future[None] | None = None
-
-
-@dataclass(slots=True)
-class Job(Generic[T]):
-    """What the thread shall do, and who is told of it in the event loop."""
-
-    work: Callable[[JournalFile], T]
-    tell: Callable[[T | None, JournalError | None], None]
-
-
-class Worker(Protocol):
-    """Does the jobs of one journal, one after the other and beside the event loop; tests put a slower one here."""
-
-    def start(self) -> None:
-        """Be ready for jobs."""
-
-    def do(self, job: Job[Any]) -> None:
-        """Put a job behind the others."""
-
-    def end(self) -> None:
-        """Close the file once all jobs are done."""
-
-    def join(self, timeout_s: float) -> None:
-        """Block until the file is closed, for at most `timeout_s` wall seconds."""
 
 
 class Journal:
@@ -96,7 +72,8 @@ class Journal:
         self._busy = False
         self._due = False
         self._retry: asyncio.TimerHandle | None = None
-        self._worker = worker or _Thread
+        self._along: asyncio.TimerHandle | None = None
+        self._worker = worker or JournalThread
         self._thread: Worker | None = None
 
     @property
@@ -112,6 +89,17 @@ class Journal:
         self._units.append(_Unit(entries))
         self._wake()
 
+    def write_along(self, *entries: Entry) -> None:
+        """`write`, of what a restart would find out by itself: with the next transaction, or within `ALONG_S`."""
+        self._units.append(_Unit(entries))
+        if self._along is None:
+            self._along = asyncio.get_running_loop().call_later(ALONG_S, self._wake_along, context=apart())
+
+    def _wake_along(self) -> None:
+        self._along = None
+        if self._units:
+            self._wake()
+
     async def commit(self, *entries: Entry) -> None:
         """Until `entries`, and all that came before them, survive; JournalError: none of `entries` was written.
 
@@ -122,7 +110,7 @@ class Journal:
         done = asyncio.get_running_loop().create_future()
         self._units.append(_Unit(entries, done))
         self._wake()
-        await asyncio.shield(done)
+        await done
 
     async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """What `function` makes of the open database, in the journal's thread; JournalError where it cannot be read."""
@@ -149,8 +137,9 @@ class Journal:
             _log.error(
                 "the journal ends with entries unwritten", extra={"entries": self._waiting(), "detail": str(error)}
             )
-        if self._retry is not None:
-            self._retry.cancel()
+        for timer in (self._retry, self._along):
+            if timer is not None:
+                timer.cancel()
         thread = self._running()
         thread.end()
         await asyncio.to_thread(thread.join, CLOSE_S)
@@ -182,7 +171,7 @@ class Journal:
             elif self.error is not None:
                 file.touch()
 
-        self._running().do(Job(work, lambda _, error: self._written(units, error)))
+        self._running().do(Job(work, lambda _, error: self._written(units, error), len(entries) <= BRIEF))
 
     def _written(self, units: list[_Unit], error: JournalError | None) -> None:
         self._busy = False
@@ -222,45 +211,6 @@ def _settle(done: asyncio.Future[None], error: JournalError | None) -> None:
         return
     done.set_exception(error)
     done.exception()  # whoever waited may be gone: then nobody need hear of it
-
-
-class _Thread(threading.Thread):
-    """Does jobs one after the other on one file; ends with the process, whatever it waits for."""
-
-    def __init__(self, file: JournalFile, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(name=f"journal {file.path.name}", daemon=True)
-        self._file = file
-        self._loop = loop
-        self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
-        sys.setswitchinterval(min(sys.getswitchinterval(), _TURN_S))
-
-    def do(self, job: Job[Any]) -> None:
-        """Put a job behind the others."""
-        self._jobs.put(job)
-
-    def end(self) -> None:
-        """Close the file once all jobs are done."""
-        self._jobs.put(None)
-
-    def run(self) -> None:
-        """Until told to end."""
-        while (job := self._jobs.get()) is not None:
-            result, error = attempt(job, self._file)
-            try:
-                self._loop.call_soon_threadsafe(job.tell, result, error)
-            except RuntimeError:  # the event loop is gone, so nobody waits
-                break
-        self._file.close()
-
-
-def attempt(job: Job[Any], file: JournalFile) -> tuple[Any, JournalError | None]:
-    """Does `job` on `file`; its result, or why there is none."""
-    try:
-        return job.work(file), None
-    except JournalError as error:
-        return None, error
-    except (sqlite3.Error, OSError) as error:
-        return None, explained(error, file.path)
 
 
 #: How a service opens its journal: with a path, a schema, a durability and, of a substation, an `on_change`.

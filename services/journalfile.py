@@ -77,8 +77,20 @@ class JournalFile:
     durability: str = "fsync"
     held: int | None = None
     _connection: sqlite3.Connection | None = None
+    _waits: bool = True
     _lock: int | None = None
     _folders: list[Path] = field(default_factory=list)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file was opened and is good."""
+        return self._connection is not None
+
+    def wait_for_others(self, wait: bool) -> None:
+        """Whether what finds the file locked by another process waits for it, for a while, or fails at once."""
+        if self._connection is not None and wait != self._waits:
+            self._connection.execute(f"PRAGMA busy_timeout = {int(1000 * BUSY_S) if wait else 0}")
+            self._waits = wait
 
     def connection(self) -> sqlite3.Connection:
         """The open database, in autocommit mode, checked and with its tables."""
@@ -133,7 +145,7 @@ class JournalFile:
         connection = sqlite3.connect(
             uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=64
         )
-        self._connection = connection
+        self._connection, self._waits = connection, True
         fresh = check(connection, self.path, self.schema)
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":

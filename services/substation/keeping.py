@@ -119,9 +119,16 @@ class Keeper:
             await self._journal.commit()
 
     def ended(self, session: Session) -> None:
-        """Note the end of `session`; one that ended before its start was noted is noted with it."""
-        if session.noted:
-            self._note(rows.ended(session, self.clock))
+        """Note the end of `session`; one that ended before its start was noted is noted with it.
+
+        One that ended as planned is noted with the next: whoever reads that it charges until then knows as much.
+        """
+        if session.noted and self._journal is not None:
+            if session.state == "ended":
+                self._open()
+                self._journal.write_along(rows.ended(session, self.clock))
+            else:
+                self._note(rows.ended(session, self.clock))
 
     def revoked(self, request_id: str, attempt: int) -> None:
         """Note that attempts up to `attempt` of `request_id` stay out."""
