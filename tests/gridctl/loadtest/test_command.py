@@ -195,7 +195,14 @@ async def test_all_bad_flags_are_named_at_once(environment: dict[str, str]) -> N
     assert ended.code == 2
     for flag in ("--rate", "--fail-if", "--time-scale", "--speed"):
         assert flag in ended.err
-    for url in ("localhost:80", "http://", "http://127.0.0.1:99999", "ftp://localhost"):
+    for url in (
+        "localhost:80",
+        "http://",
+        "http://127.0.0.1:99999",
+        "ftp://localhost",
+        "http://a..b",
+        f"http://{'x' * 64}.example",
+    ):
         target = await loadtest(environment, "--target", url)
         assert target.code == 2
         assert "--target" in target.err
