@@ -53,8 +53,9 @@ class Step(NamedTuple):
 class Report:
     """What a substation says of itself at one instant.
 
-    `epoch` is random at boot, `seq` one more at every change. `capacity_w` None: no limit in kW. `ends` (at most 16
-    steps, ascending) sum up to `sessions` and `load_w`; the first is exact, the others are rounded to their earlier end.
+    `epoch` is random at boot, `seq` one more at every change: 0 says that it knows of no session. `capacity_w` None: no
+    limit in kW. `ends` (at most 16 steps, ascending) sum up to `sessions` and `load_w`; the first is exact, the others are
+    rounded to their earlier end.
     """
 
     epoch: int

@@ -149,7 +149,7 @@ def _application(
     admitted = _admitted(service, traffic, Gate(access), tracer)
     app = web.Application(middlewares=[_problems, admitted], client_max_size=MAX_BODY_BYTES)
     app.add_routes(routes)
-    app.router.add_get("/health", _health(service, crew, traffic))
+    app.router.add_get("/health", health_of(service, crew, traffic))
     app.router.add_get("/metrics", _metrics(service, crew))
 
     async def complete(_: web.Request, response: web.StreamResponse) -> None:
@@ -229,16 +229,18 @@ def internal_error() -> Problem:
     return problem.about(request_id) if (request_id := REQUEST_ID.get()) else problem
 
 
-def _health(service: Service, crew: Crew | None, traffic: Traffic) -> Handler:
+def health_of(service: Service, crew: Crew | None, traffic: Traffic) -> Callable[[Asked], Awaitable[web.Response]]:
+    """What answers `GET /health` of `service`, or of its whole `crew`."""
     began_s = time.monotonic()
 
-    async def health(request: web.Request) -> web.Response:
+    async def health(request: Asked) -> web.Response:
         found = service.health() if crew is None else crew.health()
         status = "stopping" if traffic.stopping else found.status
         answer = {"status": status, "name": service.name, "role": service.role}
         uptime = {"uptime_s": round(time.monotonic() - began_s, 3)}
         well = status not in ("starting", "stopping", "degraded")
-        code = 200 if well or LIVE in request.query else 503
+        live = not isinstance(request, Whole) and LIVE in request.query
+        code = 200 if well or live else 503
         return json_response({**answer, **uptime, **found.fields}, code)
 
     return health

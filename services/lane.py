@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from http import HTTPStatus
 
@@ -19,9 +20,11 @@ from services.gate import Gate
 from services.heads import Head, Heads
 from services.http import REFUSED, Handler, answered, internal_error
 from services.problem import problem_response
-from services.service import Frequented, Glanced, Listener, Service, Whole
+from services.service import Asked, Frequented, Glanced, Listener, Service, Whole
 from services.tracing import CURRENT, PassingTracer, Tracer
 from services.traffic import Traffic
+
+Answering = Callable[[Asked], Awaitable[web.Response]]
 
 _log = logging.getLogger(__name__)
 
@@ -30,10 +33,18 @@ class Lane:
     """The fast lane of `service`, which has none where `paths` are empty."""
 
     def __init__(
-        self, service: Service, traffic: Traffic, access: Access = LOCAL, tracer: Tracer | None = None
+        self,
+        service: Service,
+        traffic: Traffic,
+        access: Access = LOCAL,
+        tracer: Tracer | None = None,
+        health: Answering | None = None,
     ) -> None:
+        """`health` answers `GET /health`."""
         busy = service.frequented() if isinstance(service, Frequented) else {}
-        looks = service.glanced() if isinstance(service, Glanced) else {}
+        looks = dict(service.glanced()) if isinstance(service, Glanced) else {}
+        if health is not None:
+            looks["/health"] = health
         self._handlers = {**busy, **looks}
         self._heard = service.heard if isinstance(service, Listener) else None
         self._more = service.headers

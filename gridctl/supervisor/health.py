@@ -7,7 +7,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import aiohttp
@@ -15,6 +15,7 @@ import aiohttp
 from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, GRAFANA, PROMETHEUS
 from gridctl.supervisor.happenings import Event, Probed, State
 from gridctl.supervisor.member import Member
+from gridctl.supervisor.probes import Odd, Probes
 from gridctl.supervisor.rates import Meter
 
 #: Wall seconds between two questions: while a service starts, while somebody looks at the table, and otherwise.
@@ -28,6 +29,7 @@ WATCHED_EACH_S = 0.0025
 QUIET_EACH_S = 0.02
 #: A question without an answer for this long has failed.
 PATIENCE_S = 2.0
+_UNANSWERED = f"no answer within {PATIENCE_S:g} s"
 #: Somebody looks at the table if a snapshot was taken within this time.
 LOOKING_S = 3.0
 #: A health answer is small; more than this is not one.
@@ -52,6 +54,7 @@ class Watcher:
 
     session: aiohttp.ClientSession
     now: Callable[[], float] = time.monotonic
+    probes: Probes = field(default_factory=Probes)
     looked_at: float = float("-inf")
     _crowd: Crowd | None = None
     _watched: int = 0
@@ -72,6 +75,7 @@ class Watcher:
                 await self._ask_once(member)
         finally:
             self._watched -= 1
+            self.probes.forget(member.own_url + "/health")
 
     async def _ask_once(self, member: Member) -> None:
         member.stirred.clear()
@@ -109,7 +113,10 @@ class Watcher:
 
     async def _ask(self, member: Member) -> tuple[bool, str, dict[str, Any]]:
         path = HEALTH_PATHS.get(member.spec.role)
-        status, document = await self._get(member.own_url + (path or "/health"), words_only=path is not None)
+        if path is None:
+            status, document = await self._health(member.own_url + "/health")
+        else:
+            status, document = await self._get(member.own_url + path, words_only=True)
         if status == 200:
             return True, "", document
         word = document.get("detail") or document.get("status") or document.get("error") or ""
@@ -122,6 +129,17 @@ class Watcher:
         heard = rows[0].get("state") == "fresh"
         return heard, "" if heard else f"the balancer says: {rows[0].get('state')}", rows[0]
 
+    async def _health(self, url: str) -> tuple[int, dict[str, Any]]:
+        """As `_get`, of a service of ours; what it says is asked for anew where it is not as usual."""
+        try:
+            status, text = await self.probes.get(url, PATIENCE_S)
+            document = json.loads(text)
+        except TimeoutError:
+            return 0, {"error": _UNANSWERED}
+        except (Odd, OSError, ValueError):
+            return await self._get(url)
+        return status, document if isinstance(document, dict) else {}
+
     async def _get(self, url: str, words_only: bool = False) -> tuple[int, dict[str, Any]]:
         try:
             async with self.session.get(url, timeout=aiohttp.ClientTimeout(total=PATIENCE_S)) as answer:
@@ -129,7 +147,7 @@ class Watcher:
                 document = {} if words_only else json.loads(text)
                 return answer.status, document if isinstance(document, dict) else {}
         except TimeoutError:
-            return 0, {"error": f"no answer within {PATIENCE_S:g} s"}
+            return 0, {"error": _UNANSWERED}
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return 0, {"error": str(error) or type(error).__name__}
 

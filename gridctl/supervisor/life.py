@@ -141,6 +141,7 @@ async def _live(paths: ClusterPaths, ready: int, attached: int, zygote: Newborn,
         ending = asyncio.create_task(cluster.finished.wait())
         await asyncio.wait({engine, ending}, return_when=asyncio.FIRST_COMPLETED)
         cluster.close()
+        watcher.probes.close()
         cluster.journal.close()
         _forget(paths)
         await runner.cleanup()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 from config.names import is_name
+from config.report import Report
 from services.balancer.book import Entry, state_of
 
 #: Of sessions that are over, those are collected that ended within this (wall seconds): as long as a client asks again.
@@ -51,6 +52,11 @@ class Agenda:
     def wait_s(self, wait_s: float, now_s: float) -> float:
         """`wait_s` seconds, or less where it is due before."""
         return max(0.0, min(wait_s, self._due_s[0] - now_s)) if self._due_s else wait_s
+
+
+def nothing(report: Report) -> dict[str, Any]:
+    """What a substation that reports so would answer: one that never had a session need not be asked. Else empty."""
+    return {"epoch": report.epoch, "sessions": []} if report.seq == 0 and report.sessions == 0 else {}
 
 
 def entries(document: Mapping[str, Any], substation: str, now_s: float) -> list[Entry]:

@@ -15,7 +15,7 @@ from typing import Protocol
 from config.settings import BalancerSettings
 from services.balancer.account import Account
 from services.balancer.book import Entry
-from services.balancer.collection import AGAIN_S, RECENT_S, Agenda, entries
+from services.balancer.collection import AGAIN_S, RECENT_S, Agenda, entries, nothing
 from services.balancer.directory import Directory
 from services.balancer.gauge import Unreadable, read_gauge
 from services.balancer.ledger import Ledger
@@ -263,10 +263,11 @@ class Watch:
             return True
         agenda.begin()
         try:
-            for url, incarnation in self._listener.fences.items():
+            for url, incarnation in (fences := self._listener.fences).items():
                 await self._line.fence(account.target, url, incarnation, SESSIONS_TIMEOUT_S)
-            asked_at_s = self._now_s()
-            document = await self._line.sessions(account.target, self._unix_s() - RECENT_S, SESSIONS_TIMEOUT_S)
+            asked_at_s, document = self._now_s(), {} if fences else nothing(report)
+            if not document:
+                document = await self._line.sessions(account.target, self._unix_s() - RECENT_S, SESSIONS_TIMEOUT_S)
         except Silent as error:
             agenda.owe()
             _log.warning("sessions not heard", extra={"substation": account.target.name, "detail": str(error)[:200]})

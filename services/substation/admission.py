@@ -238,6 +238,7 @@ class Admission:
                 self._enter(session)
             else:
                 self._records.add(session)
+                self.seq += 1
         self._ends.load(running)
         for request_id, attempt in revoked:
             self._records.revoke(request_id, attempt)

@@ -17,8 +17,9 @@ from config.access import LOCAL, Access, Patience, Token
 from services.connection import Connection
 from services.express import MOST_LATER, Express
 from services.heads import MOST_HEADS
-from services.http import application
+from services.http import application, health_of
 from services.lane import Lane
+from services.service import Health
 from services.traffic import Traffic
 from services.visits import Visits
 from tests.services.echo import Echo
@@ -93,7 +94,8 @@ async def a_world(access: Access = LOCAL, patience: Patience | None = None) -> A
     await runner.setup()
     server = runner.server
     assert server is not None
-    lane, visits = Lane(echo, traffic, access), Visits(patience or Patience())
+    lane = Lane(echo, traffic, access, health=health_of(echo, None, traffic))
+    visits = Visits(patience or Patience())
     lane.plain = server.request_handler
     try:
         yield World(echo, server, lane, traffic, visits)
@@ -267,7 +269,7 @@ async def test_plain_requests_go_the_fast_way_also_after_others_and_in_two_piece
             connection.data_received(piece)
         await _settle()
         assert (world.passed, len(_answers(wire.said)), wire.said.count(b"\r\nDate: ")) == (0, 2, 2)
-        for other in (b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", _request(path="/nothing")):
+        for other in (b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", _request(path="/nothing")):
             connection.data_received(other)
             await _settle()
         assert world.passed == 2
@@ -277,6 +279,27 @@ async def test_plain_requests_go_the_fast_way_also_after_others_and_in_two_piece
         connection.data_received(_look())
         await _settle()
         assert (world.passed, _answers(wire.said)[-1]) == (2, (b"HTTP/1.1 204 No Content", [b"X-Echo: 1"], b""))
+
+
+@pytest.mark.parametrize(
+    "told", [Health("ok", {"sessions": 3}), Health("starting"), Health("degraded", {"detail": "x"})]
+)
+async def test_health_is_told_the_fast_way_as_it_is_the_usual_way(told: Health) -> None:
+    async with a_world() as world:
+        world.echo.told = told
+        told_by = []
+        for fast in (True, False):
+            connection, wire = world.connect(fast)
+            connection.data_received(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await _settle()
+            ((first, headers, body),) = _answers(wire.said)
+            kept = [header for header in headers if not header.startswith(b"Content-Length")]  # of the time it is up
+            told_by.append((first, kept, {**json.loads(body), "uptime_s": 0}))
+        assert (world.passed, told_by[0]) == (0, told_by[1])
+        connection, wire = world.connect()
+        connection.data_received(b"GET /health?live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await _settle()
+        assert (world.passed, wire.said[:13]) == (1, b"HTTP/1.1 200 ")
 
 
 async def test_a_pipeline_is_answered_one_after_the_other_and_not_read_without_end() -> None:

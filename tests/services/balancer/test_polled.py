@@ -146,6 +146,59 @@ def test_a_thousand_are_polled_by_and_by_and_each_once_an_interval() -> None:
     assert set(Counter(name for _, name in settled).values()) <= {4, 5, 6}
 
 
+class Fenced(Deaf):
+    """Another balancer counts as dead there; what was collected is noted."""
+
+    def __init__(self, **fences: int) -> None:
+        self.fences = fences  # type: ignore[misc]
+        self.heard: list[tuple[int, int]] = []
+
+    def collected(self, substation: str, epoch: int, entries: Sequence[Entry]) -> None:
+        self.heard.append((epoch, len(entries)))
+
+
+class Reporting(Noting):
+    """One substation, which reports as the test says; who asks for its sessions is counted."""
+
+    def __init__(self) -> None:
+        super().__init__(0.1)
+        self.says = Report(epoch=7, seq=0, sessions=0, load_w=0, max_sessions=5)
+        self.lists = 0
+
+    async def page(self, target: Target, timeout_s: float) -> Page:
+        return Page(self.says, "")
+
+    async def fence(self, target: Target, url: str, incarnation: int, timeout_s: float) -> None: ...
+
+    async def sessions(self, target: Target, since_s: float, timeout_s: float) -> dict[str, Any]:
+        self.lists += 1
+        return {"epoch": self.says.epoch, "now_s": 0, "sessions": []}
+
+
+def test_one_that_never_had_a_session_is_not_asked_for_any_but_where_another_balancer_is_fenced() -> None:
+    lists = []
+
+    async def watch(line: Reporting, deaf: Fenced) -> None:
+        now_s = asyncio.get_running_loop().time
+        watch = Watch(BalancerSettings(substations=("s1=h:1",)), Ledger(7_400), line, deaf, Random(3), now_s)
+        await watch.start()
+        await asyncio.sleep(60.0)  # sleep: of a clock that jumps
+        lists.append(line.lists)
+        line.says = Report(epoch=8, seq=0, sessions=0, load_w=0, max_sessions=5)
+        await asyncio.sleep(60.0)  # sleep: likewise
+        lists.append(line.lists)
+        line.says = Report(epoch=9, seq=1, sessions=0, load_w=0, max_sessions=5)
+        await asyncio.sleep(60.0)  # sleep: likewise
+        lists.append(line.lists)
+        await watch.stop()
+
+    for fences in ({}, {"http://b": 1}):
+        deaf = Fenced(**fences)
+        run(Yard([]), watch(Reporting(), deaf))
+        assert deaf.heard == [(7, 0)] * 3 + [(8, 0)] * 3 + [(9, 0)] * 3, "each time at once, again, and once more"
+    assert lists == [0, 0, 3, 3, 6, 9]
+
+
 @asynccontextmanager
 async def raw(*answers: bytes, connections: int) -> AsyncIterator[tuple[str, list[bytes]]]:
     """A server that gives `answers`, one to each request on any of its `connections`, and closes where none is left."""

@@ -253,3 +253,18 @@ def test_the_forecast_of_many_sessions_is_never_later_than_the_truth(seed: int, 
         assert len(told) == len(true)
         assert all(said <= ends_s + 1e-9 for said, ends_s in zip(told, true, strict=True))
         assert not true or told[0] == pytest.approx(true[0])
+
+
+def test_a_report_is_numbered_0_only_while_no_session_is_known() -> None:
+    new = _admission()
+    assert new.report(0.0).seq == 0
+    assert new.revoke("r1", 1, 0.0) is None
+    assert (new.report(0.0).seq, [*new.running(), *new.ended()]) == (0, [])
+    session = _start(new, "r2")
+    assert new.report(0.0).seq > 0
+    charging, over = _admission(), _admission()
+    charging.resume([session], [])
+    assert charging.report(0.0).seq > 0
+    new.advance(session.ends_s)
+    over.resume(list(new.ended()), [])
+    assert (over.report(100.0).seq > 0, over.report(100.0).sessions) == (True, 0)
