@@ -171,7 +171,8 @@ def test_a_substation_that_dies_in_the_midst_of_a_batch_leaves_one_session_each(
 
 def test_who_is_late_on_one_connection_delays_nobody_on_another() -> None:
     with a_world([6, 6]) as world:
-        world.weather("b1", "s1", Weather(delay_s=2.0, delay_reply_s=2.0))
+        # to connect and to be answered together take less than an attempt may, however the delays are drawn
+        world.weather("b1", "s1", Weather(delay_s=1.0, delay_reply_s=1.0))
         _batch(world)
         world.run_for(0.1)
         assert sum(bool(promise.told) for promise in world.promises.values()) == 6
