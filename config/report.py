@@ -67,16 +67,6 @@ class Report:
     ends: tuple[Step, ...] = ()
     draining: bool = False
 
-    def newer_than(self, other: Report | None, superseded: frozenset[int] | set[int] = frozenset()) -> bool:
-        """Whether to believe this report rather than `other`, the one believed until now (None: nothing yet).
-
-        In the same epoch the higher `seq` wins. Epochs are random, so another one means that the substation restarted:
-        it wins, unless it is among `superseded`, the epochs left before, whose late reports must never come back.
-        """
-        if self.epoch in superseded:
-            return False
-        return other is None or self.epoch != other.epoch or self.seq > other.seq
-
     def encode(self) -> str:
         """The header's value."""
         capacity = "-" if self.capacity_w is None else self.capacity_w

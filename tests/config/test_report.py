@@ -104,15 +104,3 @@ def test_any_text_is_a_report_or_a_value_error(text: str) -> None:
         Report.decode(text)
     except ValueError:
         return
-
-
-def test_reports_are_ordered_by_epoch_and_seq() -> None:
-    first, later = _report([], epoch=1, seq=1), _report([], epoch=1, seq=2)
-    restarted = _report([], epoch=9, seq=0)
-    assert first.newer_than(None)
-    assert later.newer_than(first)
-    assert not first.newer_than(later)
-    assert not later.newer_than(later)
-    assert restarted.newer_than(later)
-    assert not later.newer_than(restarted, superseded={1})
-    assert not later.newer_than(None, superseded={1})
