@@ -25,7 +25,8 @@ from services.tracing import PassingTracer, Tracer
 from services.traffic import Traffic
 from services.visits import Visits
 
-#: A stopping service closes its connections once nothing came for this long (wall seconds).
+#: A stopping service closes its connections once nothing came for this long (wall seconds): whoever keeps one is told to go
+#: elsewhere by the answer to what it asks next. Where nobody is connected, nobody has to be told.
 SILENCE_S = 0.3
 #: Connections that wait in the kernel while the service is busy or restarts.
 BACKLOG = 4096
@@ -88,7 +89,7 @@ async def perform(
         _following(lifeline, stage.faults.ahead_of(service.command)),
         _running(service),
         contextlib.nullcontext() if crew is None else crew.working(access, patience),  # until nobody asks any more
-        _listening(stage, sock, patience) as listener,
+        _listening(stage, sock, patience) as (listener, visits),
     ):
         _log.info("listening", extra={"port": _port(sock)})
         received = await signals.get()
@@ -99,7 +100,7 @@ async def perform(
         listener.close()
         if isinstance(service, Departing):
             await service.depart()
-        await _last_answers(traffic, signals, service.stop_timeout_s)
+        await _last_answers(traffic, visits, signals, service.stop_timeout_s)
     _log.info("stopped")
     return received
 
@@ -113,8 +114,9 @@ def _signals() -> asyncio.Queue[signal.Signals]:
 
 
 @contextlib.asynccontextmanager
-async def _listening(stage: Stage, sock: socket.socket, patience: Patience) -> AsyncIterator[Taking]:
-    runner, visits = web.AppRunner(stage.app, access_log=None, shutdown_timeout=1.0), Visits(patience)
+async def _listening(stage: Stage, sock: socket.socket, patience: Patience) -> AsyncIterator[tuple[Taking, Visits]]:
+    runner = web.AppRunner(stage.app, access_log=None, shutdown_timeout=1.0)
+    visits = Visits(patience, left=stage.traffic.left)
     await runner.setup()
     try:
         server = _server(runner)
@@ -122,7 +124,7 @@ async def _listening(stage: Stage, sock: socket.socket, patience: Patience) -> A
         listener = await _listen(server, stage.lane, sock, visits, stage.crew)
         try:
             with stage.faults.before(server, stage.traffic):
-                yield listener
+                yield listener, visits
         finally:
             listener.close()
     finally:
@@ -147,8 +149,10 @@ async def _listen(server: web.Server, lane: Lane, sock: socket.socket, visits: V
     return await loop.create_server(connection, sock=sock, backlog=BACKLOG)
 
 
-async def _last_answers(traffic: Traffic, signals: asyncio.Queue[signal.Signals], limit_s: float) -> None:
-    await _before_signal(traffic.quiet(SILENCE_S, limit_s), signals)
+async def _last_answers(
+    traffic: Traffic, visits: Visits, signals: asyncio.Queue[signal.Signals], limit_s: float
+) -> None:
+    await _before_signal(traffic.quiet(SILENCE_S, limit_s, lambda: visits.count == 0), signals)
     if traffic.in_flight:
         _log.warning("stopped with requests unanswered", extra={"in_flight": traffic.in_flight})
 

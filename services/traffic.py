@@ -7,6 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+#: Where nobody is connected who might ask, it is quiet after this already (wall seconds): whoever was let in before nobody
+#: was any more is seen by then.
+LULL_S = 0.02
+
 
 class Traffic:
     """Counts requests, so that a stopping service knows when the last one was answered. One event loop only."""
@@ -53,12 +57,20 @@ class Traffic:
         for tell in self._on_stop:
             tell()
 
-    async def quiet(self, silence_s: float, limit_s: float) -> bool:
-        """Waits until nothing is in flight and nothing came for `silence_s`; False where `limit_s` passed before."""
+    def left(self) -> None:
+        """Somebody who might have asked is gone."""
+        self._changed.set()
+
+    async def quiet(self, silence_s: float, limit_s: float, alone: Callable[[], bool] = lambda: False) -> bool:
+        """Waits until nothing is in flight and nothing came for `silence_s`; False where `limit_s` passed before.
+
+        Where it is `alone`, and nobody is there who might ask, a moment of silence is enough.
+        """
         end_s = time.monotonic() + limit_s
         while True:
             now_s = time.monotonic()
-            until_s = end_s if self.in_flight else min(end_s, self._last_s + silence_s)
+            enough_s = min(LULL_S, silence_s) if alone() else silence_s
+            until_s = end_s if self.in_flight else min(end_s, self._last_s + enough_s)
             if until_s <= now_s:
                 return not self.in_flight
             self._changed.clear()

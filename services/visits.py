@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+from collections.abc import Callable
 from typing import Protocol
 
 from config.access import PATIENT, Patience
@@ -40,8 +41,12 @@ class Visit(Protocol):
 class Visits:
     """All connections of one service. One event loop only."""
 
-    def __init__(self, patience: Patience = PATIENT, most: int | None = None) -> None:
+    def __init__(
+        self, patience: Patience = PATIENT, most: int | None = None, left: Callable[[], None] = lambda: None
+    ) -> None:
+        """`left` is called whenever one of them is gone."""
         self.patience = patience
+        self._left = left
         self._most = min(patience.max_connections, _most_sockets()) if most is None else most
         self._unfinished: dict[Visit, float] = {}
         self._untaken: dict[Visit, tuple[float, int]] = {}
@@ -68,6 +73,7 @@ class Visits:
         self.count -= 1
         self._unfinished.pop(visit, None)
         self._untaken.pop(visit, None)
+        self._left()
 
     def begin(self, visit: Visit) -> None:
         """It began to send something, or may now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from services.traffic import Traffic
+from services.traffic import LULL_S, Traffic
 
 
 async def test_nothing_in_flight_is_quiet_after_the_silence() -> None:
@@ -26,6 +26,27 @@ async def test_a_request_in_flight_is_waited_for_and_each_new_one_begins_the_sil
     ended_s = time.monotonic()
     assert await quiet
     assert time.monotonic() - ended_s >= 0.05
+
+
+async def test_where_nobody_is_connected_it_is_quiet_at_once_and_so_it_is_when_the_last_one_leaves() -> None:
+    traffic, connected = Traffic(), 1
+    traffic.stop()
+    quiet = asyncio.ensure_future(traffic.quiet(3600, 7200, lambda: connected == 0))
+    done, _ = await asyncio.wait({quiet}, timeout=2 * LULL_S)
+    assert not done
+    connected = 0
+    traffic.left()
+    assert await quiet  # and not after an hour
+
+
+async def test_where_nobody_is_connected_what_is_in_flight_is_waited_for() -> None:
+    traffic = Traffic()
+    with traffic.request():
+        traffic.stop()
+        quiet = asyncio.ensure_future(traffic.quiet(3600, 7200, lambda: True))
+        done, _ = await asyncio.wait({quiet}, timeout=2 * LULL_S)
+        assert not done
+    assert await quiet
 
 
 async def test_waiting_has_a_limit() -> None:
