@@ -13,6 +13,7 @@ import termios
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -151,9 +152,17 @@ def test_a_terminal_that_is_closed_takes_the_grid_down() -> None:
         await_gone(pids, paths())
 
 
-def test_ctrl_c_while_it_starts_leaves_nothing() -> None:
+@pytest.fixture
+def never_ready(tmp_path: Path) -> Path:
+    """A topology that never is all READY, so that a start is never over before somebody ends it."""
+    file = tmp_path / "gridctl.yaml"
+    file.write_text("name: grid\nsubstations:\n- {name: nobody, url: 'http://127.0.0.1:1'}\n- {name: substation1}\n")
+    return file
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing(never_ready: Path) -> None:
     def press_at_once() -> None:
-        with foreground("--substations", "20") as run:
+        with foreground("--file", str(never_ready), "--substations", "20") as run:
             run.until(lambda: "STARTING" in run.screen.below)
             run.press("\x03")
             assert run.ends() == 130
@@ -164,9 +173,9 @@ def test_ctrl_c_while_it_starts_leaves_nothing() -> None:
     assert gridctl("ls", "--json").stdout.strip() == "[]"
 
 
-def test_a_signal_before_there_is_anything_leaves_nothing() -> None:
-    command = subprocess.Popen([sys.executable, *UP, "-d"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    with command:
+def test_a_signal_before_there_is_anything_leaves_nothing(never_ready: Path) -> None:
+    arguments = [sys.executable, *UP, "-d", "--file", str(never_ready)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
         end = time.monotonic() + WITHIN_S
         while not paths().lock.exists() and time.monotonic() < end:
             continue
@@ -176,8 +185,9 @@ def test_a_signal_before_there_is_anything_leaves_nothing() -> None:
     await_gone([], paths())
 
 
-def test_kill_9_of_a_detached_start_leaves_nothing() -> None:
-    with subprocess.Popen([sys.executable, *UP, "-d"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
+def test_kill_9_of_a_detached_start_leaves_nothing(never_ready: Path) -> None:
+    arguments = [sys.executable, *UP, "-d", "--file", str(never_ready)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
         end = time.monotonic() + WITHIN_S
         while not paths().record.exists() and time.monotonic() < end:
             continue

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ pytestmark = pytest.mark.e2e
 
 LONG = {"defaults": {"session_s": 100_000}}
 REPLY_S = 5.0
+#: How long `down` waits for a process unless it is told otherwise (wall seconds).
+PATIENCE_S = 10.0
 
 
 def refuses(grid: Grid, name: str) -> bool:
@@ -69,11 +73,12 @@ def test_stop_stays_down_refuses_and_start_brings_it_back(cluster: Cluster) -> N
 
 
 def test_stop_with_drain_lets_sessions_end(cluster: Cluster) -> None:
-    grid = cluster(1, topology={"defaults": {"session_s": 2}})
+    grid = cluster(1, topology=LONG)
     assert grid.charge("EV1")[0] == 202
-    with typed(grid, "stop", "--drain", "substation1") as process:
+    with typed(grid, "stop", "--drain", "--drain-timeout", "600", "substation1") as process:
         grid.wait_until(in_state("substation1", "DRAINING"))
         assert (believed(grid, "substation1") or {})["sessions"] == 1
+        end_all(grid, "substation1")
         assert ended(process)[0] == 0
     assert path_of(grid, "substation1")[-3:] == ["DRAINING", "STOPPING", "STOPPED"]
 
@@ -265,11 +270,11 @@ def _half_a_request(grid: Grid) -> socket.socket:
 
 def test_who_does_not_end_is_named_while_waited_for_and_killed_in_the_end(cluster: Cluster) -> None:
     grid = cluster(1)
-    with _half_a_request(grid) as connection, typed(grid, "down", "-t", "2.4") as process:
+    with _half_a_request(grid) as connection, typed(grid, "down", "-t", "6.4") as process:
         code, _, err = ended(process)
         assert connection.recv(10) == b""
     assert code == 0, err
-    assert "waiting for charge-request (stopping, killed in 1 s)" in err
+    assert re.search(r"waiting for charge-request \(stopping, killed in [1-5] s\)", err), err
     assert events(grid, "charge-request")[-1]["to"] == "STOPPED"
     grid.wait_until(gone)
 
@@ -277,9 +282,12 @@ def test_who_does_not_end_is_named_while_waited_for_and_killed_in_the_end(cluste
 def test_patience_of_nothing_kills_at_once(cluster: Cluster) -> None:
     grid = cluster(2)
     with _half_a_request(grid) as connection:
-        assert grid.run("down", "-t", "0", timeout_s=8).returncode == 0
+        assert grid.run("down", "-t", "0").returncode == 0
         assert connection.recv(10) == b""
     grid.wait_until(gone)
+    stopping, stopped = [datetime.fromisoformat(event["ts"]) for event in events(grid, "charge-request")[-2:]]
+    assert (stopped - stopping).total_seconds() < PATIENCE_S
+    assert '"stopped"' not in (grid.state_dir / grid.name / "logs" / "charge-request.log").read_text(), "it was killed"
 
 
 def test_down_with_drain_lets_every_session_end(cluster: Cluster) -> None:
@@ -303,8 +311,8 @@ def test_followers_of_the_events_do_not_hold_a_grid_up(cluster: Cluster) -> None
         control.connect(str(_control_socket(grid)))
         control.sendall(b"GET /events?follow=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b"200 OK" in control.recv(4096)
-        assert grid.run("down", timeout_s=20).returncode == 0
-        grid.wait_until(gone, within_s=1.0)
+        assert grid.run("down").returncode == 0
+        grid.wait_until(gone)
 
 
 def _control_socket(grid: Grid) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+import signal
 
 import pytest
 
-from tests.e2e.conftest import Cluster
+from tests.e2e.conftest import Cluster, in_state
 from tests.e2e.test_crashes import placed_more, traffic
-from tests.e2e.verbs import ended, events, path_of, pids, placed, sessions, states, typed
+from tests.e2e.verbs import end_all, ended, events, path_of, pids, placed, sessions, states, typed
 
 pytestmark = pytest.mark.e2e
 
@@ -17,6 +17,8 @@ pytestmark = pytest.mark.e2e
 SHORT = {"time_scale": 20, "defaults": {"max_sessions": 10_000, "session_s": 10}}
 #: Sessions that outlast every test.
 LONG = {"defaults": {"max_sessions": 1000, "session_s": 100_000}}
+#: 100 EVs a second, until it is interrupted.
+LOAD = ("loadtest", "--rate", "100", "--wall", "--duration", "600s", "--json")
 REBORN = ["STOPPING", "STARTING", "READY"]
 
 
@@ -24,15 +26,16 @@ REBORN = ["STOPPING", "STARTING", "READY"]
 def test_no_request_of_100_a_second_fails_while_every_service_restarts(cluster: Cluster, substations: int) -> None:
     grid = cluster(substations, topology=SHORT)
     before = pids(grid)
-    load = ("loadtest", "--rate", "100", "--wall", "--duration", "8s", "--json")
-    with typed(grid, *load) as process:
+    with typed(grid, *LOAD) as process:
         grid.wait_until(lambda g: placed(g) > 20)
         done = grid.run("restart", "--rolling")
+        grid.wait_until(lambda g: placed(g) > 20)  # the request service counts anew since its restart
         assert process.poll() is None, "the load ended before the restart"
+        process.send_signal(signal.SIGINT)  # no more EVs; it waits for the last answers
         code, out, err = ended(process)
-    assert (done.returncode, code) == (0, 0), done.stderr + err
+    assert (done.returncode, code) == (0, 130), done.stderr + err
     result = json.loads(out)
-    assert (result["sent"], result["accepted"]) == (800, 800), result
+    assert result["sent"] == result["accepted"] > 40, result
     after = pids(grid)
     assert not {name for name in before if before[name] == after[name]}
     assert {row["restarts"] for row in grid.ps()} == {1}
@@ -51,23 +54,26 @@ def test_no_client_without_keep_alive_fails_either(cluster: Cluster) -> None:
 
 
 def test_one_after_another_and_with_drain_each_is_empty_first(cluster: Cluster) -> None:
-    grid = cluster(2, topology={"defaults": {"session_s": 1.5}})
+    grid = cluster(2, topology=LONG)
     assert [grid.charge(f"EV{number}")[0] for number in range(2)] == [202, 202]
-    done = grid.run("restart", "--rolling", "--drain", "substation*")
-    assert done.returncode == 0, done.stderr
+    with typed(grid, "restart", "--rolling", "--drain", "--drain-timeout", "600", "substation*") as process:
+        for number in (1, 2):
+            name = f"substation{number}"
+            grid.wait_until(in_state(name, "DRAINING"))
+            assert sessions(grid, name) == 1
+            end_all(grid, name)
+        code, _, err = ended(process)
+    assert code == 0, err
     order = [(event["name"], event["to"]) for event in events(grid)][-8:]
     expected = ["DRAINING", *REBORN]
     assert order == [(name, state) for name in ("substation1", "substation2") for state in expected]
-    drained, stopping = [event["ts"] for event in events(grid, "substation1")][2:4]
-    waited = datetime.fromisoformat(stopping) - datetime.fromisoformat(drained)
-    assert 0.3 < waited.total_seconds() < 10
 
 
 @pytest.mark.parametrize("patience_s", ["0", "0.4"])
 def test_too_short_a_drain_timeout_loses_no_session_and_nothing_hangs(cluster: Cluster, patience_s: str) -> None:
     grid = cluster(2, topology=LONG)
     assert [grid.charge(f"EV{number}")[0] for number in range(4)] == [202] * 4
-    done = grid.run("restart", "--rolling", "--drain", "--drain-timeout", patience_s, timeout_s=30)
+    done = grid.run("restart", "--rolling", "--drain", "--drain-timeout", patience_s)
     assert done.returncode == 0, done.stderr
     assert set(states(grid).values()) == {"READY"}
     assert sum(sessions(grid, name) for name in ("substation1", "substation2")) == 4

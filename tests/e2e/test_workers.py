@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +23,8 @@ pytestmark = pytest.mark.e2e
 FRONTS = ("charge-request", "charge-request2")
 #: Sessions of half a wall second, and room for all.
 SHORT = {"time_scale": 20, "defaults": {"max_sessions": 10_000, "session_s": 10}, "substations": 2}
-#: 100 EVs a second for 20 s: longer than two restarts on a busy machine.
-LOAD = ("loadtest", "--rate", "100", "--wall", "--duration", "20s", "--json")
+#: 100 EVs a second, until it is interrupted.
+LOAD = ("loadtest", "--rate", "100", "--wall", "--duration", "600s", "--json")
 
 
 def workers(number: int) -> dict[str, Any]:
@@ -131,17 +132,19 @@ def test_no_request_fails_while_workers_restart_one_after_another(cluster: Clust
     with typed(grid, *LOAD) as process:
         grid.wait_until(lambda g: sum(own(g, name).get("202", 0) for name in FRONTS) > 20)
         done = grid.run("restart", "--rolling", "charge-request*")
+        grid.wait_until(lambda g: sum(own(g, name).get("202", 0) for name in FRONTS) > 20)  # they count anew
         assert process.poll() is None, "the load ended before the restart"
+        process.send_signal(signal.SIGINT)  # no more EVs; it waits for the last answers
         code, out, err = ended(process)
-    assert (done.returncode, code) == (0, 0), done.stderr + err
+    assert (done.returncode, code) == (0, 130), done.stderr + err
     result = json.loads(out)
-    assert (result["sent"], result["accepted"]) == (2000, 2000), result
+    assert result["sent"] == result["accepted"] > 40, result
     after = pids(grid)
     assert {name for name in before if before[name] != after[name]} == {*FRONTS}
     for name in FRONTS:
         assert path_of(grid, name)[2:] == ["STOPPING", "STARTING", "READY"]
-    assert answered(grid) == 2000, "what a worker counted before it was restarted in order is lost"
-    assert sum(own(grid, name).get("202", 0) for name in FRONTS) < 2000
+    assert answered(grid) == result["sent"], "what a worker counted before it was restarted in order is lost"
+    assert sum(own(grid, name).get("202", 0) for name in FRONTS) < result["sent"]
 
 
 def test_no_request_fails_while_workers_come_and_go(cluster: Cluster) -> None:
