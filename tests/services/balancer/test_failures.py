@@ -324,7 +324,7 @@ FOREIGN = [(401, ""), (403, ""), (302, ""), (404, "<h1>Not Found</h1>"), (429, "
 @pytest.mark.parametrize(("status", "text"), FOREIGN)
 async def test_a_revocation_that_somebody_else_answers_is_told_again(status: int, text: str) -> None:
     async with a_grid() as grid:
-        liar, told = Liar(hang), 0
+        liar, told = Liar(reset), 0
 
         @web.middleware
         async def in_between(request: web.Request, handler: Any) -> web.StreamResponse:
@@ -335,7 +335,7 @@ async def test_a_revocation_that_somebody_else_answers_is_told_again(status: int
             return web.Response(status=status, text=text) if told == 1 else await handler(request)
 
         liar.app.middlewares.append(in_between)
-        await _liar_and_substation(grid, liar, request_timeout_s=1.0)
+        await _liar_and_substation(grid, liar)
         assert (await grid.route("EV1", request_id="r1")).status == 202
         await until(lambda: liar.revoked == [("r1", "1")])
         assert told == 2
