@@ -11,9 +11,6 @@ import pytest
 
 from gridctl.testing import Grid, running_cluster
 
-#: Removes coverage from a cluster's processes: pass it as `env` where time or memory is measured.
-UNMEASURED: dict[str, str | None] = {"COVERAGE_PROCESS_CONFIG": None, "COVERAGE_PROCESS_START": None}
-
 
 class Cluster(Protocol):
     """`cluster(substations=3, time_scale=10, …)`: see `gridctl.testing.running_cluster`."""

@@ -273,10 +273,7 @@ async def test_latencies_carry_the_trace_where_the_format_allows() -> None:
         for number in range(50):
             await grid.post("charge-request", "/charge", {"ev_id": f"EV{number}"}, headers={"traceparent": PARENT})
         for name in ("charge-request", "balancer", "substation1"):
-            async with grid.client.get(
-                grid.urls[name] + "/metrics", headers={"Accept": "application/openmetrics-text"}
-            ) as page:
-                text = await page.text()
+            text = await _open_metrics(grid, name)
             carried = [line for line in text.splitlines() if f'trace_id="{TRACE}"}}' in line]
             assert carried, name
             assert all("_bucket{" in line for line in carried)
