@@ -6,8 +6,7 @@ import aiohttp
 
 from config.access import Token
 from config.report import MISDIRECTED
-from services import addresses
-from services.certificates import Trusting
+from services import clients
 
 #: No answer is longer, but for lists.
 MOST_ANSWER_BYTES = 2**20
@@ -21,17 +20,10 @@ class Silent(Exception):
 
 async def read(response: aiohttp.ClientResponse, most: int = MOST_ANSWER_BYTES) -> bytes:
     """The body of `response`; Silent where it is longer than `most` (its connection is then not used again)."""
-    if (response.content_length or 0) <= most:
-        chunks, size = [], 0
-        async for chunk in response.content.iter_any():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > most:
-                break
-        else:
-            return b"".join(chunks)
-    response.close()
-    raise Silent(f"the answer is longer than {most} bytes")
+    body = await clients.read(response, most)
+    if body is None:
+        raise Silent(f"the answer is longer than {most} bytes")
+    return body
 
 
 def pool(per_host: int, force_close: bool = False, token: Token | None = None) -> aiohttp.ClientSession:
@@ -39,19 +31,8 @@ def pool(per_host: int, force_close: bool = False, token: Token | None = None) -
 
     Each request brings `token`, so with one they are for the grid's own services only.
     """
-    connector = aiohttp.TCPConnector(
-        limit=0,
-        limit_per_host=per_host,
-        force_close=force_close,
-        ttl_dns_cache=addresses.BELIEVED_S,
-        ssl=Trusting(),
-    )
-    return aiohttp.ClientSession(
-        connector=connector,
-        headers=None if token is None else token.header(),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
-    )
+    limits = {"limit": 0, "limit_per_host": per_host, "force_close": force_close}
+    return clients.session(token, limits=limits)
 
 
 def within(timeout_s: float) -> aiohttp.ClientTimeout:

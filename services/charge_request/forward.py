@@ -20,8 +20,7 @@ from yarl import URL
 
 from config.access import Token
 from config.problems import CONTENT_TYPE, Problem
-from services import addresses, deadline
-from services.certificates import Trusting
+from services import clients, deadline
 from services.problem import from_json
 from services.stream.caller import Caller
 from services.stream.seam import Crowded, NoStream, Unsent
@@ -34,7 +33,7 @@ CONNECTIONS = 1_024
 PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.5
 #: A connection is there within this (wall seconds), or the next try asks DNS again: a container that restarts comes back at
-#: another address, and at the old one nobody answers, not even with a refusal. Not below `addresses.BELIEVED_S`.
+#: another address, and at the old one nobody answers, not even with a refusal. Not below `clients.BELIEVED_S`.
 CONNECT_S = 1.0
 #: No try is begun with less than this left (wall seconds).
 SHORTEST_TRY_S = 0.01
@@ -117,17 +116,7 @@ class Forward:
         for url in self._urls:
             base = str(url.origin())
             self._callers[base] = Caller(partial(self._dialer.dial, base, {}))
-        self._pool = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=CONNECTIONS,
-                ttl_dns_cache=addresses.BELIEVED_S,
-                resolver=self._resolver,
-                ssl=Trusting(),
-            ),
-            headers=None if self._token is None else self._token.header(),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
-        )
+        self._pool = clients.session(self._token, self._resolver, {"limit": CONNECTIONS})
 
     async def stop(self) -> None:
         """Closes all connections."""
@@ -221,7 +210,9 @@ class Forward:
                 hop.status = answer.status
                 if answer.status not in PASSED_ON:
                     raise _bad(f"with status {answer.status}")
-                said = await _read(answer)
+                said = await clients.read(answer, MOST_ANSWER_BYTES)
+                if said is None:
+                    raise _bad(f"with more than {MOST_ANSWER_BYTES} bytes")
         reply = _reply(answer.status, answer.headers.get("Retry-After", ""), said)
         if answer.content_type != reply.content_type:
             raise _bad(f"with status {answer.status} and {answer.content_type}")
@@ -235,18 +226,6 @@ class Forward:
             return turns[0]
         now_s = self._now_s()
         return min(turns, key=lambda url: (url in bad, self._avoided_until_s.get(url, 0.0) > now_s))
-
-
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    """The body of `answer`, no further than it may go."""
-    chunks, size = [], 0
-    async for chunk in answer.content.iter_any():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > MOST_ANSWER_BYTES:
-            answer.close()
-            raise _bad(f"with more than {MOST_ANSWER_BYTES} bytes")
-    return b"".join(chunks)
 
 
 def _reply(status: int, wait: str, body: bytes) -> Reply:

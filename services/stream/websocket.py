@@ -12,8 +12,7 @@ from yarl import URL
 
 from config.access import Token
 from config.problems import Problem
-from services import addresses
-from services.certificates import Trusting
+from services import clients
 from services.problem import ProblemError
 from services.stream import wire
 from services.stream.answering import Streams
@@ -71,13 +70,10 @@ class Dialer:
     """Opens streams; brings the `token`. `resolver` finds the addresses of host names; None: the system's."""
 
     def __init__(self, token: Token | None = None, resolver: AbstractResolver | None = None) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0, ttl_dns_cache=addresses.BELIEVED_S, resolver=resolver, ssl=Trusting()
-            ),
-            headers=None if token is None else token.header(),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
+        self._session = clients.session(
+            token,
+            resolver,
+            {"limit": 0},
             timeout=aiohttp.ClientTimeout(total=HANDSHAKE_S, sock_connect=CONNECT_S),
             trace_configs=[_no_redirects()],
         )

@@ -14,8 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import aiohttp
 
 from config.access import Token
-from services import addresses
-from services.certificates import Trusting
+from services import clients
 from services.problem import to_json
 from services.tracing import apart
 
@@ -29,6 +28,8 @@ MOST = 32
 TIMEOUT_S = 1.0
 
 _URL = re.compile(r"http://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?", re.ASCII)
+
+_JSON = {"Content-Type": "application/json"}
 
 #: Sends a JSON body to a URL; ConnectionError, aiohttp.ClientError or TimeoutError where nobody took it.
 Post = Callable[[str, bytes], Awaitable[None]]
@@ -52,7 +53,7 @@ class Pushes:
         self._now_s = now_s
         self._document = document
         self._post = post or self._http_post
-        self._headers = {"Content-Type": "application/json", **(token.header() if token else {})}
+        self._token = token
         self._heard: OrderedDict[str, float] = OrderedDict()
         self._due = False
         self._client: aiohttp.ClientSession | None = None
@@ -90,9 +91,8 @@ class Pushes:
 
     async def _http_post(self, url: str, body: bytes) -> None:
         if self._client is None:
-            connector = aiohttp.TCPConnector(ttl_dns_cache=addresses.BELIEVED_S, ssl=Trusting())
-            self._client = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
-        async with self._client.post(url, data=body, headers=self._headers, allow_redirects=False):
+            self._client = clients.session(self._token, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
+        async with self._client.post(url, data=body, headers=_JSON, allow_redirects=False):
             return
 
     async def _try(self, url: str, body: bytes) -> None:
