@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 
 import aiohttp
@@ -17,6 +18,7 @@ from services.problem import ProblemError
 from services.stream import wire
 from services.stream.answering import Streams
 from services.stream.seam import NoStream, Wire
+from services.tracing import apart
 
 #: A connection is there within this (wall seconds), or DNS is asked again …
 CONNECT_S = 1.0
@@ -37,11 +39,27 @@ _Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 
 
 class SocketWire:
-    """A `Wire` over an open WebSocket; no message within `silent_s` (wall seconds) is an end."""
+    """A `Wire` over an open WebSocket, in the event loop; where none comes for `silent_s` (wall seconds), it is closed.
+
+    One timer a while looks for that: one for each message would be half of what it costs to receive it.
+    """
 
     def __init__(self, socket: _Socket, silent_s: float | None = None) -> None:
         self._socket = socket
-        self._silent_s = silent_s
+        self._loop = asyncio.get_running_loop()
+        self._waits_since_s = math.inf
+        self._closing: asyncio.Task[None] | None = None
+        self._timer = None if silent_s is None else self._look_in(silent_s, silent_s)
+
+    def _look_in(self, wait_s: float, silent_s: float) -> asyncio.TimerHandle:
+        return self._loop.call_later(wait_s, self._look, silent_s, context=apart())
+
+    def _look(self, silent_s: float) -> None:
+        left_s = self._waits_since_s + silent_s - self._loop.time()
+        if left_s > 0:
+            self._timer = self._look_in(min(left_s, silent_s), silent_s)
+        else:
+            self._closing = self._loop.create_task(self.close())
 
     async def send(self, message: bytes) -> None:
         """See `Wire.send`."""
@@ -49,16 +67,21 @@ class SocketWire:
 
     async def receive(self) -> bytes:
         """See `Wire.receive`."""
+        self._waits_since_s = self._loop.time()
         try:
-            found = await self._socket.receive(self._silent_s)
-        except (TimeoutError, RuntimeError) as error:
-            raise ConnectionError("nothing came for long") from error
+            found = await self._socket.receive()
+        except RuntimeError as error:
+            raise ConnectionError("the stream is closed") from error
+        finally:
+            self._waits_since_s = math.inf
         if found.type is not aiohttp.WSMsgType.BINARY:
             raise ConnectionError("the stream ended")
         return bytes(found.data)
 
     async def close(self) -> None:
         """See `Wire.close`."""
+        if self._timer is not None:
+            self._timer.cancel()
         try:
             async with asyncio.timeout(CLOSE_S):
                 await self._socket.close()

@@ -48,7 +48,8 @@ from services.tracing import REQUEST_ID, Timed, apart
 STOP_TIMEOUT_S = 10.0
 #: A timer sleeps no longer than this (wall seconds), however far the next end is.
 LONGEST_TIMER_S = 3600.0
-
+#: … and no shorter: who asks ends what is over by himself, and of the rest nobody would notice that it was so late.
+SHORTEST_TIMER_S = 0.02
 #: Answers that nothing came between, within so many wall seconds, carry the same report.
 SHARED_S = 0.001
 
@@ -88,7 +89,7 @@ class SubstationService:
         self._sessions = SessionRoutes(self.admission, self._keeper, self._recovery, self._set_timer)
         self._members = Members(self._charging, self._metrics, self._set_timer)
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_end_s: float | None = None
+        self._timer_end_s = math.inf
         self._reported = (-1, 0.0, "")
         self._observe()
 
@@ -251,19 +252,16 @@ class SubstationService:
         end_s = self.admission.next_end_s()
         if end_s is None and self.admission.draining:
             self._empty.set()
-        if end_s == self._timer_end_s:
-            return
+        if end_s is None or end_s >= self._timer_end_s:
+            return  # the timer looks again by then
         if self._timer is not None:
             self._timer.cancel()
         self._timer_end_s = end_s
-        if end_s is None:
-            self._timer = None
-            return
-        wait_s = max(0.0, end_s - self._clock.grid_s()) / self._clock.time_scale
-        self._timer = asyncio.get_running_loop().call_later(min(wait_s, LONGEST_TIMER_S), self._due, context=apart())
+        wait_s = min(LONGEST_TIMER_S, max(SHORTEST_TIMER_S, (end_s - self._clock.grid_s()) / self._clock.time_scale))
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self._due, context=apart())
 
     def _due(self) -> None:
-        self._timer_end_s = None
+        self._timer, self._timer_end_s = None, math.inf
         self.admission.advance(self._clock.grid_s())
         self._set_timer()
 
