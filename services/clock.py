@@ -100,9 +100,8 @@ class SystemClock(_Scaled):
                 self._machine = ""
         return self._machine
 
-    def monotonic_s(self) -> float:
-        """Wall seconds of the machine's monotonic clock."""
-        return time.monotonic()
+    #: Wall seconds of the machine's monotonic clock.
+    monotonic_s = staticmethod(time.monotonic)
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,20 +118,18 @@ class Asking:
         return again if again.result in {Result.ACCEPTED, Result.TAKEN} else answer
 
     # -- the same without waiting -----------------------------------------------------------------------------------------
-    def begin_asking(self, account: Account, search: Search, tell: Tell) -> Asked | None:
+    def begin_asking(self, line: Begins, account: Account, search: Search, now_s: float, tell: Tell) -> Asked | None:
         """Asks `account` for the first time, and tells `tell` what it answers; None where that is not so simple.
 
-        Then nothing was done. Whoever is told calls `heard`, or `ask_on`.
+        Then nothing was done. Whoever is told calls `heard`, or `ask_on`. `now_s` may be a little before now.
         """
-        order, now_s = search.order, self.now_s()
+        order = search.order
         remaining_s = order.deadline_s - now_s
         if account.target.external or order.careful or search.attempt > 1 or remaining_s <= SHORTEST_TRY_S:
             return None
-        if not isinstance(self.line, Begins):
-            return None
         account.assume(order.request_id, order.power_w, now_s)
         body = order.body(search.attempt)
-        if not self.line.begin(account.target, order.request_id, body, _timeout_s(remaining_s), tell):
+        if not line.begin(account.target, order.request_id, body, _timeout_s(remaining_s), tell):
             account.forget(order.request_id)
             return None
         return Asked(account, self.doubts.watch(account.target.name, order.request_id, search.attempt), now_s)
@@ -172,8 +170,8 @@ class Asking:
 
     def _learn(self, account: Account, search: Search, answer: Answer, asked_at_s: float) -> None:
         """What `answer` says of `account`, which was asked at `asked_at_s`."""
-        self.metrics.attempts.labels(answer.result.value).inc()
-        search.decision.tried(search.attempt, answer.result.value, answer.detail, asked_at_s)
+        self.metrics.attempts.labels(answer.result.word).inc()
+        search.decision.tried(search.attempt, answer.result.word, answer.detail, asked_at_s)
         if answer.report is not None:
             self.reported(account.target.name, answer.report)
             if account.fold(answer.report, asked_at_s, self.now_s()):

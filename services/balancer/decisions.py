@@ -86,15 +86,14 @@ class Decision:
 
 
 class Decisions:
-    """The last `kept` decisions of one balancer, by request; `unix_s` is Unix time."""
+    """The last `kept` decisions of one balancer; `unix_s` is Unix time. Who asks for one has all looked through."""
 
     def __init__(self, view: View | None = None, unix_s: Callable[[], float] = time.time, kept: int = KEPT) -> None:
         self._view = view or View()
         self._unix_s = unix_s
         self._kept = kept
         self._made_s = unix_s()
-        self._ring: deque[Decision] = deque()
-        self._by_request: dict[str, list[Decision]] = {}
+        self._ring: deque[Decision] = deque(maxlen=kept)
 
     def __len__(self) -> int:
         return len(self._ring)
@@ -103,16 +102,7 @@ class Decisions:
         """A request that is about to be placed; the oldest decision is forgotten where there are too many."""
         made = Decision(request_id, ev_id, power_w, self._unix_s(), self._view.now_s(), self._view)
         self._ring.append(made)
-        self._by_request.setdefault(request_id, []).append(made)
-        if len(self._ring) > self._kept:
-            self._forget(self._ring.popleft())
         return made
-
-    def _forget(self, oldest: Decision) -> None:
-        same = self._by_request[oldest.request_id]
-        same.remove(oldest)
-        if not same:
-            del self._by_request[oldest.request_id]
 
     def document(self, request_id: str) -> dict[str, Any]:
         """What is remembered of `request_id`, oldest first, and since when (Unix time) every decision is."""
@@ -121,7 +111,7 @@ class Decisions:
             "request_id": request_id,
             "kept": self._kept,
             "since_s": self._ring[0].began_s if full else self._made_s,
-            "decisions": [_decision(each) for each in self._by_request.get(request_id, ())],
+            "decisions": [_decision(each) for each in self._ring if each.request_id == request_id],
         }
 
 

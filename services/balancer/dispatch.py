@@ -152,9 +152,10 @@ class Dispatch:
 
         That somebody was asked before this one arrived says nothing about who has room for it.
         """
-        if not await self._within(deadline_s, asyncio.shield(running.outcome)):
+        ending = running.outcome
+        if not await self._within(deadline_s, asyncio.shield(ending)):
             return refusals.out_of_time()
-        outcome = running.outcome.result()
+        outcome = ending.result()
         same = running.request_id == request_id and running.began_at_s >= arrived_at_s
         return outcome if same and isinstance(outcome, Problem) else None
 

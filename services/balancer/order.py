@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from config.messages import ChargeRequest
 from services.problem import to_json
 from services.substation.session import length_s, watts
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """A request that is to be placed by `deadline_s` (wall seconds, monotonic).
 
     `power_w` and `length_s` (grid seconds) are estimates where the request leaves them to the substation; `least_w` is

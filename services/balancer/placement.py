@@ -12,6 +12,7 @@ from services.balancer import refusals
 from services.balancer.account import Account
 from services.balancer.asking import SHORTEST_TRY_S, Asked, Asking
 from services.balancer.book import Entry
+from services.balancer.decisions import MOST_OTHERS
 from services.balancer.line import Answer, Result
 from services.balancer.order import Order
 from services.balancer.search import Search
@@ -24,6 +25,7 @@ PAUSE_S = 0.2
 #: A request whose attempts were revoked elsewhere is sent again to the same substation, this often at most.
 MOST_REVOKED = 16
 _LEAST_LOADED = LeastLoaded()
+_NUMBER = (int, float)
 
 _log = logging.getLogger(__name__)
 
@@ -181,7 +183,7 @@ class Placer(Asking):
             if node is None and not search.asked:
                 node = self.ledger.oldest(order.least_w, barred)  # nobody is refused for what is believed only
         self.metrics.decision_s.observe(time.perf_counter() - began_s)
-        weighed = [] if node is None else self.ledger.beside(order.power_w, barred)
+        weighed = [] if node is None else self.ledger.beside(order.power_w, barred, 1 + MOST_OTHERS)
         search.decision.weighed(weighed, node, self.ledger.open)
         return node
 
@@ -192,7 +194,7 @@ class Placer(Asking):
     def _accept(self, account: Account, search: Search, answer: Answer) -> Entry:
         order, now_s = search.order, self.now_s()
         lasting = answer.body.get("ends_in_s")
-        length_s = lasting if isinstance(lasting, int | float) and 0 <= lasting <= 1e9 else order.length_s
+        length_s = lasting if isinstance(lasting, _NUMBER) and 0 <= lasting <= 1e9 else order.length_s
         ends_at_s = now_s + length_s / self.time_scale
         account.confirm(order.request_id, ends_at_s, now_s)
         account.trust()
@@ -236,5 +238,5 @@ class Placer(Asking):
             account.suspect(self.now_s(), self.now_s())
 
     def _log_failure(self, name: str, search: Search, answer: Answer) -> None:
-        extra = {"substation": name, "request_id": search.order.request_id, "result": answer.result.value}
+        extra = {"substation": name, "request_id": search.order.request_id, "result": answer.result.word}
         _log.warning("attempt failed", extra={**extra, "detail": answer.detail[:200], "next_attempt": search.attempt})

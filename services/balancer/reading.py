@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from pydantic_core import from_json
 
 from config.problems import CONTENT_TYPE
 from config.report import HEADER, MISDIRECTED, Report
@@ -18,6 +19,13 @@ _BROKEN = frozenset({500, 502, 504})
 
 class Result(enum.Enum):
     """What became of one attempt; the values are the `result` labels of `balancer_attempts_total`."""
+
+    word: str
+
+    def __init__(self, word: str) -> None:
+        self.word = word  # to ask for the value calls a function
+
+    __hash__ = object.__hash__  # there is one of each
 
     ACCEPTED = "accepted"
     #: It has no room now.
@@ -38,13 +46,15 @@ class Result(enum.Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+_NOTHING: Mapping[str, Any] = {}
+
+
+class Answer(NamedTuple):
     """The end of one attempt: `result`, the report and the JSON object that came with it."""
 
     result: Result
     report: Report | None = None
-    body: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, Any] = _NOTHING
     detail: str = ""
 
 
@@ -79,10 +89,13 @@ def answer_of(target: Target, status: int, report: Report | None, body: bytes) -
         return Answer(Result.UNKNOWN, report, said, f"answered {status}")
     if status == 410 and reason == "fenced":
         return Answer(Result.FENCED, report, said, "answered 410 fenced")
-    known = {202: Result.ACCEPTED, 409: Result.TAKEN, 410: Result.REVOKED, 422: Result.NEVER}
     if status == 503 and reason == "substation-full":
         return Answer(Result.FULL, report, said)
-    return Answer(known.get(status, Result.CLOSED), report, said, f"answered {status} {reason or ''}".rstrip())
+    detail = f"answered {status} {reason}" if reason else f"answered {status}"
+    return Answer(_KNOWN.get(status, Result.CLOSED), report, said, detail)
+
+
+_KNOWN = {202: Result.ACCEPTED, 409: Result.TAKEN, 410: Result.REVOKED, 422: Result.NEVER}
 
 
 def _foreign(status: int) -> Result:
@@ -99,7 +112,7 @@ def is_unknown(status: int, content_type: str) -> bool:
 def object_of(body: bytes) -> dict[str, Any]:
     """The JSON object in `body`; empty where it holds something else."""
     try:
-        found = json.loads(body) if body else {}
-    except (ValueError, RecursionError):
+        found = from_json(body) if body else {}
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -61,12 +61,12 @@ class Replicas:
 
     def placed(self, entry: Entry) -> None:
         """A session began here: the others are told."""
-        for outbox in self._to_tell():
+        for outbox in self._to_tell() if self._outboxes else ():
             outbox.placed(entry)
 
     def heard(self, substation: str, report: Report) -> None:
         """`substation` gave a report: the others are told."""
-        for outbox in self._to_tell():
+        for outbox in self._to_tell() if self._outboxes else ():
             outbox.report(substation, report)
 
     def _to_tell(self) -> Iterator[Outbox]:

@@ -6,7 +6,6 @@ import asyncio
 import math
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from config.problems import Problem
 from services.balancer import refusals
@@ -16,13 +15,28 @@ from services.balancer.queue import Waiting
 Outcome = Entry | Waiting | Problem
 
 
-class Running(NamedTuple):
+class Running:
     """A request that is being placed for `ev_id` since `began_at_s` (wall seconds, monotonic)."""
 
-    request_id: str
-    ev_id: str
-    outcome: asyncio.Future[Outcome]
-    began_at_s: float
+    __slots__ = ("_awaited", "began_at_s", "ev_id", "request_id")
+
+    def __init__(self, request_id: str, ev_id: str, began_at_s: float) -> None:
+        self.request_id = request_id
+        self.ev_id = ev_id
+        self.began_at_s = began_at_s
+        self._awaited: asyncio.Future[Outcome] | None = None
+
+    @property
+    def outcome(self) -> asyncio.Future[Outcome]:
+        """What comes of it, for whoever waits for that while it runs."""
+        if self._awaited is None:
+            self._awaited = asyncio.get_running_loop().create_future()
+        return self._awaited
+
+    def end(self, outcome: Outcome) -> None:
+        """This came of it."""
+        if self._awaited is not None:
+            self._awaited.set_result(outcome)
 
 
 class Runs:
@@ -53,23 +67,23 @@ class Runs:
 
     def begin(self, request_id: str, ev_id: str, now_s: float) -> Running:
         """Nothing else is begun for either until `end`."""
-        running = Running(request_id, ev_id, asyncio.get_running_loop().create_future(), now_s)
+        running = Running(request_id, ev_id, now_s)
         self._requests[request_id] = self._evs[ev_id] = running
         return running
 
     def end(self, running: Running, outcome: Outcome) -> None:
         """Whoever waits is told."""
         del self._requests[running.request_id], self._evs[running.ev_id]
-        running.outcome.set_result(outcome)
+        running.end(outcome)
 
     @contextmanager
     def reserved(self, request_ids: Collection[str]) -> Iterator[None]:
         """Meanwhile none of `request_ids`, of which none is being placed, is begun: who asks looks again afterwards."""
-        held = Running("", "", asyncio.get_running_loop().create_future(), -math.inf)
+        held = Running("", "", -math.inf)
         self._requests.update(dict.fromkeys(request_ids, held))
         try:
             yield
         finally:
             for request_id in request_ids:
                 del self._requests[request_id]
-            held.outcome.set_result(refusals.out_of_time())
+            held.end(refusals.out_of_time())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
@@ -30,7 +30,7 @@ class Search:
     kept: Callable[[], Collection[str]] = tuple
     incarnation: int = 0
     tried: set[str] = field(default_factory=set)
-    results: Counter[Result] = field(default_factory=Counter)
+    results: defaultdict[Result, int] = field(default_factory=lambda: defaultdict(int))
     fits_at_s: list[float] = field(default_factory=list)
 
     def again(self) -> None:

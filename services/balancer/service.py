@@ -148,20 +148,21 @@ class BalancerService:
 
     def take(self, members: Sequence[Member], headers: Mapping[str, str]) -> None:  # noqa: ARG002  of no use here
         """See `services.stream.answering.Streaming`: requests that nobody passed on before."""
+        now_s = self._now_s()
         for member in members:
             try:
-                self._take(member)
+                self._take(member, now_s)
             except Exception:  # noqa: BLE001  one that fails must not take the others along
                 fail([member])
 
-    def _take(self, member: Member) -> None:
+    def _take(self, member: Member, now_s: float) -> None:
         item = read_message(member.body, ChargeRequest)
-        deadline_s = self._now_s() + usable_s(member.left_s)
+        deadline_s = now_s + usable_s(member.left_s)
         if not isinstance(item, Problem):
             text = b"" if item.request_id is None else member.body
             item, request_id = _identified(item)
             tell = partial(self._tell, member, request_id)
-            if not self.core.recovery.stuck and self.core.swift.begin(item, text, deadline_s, member.span, tell):
+            if self.core.swift.begin(item, text, now_s, deadline_s, member.span, tell):
                 return
         task = asyncio.get_running_loop().create_task(self._member(member, item, deadline_s))
         self._taken.add(task)

@@ -23,6 +23,7 @@ from services.balancer.line import Answer as Said
 from services.balancer.line import Result
 from services.balancer.order import Order
 from services.balancer.placement import Placer
+from services.balancer.ways import Begins
 from services.tracing import CURRENT, REQUEST_ID, Span
 
 _log = logging.getLogger(__name__)
@@ -40,22 +41,25 @@ class Swift:
         self.dispatch = dispatch
         self.placer = placer
         self.forwarding = forwarding
+        self._line = placer.line if isinstance(placer.line, Begins) else None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, request: ChargeRequest, text: bytes, deadline_s: float, span: Span | None, tell: Tell) -> bool:
+    def begin(
+        self, request: ChargeRequest, text: bytes, now_s: float, deadline_s: float, span: Span | None, tell: Tell
+    ) -> bool:
         """Whether `request`, which has its id and was read from `text`, is answered through `tell`; else nothing was done.
 
-        `deadline_s` is in wall seconds, monotonic.
+        It came at `now_s`, with others that are begun before it at most. Both are in wall seconds, monotonic.
         """
-        now_s, request_id = self.placer.now_s(), str(request.request_id)
-        if deadline_s - now_s <= 2 * SHORTEST_TRY_S or not self.forwarding.is_here(request.ev_id):
+        line, request_id = self._line, str(request.request_id)
+        if line is None or deadline_s - now_s <= 2 * SHORTEST_TRY_S or not self.forwarding.is_here(request.ev_id):
             return False
         if not self.dispatch.is_usual(request, request_id, now_s):
             return False
         one = _One(self, request, deadline_s, now_s, span, tell)
         outer, about = CURRENT.set(span), REQUEST_ID.set(request_id)
         try:
-            one.begin(text)
+            one.begin(line, text)
         except BaseException:
             one.close(refusals.out_of_time())
             raise
@@ -88,7 +92,7 @@ class _One:
         self._asked: Asked | None = None
         self._running = swift.dispatch.runs.begin(str(request.request_id), request.ev_id, now_s)
 
-    def begin(self, text: bytes) -> None:
+    def begin(self, line: Begins, text: bytes) -> None:
         """Chooses a substation and asks it."""
         settings, placer = self._swift.settings, self._swift.placer
         order = Order.of(
@@ -102,7 +106,7 @@ class _One:
         self._search = search = placer.begin(order)
         account = placer.choose(search)
         if account is not None:
-            self._asked = placer.begin_asking(account, search, self.hear)
+            self._asked = placer.begin_asking(line, account, search, self._began_s, self.hear)
         if self._asked is None:
             self._swift.later(self._go_on(placer.place_after(search, account)))
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from random import Random
+from typing import NamedTuple
 
 from services.routing.demand import Demand
 from services.routing.index import Index
@@ -26,8 +26,7 @@ MOST_INDEXES = 48
 _DRAWS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(NamedTuple):
     """What a choice is for: `power_w` watts, at none of `tried` (names).
 
     Of the nodes that do not fit by estimate only those may be asked that `may_ask` lets through (None: all).
@@ -149,8 +148,14 @@ class Fleet:
         last = next(reversed(self._kept.values()), None)
         if last is None:
             return self.candidates(want)[:most]
-        nodes = (node for bucket in last.refresh().buckets() for node in bucket)
-        return [node for node in islice(nodes, 4 * most) if want.allows(node)][:most]
+        found: list[Node] = []
+        left = 4 * most
+        for bucket in last.refresh().buckets():
+            found += [node for node in bucket[:left] if want.allows(node)]
+            left -= len(bucket)
+            if left <= 0 or len(found) >= most:
+                break
+        return found[:most]
 
     def _index(self, score: Score, power_w: int) -> Index:
         kept = self._kept.get((score, power_w))

@@ -75,8 +75,9 @@ class Front(Desk):
         request = ChargeRequest(ev_id=request_id, request_id=request_id, duration_s=1e8)
         text = request.model_dump_json(exclude_none=True).encode()
         told = asyncio.get_running_loop().create_future()
-        deadline_s = self.world.clock.monotonic_s() + within_s
-        if self.swift.begin(request, text, deadline_s, None, told.set_result):
+        now_s = self.world.clock.monotonic_s()
+        deadline_s = now_s + within_s
+        if self.swift.begin(request, text, now_s, deadline_s, None, told.set_result):
             answer = await told
             return json.loads(answer) if isinstance(answer, bytes) else answer
         return await self.dispatch.answer(request, deadline_s)
