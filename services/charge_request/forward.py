@@ -10,9 +10,8 @@ import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -53,8 +52,7 @@ MOST_ANSWER_BYTES = 2**20
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A balancer's answer, as it came; `said` is the object that its JSON `body` holds.
 
     From 400 on it is a problem (RFC 9457).
@@ -108,13 +106,14 @@ class Forward:
         self._resolver = resolver
         self._avoided_until_s: dict[URL, float] = {}
         self._turn = 0
+        self._bases = {url: str(url.origin()) for url in self._urls}
         self._callers: dict[str, Caller] = {}
 
     async def start(self) -> None:
         """Opens the connection pool; in the event loop."""
         self._dialer = Dialer(self._token, self._resolver)
         for url in self._urls:
-            base = str(url.origin())
+            base = self._bases[url]
             self._callers[base] = Caller(partial(self._dialer.dial, base, {}))
         self._pool = clients.session(self._token, self._resolver, {"limit": CONNECTIONS})
 
@@ -133,14 +132,15 @@ class Forward:
         return await self._ask(method, f"/requests/{request_id}", None, deadline_s)
 
     async def _ask(self, method: str, path: str, body: bytes | None, deadline_s: float) -> Reply | Problem:
-        failure, pause_s = _unreachable(), PAUSE_S
+        failure: Problem | None = None
+        pause_s = PAUSE_S
         passing: Reply | None = None
         bad: set[URL] = set()
         is_first = True
         while (remaining_s := deadline_s - self._now_s()) > SHORTEST_TRY_S:
             url = self._next(bad)
             try:
-                reply = await self._try(method, url.with_path(path), body, self._share_s(remaining_s))
+                reply = await self._try(method, url, path, body, self._share_s(remaining_s))
             except _NoReplyError as error:
                 self._failed(url, error)
                 is_bad = isinstance(error, _BadReplyError)
@@ -157,7 +157,7 @@ class Forward:
             is_first = False
             await asyncio.sleep(min(pause_s, max(0.0, deadline_s - self._now_s())))
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        return passing or failure
+        return passing or failure or _unreachable()
 
     def _share_s(self, remaining_s: float) -> float:
         """How long one try may take: of the last moments all."""
@@ -168,14 +168,14 @@ class Forward:
         _log.warning("balancer did not answer", extra={"balancer": str(url), "detail": str(error)[:200]})
         self._avoided_until_s[url] = self._now_s() + AVOIDED_S
 
-    async def _try(self, method: str, url: URL, body: bytes | None, timeout_s: float) -> Reply:
+    async def _try(self, method: str, url: URL, path: str, body: bytes | None, timeout_s: float) -> Reply:
         try:
             until_s = self._now_s() + timeout_s
             if body is not None:
                 with suppress(NoStream):
-                    return await self._exchange_together(url, body, timeout_s)
+                    return await self._exchange_together(url, path, body, timeout_s)
             left_s = max(SHORTEST_TRY_S, until_s - self._now_s())
-            return await self._exchange(method, url, body, left_s)
+            return await self._exchange(method, url.with_path(path), body, left_s)
         except (
             Unsent,
             aiohttp.ClientConnectorError,
@@ -187,9 +187,9 @@ class Forward:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _NoReplyError(str(error) or type(error).__name__, _silent()) from error
 
-    async def _exchange_together(self, url: URL, body: bytes, timeout_s: float) -> Reply:
-        base = str(url.origin())
-        with Hop(f"POST {url.path}", {PEER: base}) as hop:
+    async def _exchange_together(self, url: URL, path: str, body: bytes, timeout_s: float) -> Reply:
+        base = self._bases[url]
+        with Hop(f"POST {path}", {PEER: base}) as hop:
             try:
                 heard = await self._callers[base].ask(body, timeout_s, hop.headers)
             except Crowded as error:

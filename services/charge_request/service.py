@@ -7,7 +7,6 @@ import functools
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -194,7 +193,7 @@ def _named(reply: Reply | Problem, request_id: str) -> Reply | Problem:
     if reply.status < 400 or "request_id" in reply.said:
         return reply
     said = {**reply.said, "request_id": request_id}
-    return replace(reply, said=said, body=to_json(said))
+    return reply._replace(said=said, body=to_json(said))
 
 
 def _failure(reason: str) -> str:
