@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -123,9 +123,9 @@ class Forward:
         await self._dialer.close()
         await self._pool.close()
 
-    async def send(self, body: bytes, deadline_s: float) -> Reply | Problem:
+    def send(self, body: bytes, deadline_s: float) -> Coroutine[Any, Any, Reply | Problem]:
         """The answer to the JSON object `body`, or why there is none by `deadline_s` (wall seconds, monotonic)."""
-        return await self._ask("POST", "/route", body, deadline_s)
+        return self._ask("POST", "/route", body, deadline_s)
 
     async def follow(self, method: str, request_id: str, deadline_s: float) -> Reply | Problem:
         """The answer to `method` (GET or DELETE) for one request, which must be a name; or why there is none."""

@@ -118,7 +118,8 @@ class ChargeRequestService:
         batch = await read_messages(request, ChargeRequest)
         if batch.is_array:
             return json_response(await self._several(batch, deadline_s))
-        reply = await self._one(batch.items[0], deadline_s)
+        item = batch.items[0]
+        reply = item if isinstance(item, Problem) else await self._ask(item, deadline_s)
         self._count(reply.status, reply.reason)
         return problem_response(reply) if isinstance(reply, Problem) else _passed_on(reply)
 
