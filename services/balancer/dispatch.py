@@ -77,12 +77,11 @@ class Dispatch:
         self, request: ChargeRequest, request_id: str, outcome: Outcome, began_s: float
     ) -> dict[str, Any] | Problem:
         """`outcome` as `answer` gives it; `began_s` is when the request came (wall seconds, monotonic)."""
-        if isinstance(outcome, Problem) and outcome.reason == refusals.MOVED:
-            return outcome
         if isinstance(outcome, Problem):
+            if outcome.reason == refusals.MOVED:
+                return outcome
             refused_s = self._unix_s()
-            arrived_s = refused_s - (self._now_s() - began_s)
-            between = {"arrived_s": round(arrived_s, 6), "refused_s": round(refused_s, 6)}
+            between = {"arrived_s": round(refused_s - self._now_s() + began_s, 6), "refused_s": round(refused_s, 6)}
             power_kw = self._settings.power_kw if request.power_kw is None else request.power_kw
             extra = {"request_id": request_id, "ev_id": request.ev_id, "reason": outcome.reason, "power_kw": power_kw}
             _log.info("refused", extra={**extra, **between})
@@ -196,8 +195,8 @@ class Dispatch:
             return refusals.busy()
         running = self.runs.begin(request_id, request.ev_id, self._now_s())
         outcome: Outcome = refusals.out_of_time()
+        named = request if request.request_id else request.model_copy(update={"request_id": request_id})
         try:
-            named = request if request.request_id else request.model_copy(update={"request_id": request_id})
             outcome = await self._start(named, request_id, deadline_s)
             return outcome
         finally:
