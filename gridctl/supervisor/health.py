@@ -75,11 +75,17 @@ class Watcher:
                 await self._ask_once(member)
         finally:
             self._watched -= 1
-            self.probes.forget(member.own_url + "/health")
+            self._hang_up(member)
+
+    def _hang_up(self, member: Member) -> None:
+        """A service that stops must wait for nobody who is connected only to look at it."""
+        self.probes.forget(member.own_url + "/health")
 
     async def _ask_once(self, member: Member) -> None:
         member.stirred.clear()
         if not member.external and (member.life.pid is None or member.state in {State.PAUSED, State.STOPPING}):
+            if member.state is not State.PAUSED:
+                self._hang_up(member)
             await member.stirred.wait()
             return
         pid = member.life.pid
@@ -96,7 +102,7 @@ class Watcher:
         balancer = next(self._crowd.by_role(BALANCER), None) if self._crowd else None
         if balancer is None or balancer.life.pid is None:
             return []
-        _, status = await self._get(balancer.url + "/status")
+        _, status = await self._get(balancer.url + "/status", once=True)
         rows = status.get("substations")
         return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
@@ -140,9 +146,13 @@ class Watcher:
             return await self._get(url)
         return status, document if isinstance(document, dict) else {}
 
-    async def _get(self, url: str, words_only: bool = False) -> tuple[int, dict[str, Any]]:
+    async def _get(self, url: str, words_only: bool = False, once: bool = False) -> tuple[int, dict[str, Any]]:
+        """The answer, which may be no more than its status; the connection is not kept where this is `once`."""
+        headers = {"Connection": "close"} if once else None
         try:
-            async with self.session.get(url, timeout=aiohttp.ClientTimeout(total=PATIENCE_S)) as answer:
+            async with self.session.get(
+                url, headers=headers, timeout=aiohttp.ClientTimeout(total=PATIENCE_S)
+            ) as answer:
                 text = await answer.content.read(MAX_ANSWER)
                 document = {} if words_only else json.loads(text)
                 return answer.status, document if isinstance(document, dict) else {}

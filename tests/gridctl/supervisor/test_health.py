@@ -124,6 +124,29 @@ async def test_no_json_and_nobody_there_are_failures() -> None:
     held.close()
 
 
+async def test_who_stops_finds_nobody_connected_that_only_looked_at_it() -> None:
+    """Else it would wait for what the supervisor asks next: a service waits for nobody where nobody is connected."""
+    gone = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            if not await reader.read(1):
+                break
+        gone.set()
+        writer.close()
+
+    held = hold("a", "127.0.0.1", 0, fixed=False)
+    async with await asyncio.start_server(answer, sock=held.sock):
+        one = member("substation", held)
+        async with watching(one) as crowd:
+            assert (await told(crowd)).ok
+            assert not gone.is_set()
+            one.life.state = State.STOPPING
+            one.stirred.set()
+            await asyncio.wait_for(gone.wait(), 60)
+
+
 async def test_who_has_no_process_is_not_asked_until_stirred() -> None:
     async with serving("/health", web.json_response({})) as held:
         one = member("substation", held)
