@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 import setproctitle
 
 from config import otel
+from config.access import LOCAL
 from config.names import SUBSTATION
 from config.settings import settings_from_json
 from gridctl import __version__, brood, kernel
@@ -238,9 +239,10 @@ def _become_service(
 
 
 def _run(request: dict[str, Any], given: Sequence[int], prepared: Prepared | None) -> int:
-    os.environ[LOG_FILE_VARIABLE] = request["log_file"]
-    access = from_environment(os.environ)
+    access = LOCAL
     if prepared is None:
+        os.environ[LOG_FILE_VARIABLE] = request["log_file"]
+        access = from_environment(os.environ)
         settings = settings_from_json(request["role"], request["settings"])
         worker = None if request["worker"] is None else _worker(request["worker"], *given[2:])
         prepared = prepare(request["role"], settings, access, worker, __version__)

@@ -12,11 +12,12 @@ import contextlib
 import logging
 import os
 import socket
+from pathlib import Path
 
 from config.names import SUBSTATION
 from config.settings import SubstationSettings
 from monitoring.metrics import ServiceMetrics
-from services.logs import DescriptorHandler, JsonLines
+from services.logs import DescriptorHandler, JsonLines, LogFile
 from services.run import create, event_loop
 from services.serving import serve
 
@@ -32,7 +33,7 @@ def rehearse() -> None:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    handler = DescriptorHandler(nowhere)
+    handler = DescriptorHandler(nowhere, LogFile(Path(os.devnull), descriptors=(nowhere,)))
     handler.setFormatter(JsonLines(SUBSTATION, SUBSTATION))
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     try:
@@ -48,7 +49,8 @@ async def _rehearse() -> None:
     ServiceMetrics(service.registry, "unknown", 1.0, lambda: True)
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    served = asyncio.ensure_future(serve(service, listener))
+    ours, theirs = socket.socketpair()
+    served = asyncio.ensure_future(serve(service, listener, theirs))
     try:
         await _ask(port)
     finally:
@@ -56,6 +58,7 @@ async def _rehearse() -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await served
         listener.close()
+        ours.close()  # only now: whoever is served ends with it
 
 
 async def _ask(port: int) -> None:

@@ -89,7 +89,7 @@ async def perform(
         _following(lifeline, stage.faults.ahead_of(service.command)),
         _running(service),
         contextlib.nullcontext() if crew is None else crew.working(access, patience),  # until nobody asks any more
-        _listening(stage, sock, patience) as (listener, visits),
+        listening(stage, sock, patience) as (listener, visits),
     ):
         _log.info("listening", extra={"port": _port(sock)})
         received = await signals.get()
@@ -114,7 +114,8 @@ def _signals() -> asyncio.Queue[signal.Signals]:
 
 
 @contextlib.asynccontextmanager
-async def _listening(stage: Stage, sock: socket.socket, patience: Patience) -> AsyncIterator[tuple[Taking, Visits]]:
+async def listening(stage: Stage, sock: socket.socket, patience: Patience) -> AsyncIterator[tuple[Taking, Visits]]:
+    """Within it, `sock` is answered on; its service was started, and is stopped, by somebody else."""
     runner = web.AppRunner(stage.app, access_log=None, shutdown_timeout=1.0)
     visits = Visits(patience, left=stage.traffic.left)
     await runner.setup()
