@@ -103,6 +103,10 @@ class Express(Connection):
     def _begin(self, head: Head, body: bytes, later: bytes) -> None:
         if self._unfinished:
             self._note(whole=True)
+        if not later and self.transport is not None and (said := apart().run(self._lane.at_once, head)) is not None:
+            self.transport.write(said)
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+            return
         self._later = later
         # the one before may have begun this one: it belongs to another request
         self._task = self._loop.create_task(self._answer(head, body), context=apart())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 
@@ -20,7 +20,7 @@ from services.gate import Gate
 from services.heads import Head, Heads
 from services.http import REFUSED, Handler, answered, internal_error
 from services.problem import problem_response
-from services.service import Asked, Frequented, Glanced, Listener, Service, Whole
+from services.service import Asked, Frequented, Glanced, Instant, Listener, Service, Whole
 from services.tracing import CURRENT, PassingTracer, Tracer
 from services.traffic import Traffic
 
@@ -46,6 +46,7 @@ class Lane:
         if health is not None:
             looks["/health"] = health
         self._handlers = {**busy, **looks}
+        self._instant = service.instant() if isinstance(service, Instant) else {}
         self._heard = service.heard if isinstance(service, Listener) else None
         self._more = service.headers
         #: Where it stops, what comes goes the usual way, and its connection is closed.
@@ -55,6 +56,18 @@ class Lane:
         self.heads = Heads(busy, Gate(access), looks)
         #: What answers all other requests; where a connection has another handler, its requests do not come here.
         self.plain: Handler | None = None
+
+    def at_once(self, head: Head) -> bytes | None:
+        """All bytes of the answer to a look that is answered by headers alone; None: it is for `answer`."""
+        is_fine = self._instant.get(head.path) if head.method == "GET" and head.parent is None else None
+        if is_fine is None or self.traffic.stopping:
+            return None
+        try:
+            if self._heard is not None:
+                self._heard(Whole(head.path, head.headers, b"", None, head.method))
+            return self._said(204, self._more()) if is_fine() else None
+        except Exception:  # noqa: BLE001  `answer` meets it again, and says what there is to say
+            return None
 
     async def answer(self, head: Head, body: bytes) -> bytes:
         """All bytes of the answer to a request with `head` and `body`."""
@@ -82,6 +95,9 @@ class Lane:
         body = (response.body or b"") if isinstance(response, web.Response) else b""
         if not isinstance(body, bytes):
             raise TypeError(f"a whole answer was expected, found {type(body).__name__}")
+        return self._said(status, headers, body)
+
+    def _said(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> bytes:
         lines = "".join([f"{name}: {_checked(value)}\r\n" for name, value in headers.items()])
         length = "" if status == 204 else f"Content-Length: {len(body)}\r\n"
         text = f"{_status_line(status)}{lines}{length}Date: {self._dates.now()}\r\n\r\n"

@@ -71,6 +71,14 @@ class Glanced(Protocol):
 
 
 @runtime_checkable
+class Instant(Protocol):
+    """A service that says all it has to say to some looks in the headers of each answer."""
+
+    def instant(self) -> Mapping[str, Callable[[], bool]]:
+        """Whether a `GET` of each such path, one of `glanced`, is answered 204 now; must neither block nor raise."""
+
+
+@runtime_checkable
 class Listener(Protocol):
     """A service that wants to know who asks it."""
 

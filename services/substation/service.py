@@ -119,6 +119,10 @@ class SubstationService:
         """`/report`."""
         return {"/report": self._sessions.report}
 
+    def instant(self) -> Mapping[str, Callable[[], bool]]:
+        """`/report`, once it knows what it has."""
+        return {"/report": lambda: self._recovery.done}
+
     def heard(self, request: Asked) -> None:
         """A balancer that names itself is told of what its polls would show too late; its former incarnations are fenced."""
         self._hear(request.headers)

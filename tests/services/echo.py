@@ -27,6 +27,7 @@ class Echo:
         self.registry = CollectorRegistry()
         self.stop_timeout_s = stop_timeout_s
         self.told = Health()
+        self.is_instant = True
         self.orders: list[Mapping[str, Any]] = []
         self.life: list[str] = []
         self.asked = asyncio.Event()
@@ -50,6 +51,13 @@ class Echo:
 
     def glanced(self) -> Mapping[str, Callable[[Asked], Awaitable[web.Response]]]:
         return {"/look": self._look}
+
+    def instant(self) -> Mapping[str, Callable[[], bool]]:
+        return {"/look": lambda: self.is_instant}
+
+    def heard(self, request: Asked) -> None:
+        if "X-Deaf" in request.headers:
+            raise ProblemError(Problem(421, "not meant", "misdirected"))
 
     async def _look(self, _: Asked) -> web.Response:
         return web.Response(status=204)

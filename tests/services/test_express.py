@@ -252,11 +252,14 @@ HEALTHY = b"GET /bug HTTP/1.1\r\nHost: localhost\r\n\r\n"
             _look("Transfer-Encoding: chunked") + b"0\r\n\r\n",
         ],
         [_look("Content-Length: 60")[:-2], b"\r\n" + _look(), b"x" * 60],
+        # who refuses to hear somebody says so, also where headers would have been an answer
+        [_look("X-Deaf: 1"), _look(), _request(b'{"ev_id": "a"}', "/echo", "X-Deaf: 1"), _look()],
     ],
 )
 async def test_nobody_is_mistaken_for_another(pieces: Sequence[bytes]) -> None:
     async with a_world() as world:
-        for _ in range(2):
+        for instant in (True, False):
+            world.echo.is_instant = instant
             assert await _heard(world, True, pieces) == await _heard(world, False, pieces)
 
 
