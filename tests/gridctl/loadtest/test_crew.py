@@ -132,14 +132,14 @@ async def test_workers_do_not_outlive_a_parent_that_is_killed(environment: dict[
 
 async def test_a_worker_that_got_no_cpu_for_a_while_is_the_limit(environment: dict[str, str]) -> None:
     server = Server()
-    arguments = ("--rate", "50", "--duration", "4s", "--workers", "3", "--json")
+    arguments = ("--rate", "50", "--duration", "6s", "--workers", "3", "--json")
     async with sending(environment, server, *arguments) as (process, workers):
         workers[0].suspend()
         await server.until_asked(len(server.asked) + 40)
         workers[0].resume()
         ended = await end(process)
     document = json.loads(ended.out)
-    assert (document["sent"], document["accepted"]) == (200, 200)
+    assert (document["sent"], document["accepted"]) == (300, 300)
     assert document["limited_by_tester"] is True
     assert document["late_ms"]["max"] > 200
 
