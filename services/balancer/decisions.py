@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -25,11 +25,13 @@ _RANKS = {FRESH: "fresh", STALE: "stale", SUSPECT: "suspect"}
 #: One substation as the ledger estimated it: name, sessions, max_sessions, load_w, capacity_w, rank, and when it was heard
 #: last. Plain tuples, here and below: nobody may ever ask, and a class would cost several times as much.
 Candidate = tuple[str, int, int, int, int | None, int, float | None]
-#: One attempt's end: attempt, the result's word, why, when it was asked, when that was known.
-Try = tuple[int, str, str, float, float]
-#: One choice: when, among how many that may be asked at all, who, the candidates (the chosen one first), the tries. Where
-#: nobody was left to be asked the candidates are the first few of all, whatever kept them out.
-Round = tuple[float, int, str | None, tuple[Candidate, ...], list[Try]]
+#: One attempt's end: of which choice, attempt, the result's word, why, when it was asked, when that was known.
+Try = tuple[int, int, str, str, float, float]
+#: One choice: when, among how many that may be asked at all, who, then all that `Candidate` has, one candidate (the chosen
+#: one first) after the other. Where nobody was left to be asked they are the first few of all, whatever kept them out. It is
+#: flat, as `Decision.tries` is, since Python looks through each tuple and list now and then.
+Round = tuple[Any, ...]
+_EACH, _A_TRY = 7, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,47 +43,59 @@ class View:
     now_s: Callable[[], float] = time.monotonic
 
 
-@dataclass(slots=True)
 class Decision:
-    """How one request was placed, or why not. `began_s` is Unix time, `outcome` None while it goes on."""
+    """How one request was placed, or why not. `began_s` is Unix time, `outcome` None while it goes on.
 
-    request_id: str
-    ev_id: str
-    power_w: int
-    began_s: float
-    began_at_s: float
-    view: View
-    rounds: list[Round] = field(default_factory=list)
-    left_out: int = 0
-    outcome: tuple[int, str, str] | None = None
-    ended_at_s: float | None = None
+    `tries` holds what `Try` has, one after the other.
+    """
+
+    __slots__ = (
+        "began_at_s", "began_s", "detail", "ended_at_s", "ev_id", "left_out", "power_w", "request_id", "rounds",
+        "status", "tries", "view", "where",
+    )  # fmt: skip
+
+    def __init__(
+        self, request_id: str, ev_id: str, power_w: int, began_s: float, began_at_s: float, view: View
+    ) -> None:
+        self.request_id = request_id
+        self.ev_id = ev_id
+        self.power_w = power_w
+        self.began_s = began_s
+        self.began_at_s = began_at_s
+        self.view = view
+        self.rounds: list[Round] = []
+        self.tries: list[Any] = []
+        self.left_out = 0
+        self.status: int | None = None
+        self.where = self.detail = ""
+        self.ended_at_s: float | None = None
 
     def weighed(self, nodes: Sequence[Node], chosen: Node | None, count: int | None = None) -> None:
         """Of `nodes`, the best first, `chosen` will be asked (None: nobody is left); `count` may be asked at all."""
-        now_s = self.view.now_s()
+        view = self.view
         if len(self.rounds) == MOST_ROUNDS:
             del self.rounds[0]
             self.left_out += 1
+        name = None
         if chosen is None:
-            shown: Iterable[Node] = islice(self.view.everyone(), 1 + MOST_OTHERS)
-            name = None
+            shown: Iterable[Node] = islice(view.everyone(), 1 + MOST_OTHERS)
         else:
             shown = [chosen, *[node for node in nodes[: 1 + MOST_OTHERS] if node is not chosen][:MOST_OTHERS]]
             name = chosen.name
-        heard_at_s = self.view.heard_at_s
-        candidates = tuple(
-            [(n.name, n.sessions, n.max_sessions, n.load_w, n.capacity_w, n.rank, heard_at_s(n.name)) for n in shown]
-        )
-        self.rounds.append((now_s, len(nodes) if count is None else count, name, candidates, []))
+        made: list[Any] = [view.now_s(), len(nodes) if count is None else count, name]
+        for n in shown:
+            made += (n.name, n.sessions, n.max_sessions, n.load_w, n.capacity_w, n.rank, view.heard_at_s(n.name))
+        self.rounds.append(tuple(made))
 
     def tried(self, attempt: int, result: str, detail: str, asked_at_s: float) -> None:
         """The chosen one was asked at `asked_at_s` by `attempt`, and this came of it."""
         if self.rounds:
-            self.rounds[-1][4].append((attempt, result, detail[:200], asked_at_s, self.view.now_s()))
+            number = self.left_out + len(self.rounds) - 1
+            self.tries += (number, attempt, result, detail[:200], asked_at_s, self.view.now_s())
 
     def ended(self, status: int, where: str, detail: str = "") -> None:
         """It was answered `status`: at the substation `where`, or refused for the reason `where`."""
-        self.outcome = (status, where, detail)
+        self.status, self.where, self.detail = status, where, detail
         self.ended_at_s = self.view.now_s()
 
 
@@ -122,8 +136,8 @@ def _decision(made: Decision) -> dict[str, Any]:
         "began_s": made.began_s,
         "took_s": None if made.ended_at_s is None else round(made.ended_at_s - made.began_at_s, 6),
         "rounds_left_out": made.left_out,
-        "rounds": [_round(each, made.began_at_s) for each in made.rounds],
-        "outcome": None if made.outcome is None else _outcome(*made.outcome),
+        "rounds": [_round(made, number, each) for number, each in enumerate(made.rounds, made.left_out)],
+        "outcome": None if made.status is None else _outcome(made.status, made.where, made.detail),
     }
 
 
@@ -137,16 +151,19 @@ def _outcome(status: int, where: str, detail: str) -> dict[str, Any]:
     }
 
 
-def _round(made: Round, began_at_s: float) -> dict[str, Any]:
-    at_s, count, chosen, candidates, tries = made
+def _round(decision: Decision, number: int, made: Round) -> dict[str, Any]:
+    at_s, count, chosen, *flat = made
+    candidates: Iterable[Candidate] = zip(*[iter(flat)] * _EACH, strict=True)
+    tries: Iterable[Try] = zip(*[iter(decision.tries)] * _A_TRY, strict=True)
     return {
-        "after_s": round(at_s - began_at_s, 6),
+        "after_s": round(at_s - decision.began_at_s, 6),
         "count": count,
         "chosen": chosen,
         "candidates": [_candidate(each, at_s) for each in candidates],
         "tries": [
             {"attempt": attempt, "result": result, "detail": detail, "took_s": round(ended_s - asked_s, 6)}
-            for attempt, result, detail, asked_s, ended_s in tries
+            for choice, attempt, result, detail, asked_s, ended_s in tries
+            if choice == number
         ],
     }
 
