@@ -296,5 +296,5 @@ class Account:
         self._tell()
 
     def _tell(self) -> None:
-        self.node.open = not self.draining and not self.probed
+        self.node.open = not (self.draining or (self._asked and self.probed))
         self._changed(self)

@@ -65,7 +65,8 @@ class Standing:
         """Its rank while `asked` requests wait for its answer, one of them for long where `slow`."""
         if self._ejected:
             return SUSPECT
-        if slow or self.silent or self._until_s or (self._allowance < WARM and asked >= self._allowance):
+        silent = not self.heard or self.missed_polls >= STALE_AFTER_POLLS
+        if slow or silent or self._until_s or (self._allowance < WARM and asked >= self._allowance):
             return STALE
         return FRESH
 

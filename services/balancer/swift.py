@@ -115,10 +115,12 @@ class _One:
         self._swift.dispatch.runs.end(self._running, outcome)
 
     def hear(self, said: Said | None) -> None:
-        """What became of asking; see `services.balancer.ways.Tell`."""
+        """What became of asking; see `services.balancer.ways.Tell`. Raises nothing: others are told next."""
         outer, about = CURRENT.set(self._span), REQUEST_ID.set(self._running.request_id)
         try:
             self._hear(said)
+        except Exception:  # noqa: BLE001  see above
+            _log.exception("failed to answer")
         finally:
             CURRENT.reset(outer)
             REQUEST_ID.reset(about)

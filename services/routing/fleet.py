@@ -149,9 +149,9 @@ class Fleet:
         if last is None:
             return self.candidates(want)[:most]
         found: list[Node] = []
-        left = 4 * most
+        left, bare = 4 * most, not want.tried and want.may_ask is None
         for bucket in last.refresh().buckets():
-            found += [node for node in bucket[:left] if want.allows(node)]
+            found += [node for node in bucket[:left] if node.open and (bare or want.allows(node))]
             left -= len(bucket)
             if left <= 0 or len(found) >= most:
                 break

@@ -142,7 +142,7 @@ class Link:
             left_ms = max(1, int((member.until_s - now_s) * 1000))
             trace = member.headers
             parent, state = (trace.get(TRACEPARENT, ""), trace.get(TRACESTATE, "")) if trace else ("", "")
-            lines.append(wire.put_call(wire.Call(member.number, left_ms, member.body, parent, state)))
+            lines.append(wire.a_call(member.number, left_ms, member.body, parent, state))
             size += len(member.body)
         return b"".join(lines)
 

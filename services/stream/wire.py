@@ -51,8 +51,12 @@ class Said(NamedTuple):
 
 def put_call(call: Call) -> bytes:
     """The lines of one call."""
-    line = f"{call.number} {call.left_ms} {call.traceparent or _NONE} {call.tracestate}\n"
-    return line.encode() + _one_line(call.body)
+    return a_call(*call)
+
+
+def a_call(number: int, left_ms: int, body: bytes, traceparent: str = "", tracestate: str = "") -> bytes:
+    """`put_call` of what a `Call` has."""
+    return f"{number} {left_ms} {traceparent or _NONE} {tracestate}\n".encode() + _one_line(body)
 
 
 def put_answer(said: Said) -> bytes:

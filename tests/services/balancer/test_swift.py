@@ -144,6 +144,22 @@ def test_one_that_fails_here_is_told_so_and_holds_up_nobody() -> None:
     assert (bad, good["routed_to"], left) == (None, "s0", 0)
 
 
+def test_whoever_cannot_be_told_breaks_nothing_for_the_others() -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("broken")
+
+    async def serve() -> tuple[Any, int]:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        desk = Front(Streamed([5], repeat("ok")), "ledger", 1)
+        request = ChargeRequest(ev_id="bad", request_id="bad", duration_s=1e8)
+        assert desk.swift.begin(request, request.model_dump_json().encode(), 0.0, 1e4, None, broken)
+        return await desk.serve("good"), len(desk.dispatch.runs)
+
+    faults: list[Any] = []
+    good, left = asyncio.run(serve())
+    assert (good["routed_to"], left, faults) == ("s0", 0, [])
+
+
 @given(
     ev_id=st.text(max_size=20), at_s=st.floats(0, 1e9), now_s=st.floats(0, 1e9), scale=st.sampled_from([1.0, 0.3, 60.0])
 )
