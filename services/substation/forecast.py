@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from config.report import Step, gather
+from config.report import Step, gather, steps_of
 
 #: Steps are gathered anew after this share of the sessions changed: few sessions stay exact, many cost little …
 _STEADY_SHARE = 64
@@ -60,7 +60,8 @@ class Forecast:
             return ()
         held = [at for at, sessions in enumerate(self._sessions) if sessions]
         self._at_s[held[0]] = first_s
-        return tuple(Step(max(0.0, self._at_s[at] - now_s), self._sessions[at], self._load_w[at]) for at in held)
+        in_s = [at_s - now_s if at_s > now_s else 0.0 for at_s in map(self._at_s.__getitem__, held)]
+        return steps_of(in_s, map(self._sessions.__getitem__, held), map(self._load_w.__getitem__, held))
 
     def _gather(self) -> None:
         steps = gather(self._ends(), load_w=itemgetter(2))
