@@ -6,6 +6,7 @@ again before they believe what runs here. Must not know sessions or how balancer
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections import OrderedDict
@@ -64,9 +65,14 @@ class Fences:
 
 
 def _incarnation(headers: Mapping[str, str]) -> int | None:
-    text = headers.get(INCARNATION, "")
+    return _number_of(headers.get(INCARNATION, ""), headers.get(BALANCER, ""))
+
+
+@functools.lru_cache(maxsize=MOST)
+def _number_of(text: str, url: str) -> int | None:
+    """The same for each message of a stream: all of them came with one handshake."""
     known = text.isascii() and text.isdigit() and len(text) < 19
-    return int(text) if known and _URL.fullmatch(headers.get(BALANCER, "")) else None
+    return int(text) if known and _URL.fullmatch(url) else None
 
 
 def _read(body: bytes) -> tuple[str, int]:

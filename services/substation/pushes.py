@@ -62,7 +62,7 @@ class Pushes:
     def heard(self, headers: Mapping[str, str]) -> None:
         """A request came with `headers`; its sender is remembered where it is a balancer."""
         url = headers.get(HEADER, "")
-        if not _URL.fullmatch(url):
+        if url not in self._heard and not _URL.fullmatch(url):
             return
         self._heard[url] = self._now_s()
         self._heard.move_to_end(url)
