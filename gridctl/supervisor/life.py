@@ -59,7 +59,7 @@ def live(order: Mapping[str, Any], ready: int, attached: int, zygote: Newborn) -
     try:
         topology = _checked(order["declaration"])
         _prepare(paths, zygote)
-        raise_file_limit()  # it holds four for each service
+        raise_file_limit()  # it holds five for each service
         with _locked(paths):
             clear(paths)
             return asyncio.run(_live(paths, ready, attached, zygote, topology))

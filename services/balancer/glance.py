@@ -36,7 +36,7 @@ class Glances:
         async with asyncio.timeout(timeout_s):
             glance = self._open.pop(url, None) or await self._connect(url, timeout_s)
             try:
-                report = await glance.ask(_request(url, headers))
+                report = await glance.ask(glance.request(url, headers))
             except BaseException:
                 glance.cut()
                 raise
@@ -75,6 +75,14 @@ class _Glance(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[str] | None = None
         self._heard = b""
+        self._headers: Mapping[str, str] | None = None
+        self._request = b""
+
+    def request(self, url: str, headers: Mapping[str, str]) -> bytes:
+        """The question to `url` with `headers`, which are nearly always those of the last one."""
+        if headers != self._headers:
+            self._request, self._headers = _request(url, headers), dict(headers)
+        return self._request
 
     async def ask(self, request: bytes) -> str:
         """See `Glances.report`."""

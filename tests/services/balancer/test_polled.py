@@ -248,6 +248,15 @@ async def test_a_glance_keeps_its_connection_and_brings_what_it_is_told_to() -> 
         glances.close()
 
 
+async def test_a_glance_brings_what_it_is_told_to_now_and_not_what_it_brought_before() -> None:
+    async with raw(*[GOOD] * 4, connections=1) as (url, asked):
+        glances = Glances()
+        for incarnation in ("1", "2", "2", "1"):
+            await glances.report(url, {"Grid-Incarnation": incarnation}, 2.0)
+        assert [question.split(b"Incarnation: ")[1][:1] for question in asked] == [b"1", b"2", b"2", b"1"]
+        glances.close()
+
+
 @pytest.mark.parametrize(
     "answer",
     [
