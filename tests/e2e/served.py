@@ -27,7 +27,7 @@ class Served:
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], Any]:
         """Status, headers and the decoded body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
@@ -44,7 +44,7 @@ class Served:
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """The exit code after a signal, and all it logged."""
         self.process.send_signal(number)
-        _, log = self.process.communicate(timeout=20)
+        _, log = self.process.communicate(timeout=60)
         return self.process.returncode, log
 
 
@@ -69,7 +69,7 @@ def served(environment: dict[str, str], *flags: str, role: str = "substation") -
         process.stderr.close()
 
 
-def until(condition: Any, limit_s: float = 20.0) -> None:
+def until(condition: Any, limit_s: float = 60.0) -> None:
     """Until `condition`; AssertionError after `limit_s` wall seconds."""
     end_s = time.monotonic() + limit_s
     with selectors.DefaultSelector() as idle:

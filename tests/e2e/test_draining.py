@@ -41,7 +41,7 @@ def test_it_takes_nothing_new_and_ends_with_its_last_session(environment: dict[s
         until(lambda: it.ask("GET", "/sessions/r1")[2]["state"] == "ended")
         assert it.process.poll() is None, "one charges on"
         assert it.ask("DELETE", "/sessions/r2")[2]["state"] == "cancelled"
-        _, log = it.process.communicate(timeout=20)
+        _, log = it.process.communicate(timeout=60)
         assert it.process.returncode == 0
         assert _logged(log, "drained")["charging"] == 0
 

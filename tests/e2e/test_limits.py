@@ -71,7 +71,7 @@ def test_crashes_break_no_promise_and_the_records_of_a_stopped_grid_prove_it(clu
         assert grid.run("kill", "substation2").returncode == 0
         grid.wait_until(lambda grid: _accepted(grid) > 90)
         assert grid.run("kill", "balancer").returncode == 0
-        out, _ = load.communicate(timeout=90)
+        out, _ = load.communicate(timeout=300)
     finally:
         load.kill()
         load.communicate()

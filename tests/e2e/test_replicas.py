@@ -28,7 +28,7 @@ def name_of(number: int) -> str:
 def balancers(grid: Grid, number: int) -> list[dict[str, object]]:
     """The balancers as the first or second sees them, itself first."""
     url = grid.process(name_of(number))["url"]
-    with urlopen(f"{url}/status", timeout=5) as answer:
+    with urlopen(f"{url}/status", timeout=30) as answer:
         return list(json.load(answer)["balancers"])
 
 
@@ -56,7 +56,7 @@ def test_both_place_and_know_each_other(cluster: Cluster) -> None:
     assert agree(grid)
     assert {grid.charge(f"EV{number}")[0] for number in range(40)} == {202}
     for number in (1, 2):
-        with urlopen(f"{grid.process(name_of(number))['url']}/health", timeout=5) as answer:
+        with urlopen(f"{grid.process(name_of(number))['url']}/health", timeout=30) as answer:
             assert json.load(answer)["accepted_total"] > 5
     assert audited(grid)
 

@@ -195,7 +195,7 @@ def test_a_journal_that_cannot_be_read_is_shown_everywhere_and_all_else_runs(clu
 
 
 def test_a_substation_killed_while_it_leaves_comes_back_to_end_its_sessions(cluster: Cluster) -> None:
-    grid = cluster(1, topology={"defaults": {"session_s": 6}})
+    grid = cluster(1, topology={"defaults": {"session_s": 20}})  # longer than it takes to begin the drain
     assert grid.charge("EV1", request_id="r1")[0] == 202
     with clients(grid, count=0):
         scaling = threading.Thread(target=grid.run, args=("scale", "substations=0"))

@@ -63,7 +63,7 @@ def _tolerant(it: Served, method: str, body: bytes | None, headers: dict[str, st
     """Like `ask`, reading the answer even where it came, and the connection closed, before all was sent."""
     if body is None or len(body) < 100_000:
         return it.ask(method, "/charge", body, headers)
-    with socket.create_connection(("127.0.0.1", it.port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", it.port), timeout=30) as sock:
         lines = (
             f"{method} /charge HTTP/1.1",
             "Host: localhost",
@@ -91,7 +91,7 @@ def _send(sock: socket.socket, data: bytes) -> None:
 def test_garbage_is_survived(environment: dict[str, str]) -> None:
     with served(environment) as it:
         for garbage in (b"\x16\x03\x01\x02garbage\r\n\r\n", b"\x00" * 5000, b"GET / HTTP/9.9\r\n\r\n", b""):
-            with socket.create_connection(("127.0.0.1", it.port), timeout=10) as sock:
+            with socket.create_connection(("127.0.0.1", it.port), timeout=30) as sock:
                 sock.sendall(garbage)
                 sock.shutdown(socket.SHUT_WR)
                 answer = b"".join(iter(lambda sock=sock: sock.recv(4096), b""))  # type: ignore[misc]
@@ -178,7 +178,7 @@ def test_orders_and_the_launchers_end(environment: dict[str, str], held: socket.
         status, headers, problem = it.charge("EV2")
         assert (status, problem["reason"], headers["Retry-After"]) == (503, "draining", "5")
         lifeline.close()
-        assert it.process.wait(timeout=10) == 1
+        assert it.process.wait(timeout=30) == 1
 
 
 def test_restarts_on_the_held_socket_fail_nobody(environment: dict[str, str], held: socket.socket) -> None:
@@ -197,7 +197,7 @@ def test_restarts_on_the_held_socket_fail_nobody(environment: dict[str, str], he
         with _launched(environment, held):
             over.set()
             for client in clients:
-                client.join(timeout=20)
+                client.join(timeout=60)
     finally:
         over.set()
     assert failures == []

@@ -35,7 +35,7 @@ def _port() -> int:
 
 
 def _ask(port: int, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
         content = None if body is None else json.dumps(body)
         connection.request(method, path, content, {**JSON, **(headers or {})})
         answer = connection.getresponse()

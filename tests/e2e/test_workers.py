@@ -70,7 +70,7 @@ def watched(grid: Grid) -> Iterator[list[float]]:
 
 def ask(port: int, path: str) -> Any:
     """The JSON at `path`."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request("GET", path)
         return json.loads(connection.getresponse().read())
