@@ -18,8 +18,8 @@ import pytest
 
 from tests import leaks
 
-# how long one example takes says how busy the machine is
-hypothesis.settings.register_profile("gridctl", deadline=None)
+# how long one example takes, or to draw it (the first text needs a table of all characters), says how busy the machine is
+hypothesis.settings.register_profile("gridctl", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("gridctl")
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -170,7 +170,9 @@ OPERATION = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(OPERATION, max_size=40))
 def test_a_follower_shows_every_line_once_and_in_order(tmp_path: Path, operations: list[tuple[str, str]]) -> None:
     folder = tmp_path / str(len(list(tmp_path.iterdir())))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from config.topology import Topology
 from tests.config.test_plan import topologies
@@ -28,7 +28,7 @@ from tests.gridctl.export.kubernetes.exported import (
 DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=25)
 @given(topology=topologies())
 def test_whatever_is_declared_the_parts_fit_each_other(topology: Topology) -> None:
     outside = [entry for entry in topology.substations if entry.url is None]
