@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 PROJECT = f"gridctl-bench-{os.getpid()}"
@@ -118,9 +119,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         for count in options.substations:
-            own = median_of(options.runs, lambda count=count: by_gridctl(folder, count))
+            own = median_of(options.runs, partial(by_gridctl, folder, count))
             with exported(folder, count) as (out, env):
-                theirs = median_of(options.runs, lambda out=out, env=env: by_compose(out, env))
+                theirs = median_of(options.runs, partial(by_compose, out, env))
             print(f"{count:>11}  {own:>11.2f} s  {theirs:>7.1f} s", flush=True)
 
 

@@ -33,8 +33,10 @@ from gridctl.loadtest import placement, scenario
 from gridctl.loadtest.placement import Limits, Session
 from gridctl.loadtest.progress import Silent
 from gridctl.loadtest.result import Result
-from gridctl.loadtest.run import Setup, run
+from gridctl.loadtest.run import run
 from gridctl.loadtest.scenario import Flags
+from gridctl.loadtest.sending import Sender
+from gridctl.loadtest.setup import Setup
 from gridctl.loadtest.target import from_snapshot
 from gridctl.state import ClusterPaths
 from gridctl.testing import running_cluster
@@ -147,7 +149,8 @@ def measure(cell: Cell, arrivals: int, seed: int) -> Measured:
         target = from_snapshot(control_at(paths).snapshot())
         plan = scenario.read(flags).scenario(target.time_scale, seed)
         start_s = time.time()
-        result = uvloop.run(run(Setup(plan, target, seed, 12.0, lambda: target), Silent(sys.stderr), lambda *_: None))
+        setup = Setup(plan, target, seed, 12.0, lambda: target)
+        result = uvloop.run(run(setup, Silent(sys.stderr), lambda: Sender(setup, lambda *_: None)))
         load_average = os.getloadavg()[0]
         told = [
             audit.Answered(asked.request_id, asked.answered_s, asked.substation)
@@ -254,7 +257,7 @@ def _plot(panel: Any, measured: Measured, shown_s: float = 90.0, step_s: float =
             panel.plot(grid_s, one, color=HOT, linewidth=1.0, alpha=0.6, label="each above capacity")
     panel.axhline(100, color="black", linewidth=1.5, linestyle=(0, (4, 2)))
     panel.set_xlim(grid_s[0], grid_s[-1])
-    return max(most)
+    return float(max(most))
 
 
 def _loads_pct(sessions: Sequence[Session], times_s: Sequence[float], slots: int) -> list[float]:
