@@ -21,7 +21,7 @@ from monitoring.quick import Counted, Durations
 
 #: Wall seconds of a request: at leisure it takes milliseconds, so these are fine; then to the time-out's default and beyond.
 REQUEST_BUCKETS_S = (
-    *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 20.0),
 )
 #: Wall seconds of a decision: some ten microseconds, and what a crowded machine adds.
