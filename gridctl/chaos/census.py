@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from config.errors import GridError
-from config.names import SERVICES
+from config.names import CHARGE_REQUEST, SERVICES
 from gridctl.chaos.timeline import SUPERVISOR, ZYGOTE, Target
 from gridctl.control import Control
 from gridctl.identity import identify
@@ -95,6 +95,12 @@ class Census:
         own = [entry for entry in self.snapshot.get("processes", ()) if entry["role"] in SERVICES]
         services = [Target(entry["name"], entry["role"]) for entry in own if entry["state"] not in DOWN]
         return (*services, Target(ZYGOTE, ZYGOTE), Target(SUPERVISOR, SUPERVISOR))
+
+    def front(self) -> tuple[Person, ...]:
+        """Who takes the clients' requests, as far as they live. Blocks for an instant; asks nobody."""
+        entries = self.snapshot.get("processes", ())
+        found = (self._alive(entry["name"]) for entry in entries if entry["role"] == CHARGE_REQUEST)
+        return tuple(person for person in found if person is not None)
 
     def find(self, name: str) -> Person | None:
         """The process `name` as it is now; None where none of that name lives. Blocks.

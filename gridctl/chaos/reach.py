@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -60,16 +60,32 @@ class Reach(Protocol):
         ...
 
 
+class Following(Protocol):
+    """Who sends requests, and must know where to."""
+
+    def left(self) -> None:
+        """All who took requests for this cluster are gone."""
+        ...
+
+    def back(self) -> None:
+        """The cluster was started anew, somewhere; `Census.snapshot` says where."""
+        ...
+
+    def lost(self) -> None:
+        """It does not come back."""
+        ...
+
+
 @dataclass(slots=True)
 class ClusterReach:
-    """The real one. What blocks runs in threads. `moved` is called when the cluster was started anew.
+    """The real one. What blocks runs in threads. `client` is told when nobody is there, and where the cluster is again.
 
     `owes_up`: the supervisor was killed from here, and is not up again yet.
     """
 
     census: Census
     guard: Guard
-    moved: Callable[[], object] = lambda: None
+    client: Following
     owes_up: bool = False
     _reviving: asyncio.Future[str] | None = None
 
@@ -109,12 +125,26 @@ class ClusterReach:
         """See `Reach.revive`. Several who ask at a time get the same one, which goes on when they are cancelled."""
         self.owes_up = True
         if self._reviving is None or self._reviving.done():
-            self._reviving = asyncio.ensure_future(asyncio.to_thread(self._up_again, old))
-        why = await asyncio.shield(self._reviving)
-        if not why:
-            self.owes_up = False
-            self.moved()
-        return why
+            self._reviving = asyncio.ensure_future(self._revive(old))
+        return await asyncio.shield(self._reviving)
+
+    async def _revive(self, old: Person | None) -> str:
+        leaving = asyncio.ensure_future(self._leave(self.census.front()))
+        why = await asyncio.to_thread(self._up_again, old)
+        if why:
+            leaving.cancel()
+            self.client.lost()
+            return why
+        await leaving
+        self.owes_up = False
+        self.client.back()
+        return ""
+
+    async def _leave(self, front: Sequence[Person]) -> None:
+        """Until `front` is gone: then their port may be anybody's."""
+        for person in front:
+            await asyncio.to_thread(_await_end, person)
+        self.client.left()
 
     def _up_again(self, old: Person | None) -> str:
         paths, control, why = self.census.paths, self.census.control, ""

@@ -105,18 +105,37 @@ async def run(setup: Setup, census: Census, progress: Progress) -> Result:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
     served = target.from_snapshot(census.snapshot)
     with Guard() as guard, ExitStack() as clients:
+        follower = Follower(census, clients, served.url)
+        reach = ClusterReach(census, guard, follower)
+        return await Run(setup, census, progress, reach, follower.client, served.time_scale).result()
 
-        def client_of(url: str) -> HttpClient:
-            return clients.enter_context(HttpClient(url, TIMEOUT_S, sockets=_SOCKETS))
 
-        def moved() -> None:
-            with suppress(GridError):
-                client.inner = client_of(target.from_snapshot(census.snapshot).url)
+class Follower:
+    """Sends the load to where the cluster is. See `Following`."""
 
-        client = load.Noting(client_of(served.url))
+    def __init__(self, census: Census, clients: ExitStack, url: str) -> None:
+        self._census = census
+        self._clients = clients
+        self._url = url
+        self.client = load.Noting(self._client(url))
 
-        reach = ClusterReach(census, guard, moved)
-        return await Run(setup, census, progress, reach, client, served.time_scale).result()
+    def _client(self, url: str) -> HttpClient:
+        return self._clients.enter_context(HttpClient(url, TIMEOUT_S, sockets=_SOCKETS))
+
+    def left(self) -> None:
+        """See `Following.left`."""
+        self.client.leave()
+
+    def back(self) -> None:
+        """See `Following.back`."""
+        before = self._url
+        with suppress(GridError):
+            self._url = target.from_snapshot(self._census.snapshot).url
+        self.client.arrive(self._client(self._url), same=self._url == before)
+
+    def lost(self) -> None:
+        """See `Following.lost`."""
+        self.client.give_up()
 
 
 class Run:

@@ -6,12 +6,17 @@ import json
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
+from gridctl.chaos.load import STRANGER
 from gridctl.testing import Grid
 from tests.e2e.conftest import Cluster, supervisor_of, zygote_of
 
@@ -37,6 +42,46 @@ def storm(folder: Path, *steps: str) -> str:
     file = folder / "storm.yaml"
     file.write_text("".join(f"- {{{step}}}\n" for step in steps))
     return str(file)
+
+
+class Stranger:
+    """Somebody else's server: it waits for a port, takes it as soon as nobody has it, and answers 202 to whatever comes."""
+
+    def __init__(self, port: int) -> None:
+        self.answered = 0
+        self._port = port
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._live)
+
+    def __enter__(self) -> Stranger:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _live(self) -> None:
+        stranger = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                body = b'{"routed_to": "substation1"}'
+                self.send_response(202)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+                stranger.answered += 1
+
+            def log_message(self, *_: object) -> None: ...
+
+        while not self._over.wait(0.005):
+            with suppress(OSError), HTTPServer(("127.0.0.1", self._port), Handler) as server:
+                server.timeout = 0.05
+                self._over.wait(0.5)  # whoever was here before is seen to be gone by then
+                while not self._over.is_set():
+                    server.handle_request()
 
 
 def frozen(grid: Grid) -> list[str]:
@@ -88,6 +133,19 @@ def test_a_storm_meets_everybody_the_supervisor_too_and_nothing_is_lost(cluster:
     after = {row["name"]: row["pid"] for row in grid.ps()}
     assert {row["state"] for row in grid.ps()} == {"READY"}
     assert not set(before.values()) & set(after.values())
+
+
+def test_who_takes_a_dead_grid_s_port_promises_nothing_in_its_name(cluster: Cluster, tmp_path: Path) -> None:
+    grid = cluster(1)
+    file = storm(tmp_path, "at: 1s, do: kill, target: supervisor")
+    with Stranger(urlsplit(grid.url).port or 0) as stranger:
+        done = grid.run("chaos", file, "--rate", "50", "--seed", "1", "--json", timeout_s=PATIENCE_S)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = report(done.stdout)
+    assert stranger.answered > 0
+    assert found["failures"][STRANGER] == stranger.answered
+    assert found["accepted"] > 0
+    assert found["audit"]["ok"]
 
 
 def test_ctrl_c_wakes_who_is_paused_and_says_what_was_done(cluster: Cluster, tmp_path: Path) -> None:

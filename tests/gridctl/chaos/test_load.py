@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gridctl.chaos.load import LONGEST_S, SHARE, SHORTEST_S, Noting, Told, arrivals, mean_session_s, places
+from gridctl.chaos.load import LONGEST_S, SHARE, SHORTEST_S, STRANGER, Noting, Told, arrivals, mean_session_s, places
 from gridctl.loadtest.arrivals import Order
 from gridctl.loadtest.client import Done, Outcome
 
@@ -61,3 +61,75 @@ def test_every_reply_is_noted_and_the_placed_ones_for_the_audit() -> None:
         (8, 9, "failed", False),
     ]
     assert client.placed == [Told("r0", 1000.0, "s1")]
+
+
+class Held:
+    """A client whose answers come when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[Done] = []
+
+    def send(self, order: Order, done: Done) -> None:
+        self.asked.append(done)
+
+
+ACCEPTED = Outcome("accepted", substation="s1", status=202)
+REFUSED = Outcome("refused", "grid-full", status=503)
+NOBODY = Outcome("failed", "connection refused")
+
+
+class Moving:
+    """Requests to `old` before, while and after nobody of ours was there; `told` are their outcomes by number."""
+
+    def __init__(self) -> None:
+        self.old, self.now_s, self.told = Held(), 0.0, dict[int, Outcome]()
+        self.client = Noting(self.old, lambda: self.now_s, lambda: 1000 + self.now_s)
+
+    def send(self) -> None:
+        number = len(self.client.replies) + len(self.old.asked)
+        self.client.send(Order(0.0, f"r{number}", {}), lambda outcome: self.told.__setitem__(number, outcome))
+
+    def answer(self, outcome: Outcome) -> None:
+        self.now_s += 1
+        self.old.asked.pop(0)(outcome)
+
+
+def test_what_came_while_nobody_of_ours_was_there_is_the_grid_s_where_it_comes_back() -> None:
+    moving = Moving()
+    for _ in range(3):
+        moving.send()
+    moving.answer(ACCEPTED)
+    moving.client.leave()
+    moving.answer(ACCEPTED)
+    moving.answer(NOBODY)
+    assert moving.told == {0: ACCEPTED, 2: NOBODY}, "a refused connection is nobody's answer"
+    moving.client.arrive(Held(), same=True)
+    assert moving.told == {0: ACCEPTED, 1: ACCEPTED, 2: NOBODY}
+    assert moving.client.placed == [Told("r0", 1001, "s1"), Told("r1", 1002, "s1")]
+    assert [reply.answered_s for reply in moving.client.replies] == [1, 3, 2]
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_another_that_took_the_port_promises_nothing_in_our_name(comes_back: bool) -> None:
+    moving, new = Moving(), Held()
+    for _ in range(4):
+        moving.send()
+    moving.answer(ACCEPTED)
+    moving.client.leave()
+    moving.answer(ACCEPTED)
+    moving.answer(REFUSED)
+    if comes_back:
+        moving.client.arrive(new, same=False)
+    else:
+        moving.client.give_up()
+    moving.answer(ACCEPTED)
+    assert [(told.kind, told.reason) for _, told in sorted(moving.told.items())] == [
+        ("accepted", ""),
+        *[("failed", STRANGER)] * 3,
+    ]
+    assert moving.client.placed == [Told("r0", 1001, "s1")]
+    assert [reply.kind for reply in moving.client.replies] == ["accepted", *["failed"] * 3]
+    if comes_back:
+        moving.send()
+        new.asked.pop()(ACCEPTED)
+        assert moving.client.placed[1:] == [Told("r4", 1004, "s1")]
