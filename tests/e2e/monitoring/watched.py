@@ -11,15 +11,16 @@ import math
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlencode
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import yaml
 
@@ -62,6 +63,7 @@ SEEN = [
     "increase(balancer_queue_drops_total[{window}]) > 0",
     "increase(balancer_queue_wait_seconds_count[{window}]) > 0",
     "increase(charge_request_failures_total[{window}]) > 0",
+    'increase(substation_requests_total{{substation_id="north",outcome!~"accepted|repeated"}}[{window}]) > 0',
     "increase(substation_charging_time_seconds_count[{window}]) > 0",
     'changes(process_start_time_seconds{{substation_id="north"}}[{window}]) > 1',
     'ALERTS{{alertname="ServiceRestarting",alertstate="firing"}}',
@@ -72,6 +74,7 @@ SEEN = [
     "max_over_time(chaos_reply_duplicate_ratio[{window}]) > 0",
 ]
 PATIENCE_S = 60.0
+JSON = {"Content-Type": "application/json"}
 #: Another program that the same Prometheus watches, itself, in a cluster of the same name and in one of another, …
 THEIRS = "theirs"
 #: … and its alarm.
@@ -141,7 +144,7 @@ def watched(folder: Path) -> Iterator[Watched]:
         with running_cluster(topology=TOPOLOGY, env={"HOME": str(folder)}) as grid:
             url = stack.enter_context(prometheus(folder, grid))
             began_s = time.time()
-            with load(grid):
+            with load(grid), strangers(grid):
                 break_it(grid, folder)
                 ended_s = all_seen(url, began_s)
         yield Watched(url, began_s, ended_s)
@@ -217,6 +220,26 @@ def load(grid: Grid) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+@contextmanager
+def strangers(grid: Grid) -> Iterator[None]:
+    """EVs that come to one substation by themselves, now and then, until the block ends: it has to turn some away."""
+    url, over = grid.process("north")["url"], threading.Event()
+    charge = json.dumps({"ev_id": "stranger", "duration_s": 5}).encode()
+
+    def come() -> None:
+        while not over.wait(SCRAPE_S / 2):
+            with suppress(OSError), urlopen(Request(f"{url}/charge", charge, JSON), timeout=1):
+                pass
+
+    thread = threading.Thread(target=come)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def break_it(grid: Grid, folder: Path) -> None:
