@@ -15,8 +15,9 @@ import aiohttp
 from config.names import BALANCER, CHARGE_REQUEST, EXTERNAL, GRAFANA, PROMETHEUS
 from gridctl.supervisor.happenings import Event, Probed, State
 from gridctl.supervisor.member import Member
-from gridctl.supervisor.probes import Odd, Probes
+from gridctl.supervisor.probes import Probes
 from gridctl.supervisor.rates import Meter
+from services.question import Odd
 
 #: Wall seconds between two questions: while a service starts, while somebody looks at the table, and otherwise.
 STARTING_S = 0.03

@@ -1,28 +1,22 @@
-"""Polls over connections of their own, with nothing between a poll and its bytes: a thousand are asked all the time.
+"""Polls over connections of their own; only what a substation of ours answers is understood here: a 204 with its report.
 
-Only the one answer that a substation of ours gives is understood here: a 204 with its report. Whatever else comes, or goes
-wrong, is for an HTTP client to ask again. Must not know what a report says.
+Must not know what a report says.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import cast
 from urllib.parse import urlsplit
 
 from config.report import HEADER
+from services.question import END, Odd, Questioner, connect
 
 _FINE = b"HTTP/1.1 204 "
-_END = b"\r\n\r\n"
 _REPORT = b"\r\n" + HEADER.lower().encode() + b": "
 #: An answer with one of these, or a longer one, is not what is expected.
 _ODD = (b"\r\ntransfer-encoding:", b"\r\ncontent-length:", b"\r\nconnection: close")
 MOST_BYTES = 1 << 13
-
-
-class Odd(Exception):
-    """It cannot be asked so, or answered otherwise than expected; nothing was begun by that."""
 
 
 class Glances:
@@ -44,13 +38,8 @@ class Glances:
         return report
 
     async def _connect(self, url: str, timeout_s: float) -> _Glance:
-        address = urlsplit(url)
-        if address.scheme != "http" or address.hostname is None:
-            raise Odd(f"{url} is no plain HTTP")
         async with asyncio.timeout(timeout_s * 0.8):
-            loop = asyncio.get_running_loop()
-            _, glance = await loop.create_connection(_Glance, address.hostname, address.port or 80)
-        return glance
+            return await connect(url, _Glance)
 
     def close(self) -> None:
         """Close all connections."""
@@ -68,13 +57,11 @@ def _request(url: str, headers: Mapping[str, str]) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-class _Glance(asyncio.Protocol):
-    """One connection: one question at a time."""
+class _Glance(Questioner[str]):
+    """One connection, and the question that was asked on it last."""
 
     def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[str] | None = None
-        self._heard = b""
+        super().__init__()
         self._headers: Mapping[str, str] | None = None
         self._request = b""
 
@@ -84,49 +71,15 @@ class _Glance(asyncio.Protocol):
             self._request, self._headers = _request(url, headers), dict(headers)
         return self._request
 
-    async def ask(self, request: bytes) -> str:
-        """See `Glances.report`."""
-        if self._transport is None or self._transport.is_closing():
-            raise Odd("the connection was closed meanwhile")
-        self._answer = asyncio.get_running_loop().create_future()
-        self._heard = b""
-        self._transport.write(request)
-        return await self._answer
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See asyncio.Protocol."""
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
-        if self._answer is None or self._answer.done():
-            self.cut()  # nobody asked
-            return
-        self._heard += data
-        if self._heard.endswith(_END):
-            self._settle(self._heard)
-        elif _END in self._heard or len(self._heard) > MOST_BYTES:
-            self._fail(Odd("another answer than a poll's"))
-
-    def _settle(self, heard: bytes) -> None:
+    def understand(self, heard: bytes) -> str | None:
+        """See `Questioner.understand`: the report."""
+        if not heard.endswith(END):
+            if END in heard or len(heard) > MOST_BYTES:
+                raise Odd("another answer than a poll's")
+            return None
         low = heard.lower()
         at = low.find(_REPORT)
-        if not heard.startswith(_FINE) or low.count(_END) != 1 or at < 0 or any(odd in low for odd in _ODD):
-            self._fail(Odd("another answer than a poll's"))
-        elif self._answer is not None:
-            start = at + len(_REPORT)
-            self._answer.set_result(heard[start : heard.index(b"\r\n", start)].decode("latin-1").strip())
-
-    def _fail(self, error: Exception) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio.Protocol."""
-        self._transport = None
-        self._fail(exc or Odd("the connection was closed"))
-
-    def cut(self) -> None:
-        """Close it; nothing more is said or heard."""
-        if self._transport is not None:
-            self._transport.abort()
+        if not heard.startswith(_FINE) or low.count(END) != 1 or at < 0 or any(odd in low for odd in _ODD):
+            raise Odd("another answer than a poll's")
+        start = at + len(_REPORT)
+        return heard[start : heard.index(b"\r\n", start)].decode("latin-1").strip()

@@ -16,12 +16,13 @@ from services.balancer import connections
 from services.balancer.book import state_of
 from services.balancer.connections import Silent
 from services.balancer.directory import Introduction
-from services.balancer.glance import Glances, Odd
+from services.balancer.glance import Glances
 from services.balancer.pages import MOST_ON_A_PAGE, in_one
 from services.balancer.reading import Answer, Page, Result, answer_of, is_unknown, object_of, report_of
 from services.balancer.targets import Target
 from services.balancer.ways import Tell, Ways
 from services.problem import to_json
+from services.question import Odd
 from services.stream.seam import NoStream
 from services.stream.websocket import Dialer
 from services.tracing import REQUEST, SUBSTATION, Hop

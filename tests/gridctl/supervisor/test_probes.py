@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gridctl.supervisor.probes import MOST_BYTES, Odd, Probes
+from gridctl.supervisor.probes import MOST_BYTES, Probes
+from services.question import Odd
 
 FINE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 

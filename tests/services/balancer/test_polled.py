@@ -16,11 +16,12 @@ from config.report import HEADER, Report
 from config.settings import BalancerSettings
 from services.balancer.account import Account
 from services.balancer.book import Entry
-from services.balancer.glance import Glances, Odd, _Glance
+from services.balancer.glance import Glances, _Glance
 from services.balancer.ledger import Ledger
 from services.balancer.line import HttpLine, Page, Silent
 from services.balancer.targets import Target
 from services.balancer.watch import FIRST_AT_ONCE, Watch
+from services.question import Odd
 from tests.services.balancer.virtual import Yard, run
 from tests.services.grid import Grid, a_grid
 
