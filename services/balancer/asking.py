@@ -125,7 +125,9 @@ class Asking:
         """
         order = search.order
         remaining_s = order.deadline_s - now_s
-        if account.target.external or order.careful or search.attempt > 1 or remaining_s <= SHORTEST_TRY_S:
+        # of several balancers each has first attempts of higher numbers, which owe nothing
+        owes = search.attempt > 1 and self.revocations.owes(order.request_id)
+        if account.target.external or order.careful or owes or remaining_s <= SHORTEST_TRY_S:
             return None
         account.assume(order.request_id, order.power_w, now_s)
         body = order.body(search.attempt)

@@ -58,6 +58,10 @@ class Revocations:
         self._keep(substation, request_id, attempt)
         self.deliver((substation,))
 
+    def owes(self, request_id: str) -> bool:
+        """Whether anybody is still to be told of an attempt of `request_id`: a later one must `survive` first."""
+        return bool(self._open) and any(request_id in attempts for attempts in self._open.values())
+
     async def survive(self) -> None:
         """Until all that were added are journaled; JournalError where they cannot be."""
         await self._journal.survives()

@@ -83,8 +83,9 @@ class Front(Desk):
         return await self.dispatch.answer(request, deadline_s)
 
 
-async def _all(world: Streamed, policy: str, seed: int, count: int) -> dict[str, Any]:
+async def _all(world: Streamed, policy: str, seed: int, count: int, above: int) -> dict[str, Any]:
     desk = Front(world, policy, seed)
+    desk.placer.book.first_attempt = above
     ids = [f"r{number}" for number in range(count)]
     # each twice at once: the same request must never be two sessions
     said = await asyncio.gather(*(desk.serve(request_id) for request_id in ids + ids))
@@ -113,18 +114,38 @@ def _where(answer: Any) -> object:
     policy=st.sampled_from(sorted(POLICIES)),
     count=st.integers(1, 15),
     seed=st.integers(0, 9),
+    above=st.sampled_from([0, 1_000]),
 )
 def test_every_accepted_request_has_one_session_and_no_other_has_any(
-    places: list[int], fates: list[str], ways: list[str], policy: str, count: int, seed: int
+    places: list[int], fates: list[str], ways: list[str], policy: str, count: int, seed: int, above: int
 ) -> None:
     world = Streamed(places, chain(fates, repeat("ok")))
     world.ways = chain(ways, repeat("asked"))
-    said = asyncio.run(_all(world, policy, seed, count))
+    said = asyncio.run(_all(world, policy, seed, count, above))
     assert world.began, "nobody was asked without waiting: this test shows nothing"
     accepted = {request_id for request_id, answer in said.items() if not isinstance(answer, Problem)}
     assert world.running() == Counter(dict.fromkeys(accepted, 1))
     for core in world.cores.values():
         assert core.sessions <= core.max_sessions
+
+
+def test_a_later_attempt_of_a_request_waits_until_what_it_owes_survives() -> None:
+    """Of several balancers each numbers first attempts above 1: these owe nothing, unlike one that follows a revoked one."""
+
+    async def serve() -> tuple[list[int], int]:
+        world = Streamed([5], repeat("ok"), repeat("lost"))
+        desk = Front(world, "ledger", 1)
+        desk.placer.book.first_attempt = 1_000
+        desk.revocations.add("s0", "again", 1_001)
+        desk.placer.book.given_up("again", 1_001)
+        began = []
+        for request_id in ("first", "again", "other"):
+            await desk.serve(request_id)
+            began.append(world.began)
+        await desk.revocations.stop()
+        return began, world.cores["s0"].sessions
+
+    assert asyncio.run(serve()) == ([1, 1, 2], 3)
 
 
 def test_one_that_fails_here_is_told_so_and_holds_up_nobody() -> None:
