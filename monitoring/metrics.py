@@ -8,16 +8,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-)
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
-from monitoring.quick import Counted, Durations
+from monitoring.quick import Counted, Durations, Spread, Total
 
 #: Wall seconds of a request: at leisure it takes milliseconds, so these are fine; then to the time-out's default and beyond.
 REQUEST_BUCKETS_S = (
@@ -53,9 +46,6 @@ SUBSTATION_OUTCOMES = (
 )
 #: Why a request is refused though all works: there is no room. Any other answer of 500 and above is a failure.
 REFUSED = frozenset({"grid-full", "queue-full"})
-
-# A `_created` series for each counter would say nothing that anybody asks.
-disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class ServiceMetrics:
@@ -121,15 +111,13 @@ class SubstationMetrics:
             registry,
         )
         self.request_duration_s = _duration("substation_request_duration_seconds", "/charge", registry)
-        self.charging_time_s = Histogram(
+        self.charging_time_s = Spread(
             "substation_charging_time_seconds",
             "Grid seconds that an ended session charged.",
-            buckets=CHARGING_BUCKETS_S,
-            registry=registry,
+            CHARGING_BUCKETS_S,
+            registry,
         )
-        self.energy_kwh = Counter(
-            "substation_energy_delivered_kwh", "Energy delivered to sessions that ended.", registry=registry
-        )
+        self.energy_kwh = Total("substation_energy_delivered_kwh", "Energy delivered to sessions that ended.", registry)
 
     def observe(
         self,
@@ -164,10 +152,10 @@ class BalancerMetrics:
         self._count_requests(registry)
         self._count_queue(registry)
         self.peers = Gauge("balancer_peers", "Other balancers that place their share of EVs.", registry=registry)
-        self.avoidable_rejections = Counter(
+        self.avoidable_rejections = Total(
             "balancer_avoidable_rejections",
             "Requests refused though a substation that was not asked was believed to have room.",
-            registry=registry,
+            registry,
         )
         self.grid_loading_percentage = Gauge(
             "grid_loading_percentage", "Load of all substations together, 100 is full.", registry=registry
@@ -186,20 +174,20 @@ class BalancerMetrics:
             registry,
         )
         self.request_duration_s = _duration("balancer_request_duration_seconds", "/route", registry)
-        self.decision_s = Histogram(
+        self.decision_s = Spread(
             "balancer_decision_seconds",
             "Wall seconds that a pick of a substation took.",
-            buckets=DECISION_BUCKETS_S,
-            registry=registry,
+            DECISION_BUCKETS_S,
+            registry,
         )
 
     def _count_queue(self, registry: CollectorRegistry) -> None:
         self.queue_length = Gauge("balancer_queue_length", "Requests that wait for a place.", registry=registry)
-        self.queue_wait_s = Histogram(
+        self.queue_wait_s = Spread(
             "balancer_queue_wait_seconds",
             "Grid seconds that a queued request waited until it charged.",
-            buckets=WAITING_BUCKETS_S,
-            registry=registry,
+            WAITING_BUCKETS_S,
+            registry,
         )
         self.queue_drops = Counted(
             "balancer_queue_drops", "Queued requests that were dropped, by reason.", "reason", DROP_REASONS, registry

@@ -117,7 +117,7 @@ class Sluggish(World):
 
 
 def _avoidable(desk: Desk) -> float:
-    return float(desk.placer.metrics.avoidable_rejections._value.get())
+    return float(desk.placer.metrics.avoidable_rejections.total)
 
 
 async def test_that_a_session_ended_after_its_substation_said_no_makes_no_refusal_avoidable() -> None:
