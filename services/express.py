@@ -14,7 +14,7 @@ from aiohttp import web
 
 from services.connection import Connection
 from services.heads import END, Head
-from services.lane import Lane
+from services.lane import Begun, Lane
 from services.tracing import apart
 
 #: A longer request that does not come at once goes the usual way.
@@ -26,19 +26,20 @@ MOST_LATER = 1 << 16
 class Express(Connection):
     """See the module; `lane` answers, and all connections of a service share it."""
 
-    __slots__ = ("_at_start", "_held", "_lane", "_later", "_task")
+    __slots__ = ("_at_start", "_doing", "_held", "_lane", "_later")
 
     def __init__(self, server: web.Server, lane: Lane, **more: Any) -> None:
         self._lane = lane
         self._at_start = bool(lane.heads.starts)
         self._held = b""
         self._later = b""
-        self._task: asyncio.Task[None] | None = None
+        #: What is being answered; meanwhile all that comes waits.
+        self._doing: asyncio.Task[None] | Begun | None = None
         super().__init__(server, **more)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        if self._task is not None:
+        if self._doing is not None:
             self._wait(data)
         elif not data:  # aiohttp goes on with what it has
             super().data_received(data)
@@ -103,29 +104,52 @@ class Express(Connection):
     def _begin(self, head: Head, body: bytes, later: bytes) -> None:
         if self._unfinished:
             self._note(whole=True)
-        if not later and self.transport is not None and (said := apart().run(self._lane.at_once, head)) is not None:
-            self.transport.write(said)
-            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-            return
+        if head.method == "GET":
+            if not later and self.transport is not None and (said := apart().run(self._lane.at_once, head)) is not None:
+                self.transport.write(said)
+                self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+                return
+        else:
+            self._doing = self._lane.begin(head, body, self._hear)
         self._later = later
-        # the one before may have begun this one: it belongs to another request
-        self._task = self._loop.create_task(self._answer(head, body), context=apart())
+        if self._doing is None:  # the one before may have begun this one: it belongs to another request
+            self._doing = self._loop.create_task(self._answer(head, body), context=apart())
+
+    def _hear(self, said: bytes) -> None:
+        """Takes all of the answer; others are told theirs next, so what waits behind it is for the loop's next turn."""
+        goes_on = self._say(said)
+        if goes_on and self._later:
+            self._loop.call_soon(self._end, context=apart())
+            return
+        self._doing = None
+        if goes_on:
+            self._go_on()
+
+    def _end(self) -> None:
+        self._doing = None
+        if self.transport is not None:
+            self._go_on()
 
     async def _answer(self, head: Head, body: bytes) -> None:
         try:
             said = await self._lane.answer(head, body)
         except BaseException:
-            self._task = None
+            self._doing = None
             self.force_close()
             raise
-        self._task = None
+        self._doing = None
+        if self._say(said):
+            self._go_on()
+
+    def _say(self, said: bytes) -> bool:
+        """Whether there may be more to answer afterwards."""
         if self.transport is None:
-            return
+            return False
         self.transport.write(said)
         if self._lane.traffic.stopping:
             self.force_close()
-        else:
-            self._go_on()
+            return False
+        return True
 
     def _go_on(self) -> None:
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
@@ -141,13 +165,13 @@ class Express(Connection):
             self._pause_reading_for_buffer()
 
     def _process_keepalive(self) -> None:
-        if self._task is not None:
+        if self._doing is not None:
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
 
     def send_away(self, status: int) -> bool:
         """See services.visits.Visit."""
-        if self._task is not None and self.transport is not None:
+        if self._doing is not None and self.transport is not None:
             return False
         return super().send_away(status)
 
@@ -160,10 +184,13 @@ class Express(Connection):
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109  aiohttp's
         """See aiohttp: what is being answered still is, within `timeout` (wall seconds)."""
-        task = self._task
-        if task is not None:
+        doing = self._doing
+        if doing is not None:
             self._force_close = True  # nothing new
-            _, late = await asyncio.wait({task}, timeout=timeout)
+        if isinstance(doing, Begun):
+            await doing.end(timeout)
+        elif doing is not None:
+            _, late = await asyncio.wait({doing}, timeout=timeout)
             for each in late:
                 each.cancel()
         await super().shutdown(timeout)

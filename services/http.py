@@ -15,7 +15,7 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from config.access import LOCAL, Access
-from config.messages import MAX_BODY_BYTES, Batch, ChargeRequest, read_batch
+from config.messages import MAX_BODY_BYTES, Batch, ChargeRequest, read_batch, read_message
 from config.names import NAME_RULE, is_name
 from config.problems import FieldFault, Problem, bad_fields
 from services.gate import Gate
@@ -69,6 +69,18 @@ async def read_messages(request: Asked, model: type[Message]) -> Batch[Message]:
         raise ProblemError(batch)
     key = request.headers.get(IDEMPOTENCY_KEY)
     return batch if key is None else _keyed(batch, key)
+
+
+def read_one(request: Whole, model: type[Message]) -> Message | None:
+    """The one message in the body of `request`; None where that is an array, or bad. ProblemError as `read_messages`."""
+    body = request.body
+    if body[:1] != b"{" and body.lstrip()[:1] == b"[":
+        return None
+    item = read_message(body, model)
+    key = None if isinstance(item, Problem) else request.headers.get(IDEMPOTENCY_KEY)
+    if key is not None:
+        item = _keyed(Batch((item,), is_array=False), key).items[0]
+    return None if isinstance(item, Problem) else item
 
 
 async def read_body(request: Asked) -> bytes:

@@ -6,6 +6,7 @@ know connections, nor what any service does with a request.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import time
@@ -20,11 +21,13 @@ from services.gate import Gate
 from services.heads import Head, Heads
 from services.http import REFUSED, Handler, answered, internal_error
 from services.problem import problem_response
-from services.service import Asked, Frequented, Glanced, Instant, Listener, Service, Whole
+from services.service import Asked, Drop, Frequented, Glanced, Instant, Listener, Prompt, Service, Whole
 from services.tracing import CURRENT, PassingTracer, Tracer
 from services.traffic import Traffic
 
 Answering = Callable[[Asked], Awaitable[web.Response]]
+
+_JSON = {"Content-Type": "application/json"}
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +50,7 @@ class Lane:
             looks["/health"] = health
         self._handlers = {**busy, **looks}
         self._instant = service.instant() if isinstance(service, Instant) else {}
+        self._prompt = service.prompt() if isinstance(service, Prompt) else {}
         self._heard = service.heard if isinstance(service, Listener) else None
         self._more = service.headers
         #: Where it stops, what comes goes the usual way, and its connection is closed.
@@ -69,14 +73,36 @@ class Lane:
         except Exception:  # noqa: BLE001  `answer` meets it again, and says what there is to say
             return None
 
+    def begin(self, head: Head, body: bytes, hear: Callable[[bytes], None]) -> Begun | None:
+        """Begins to answer without a task, all bytes of which `hear` is told later; None: it is for `answer`."""
+        begin = self._prompt.get(head.path) if head.method == "POST" else None
+        if begin is None:
+            return None
+        whole = Whole(head.path, head.headers, body, head.parent, head.method)
+        begun = Begun(self, hear)
+        try:
+            if self._heard is not None:
+                self._heard(whole)
+            drop = begin(whole, self._tracer, begun.tell)
+        except Exception:  # noqa: BLE001  `answer` meets it again, and says what there is to say
+            return None
+        if drop is None:
+            return None
+        begun.is_begun(drop)
+        return begun
+
+    def said(self, answer: bytes | web.Response) -> bytes:
+        """All bytes of `answer`; see `services.service.Tell`."""
+        if isinstance(answer, bytes) and not self.traffic.stopping and not self._more():
+            return self._said(202, _JSON, answer)
+        response = web.Response(status=202, body=answer, headers=_JSON) if isinstance(answer, bytes) else answer
+        return self._sure(response)
+
     async def answer(self, head: Head, body: bytes) -> bytes:
         """All bytes of the answer to a request with `head` and `body`."""
-        response = await answered(Whole(head.path, head.headers, body, head.parent, head.method), self._admitted)
-        try:
-            return self._encoded(response)
-        except (TypeError, ValueError):
-            _log.exception("failed to say an answer", extra={"method": head.method, "path": head.path})
-            return self._encoded(problem_response(internal_error()))
+        return self._sure(
+            await answered(Whole(head.path, head.headers, body, head.parent, head.method), self._admitted)
+        )
 
     async def _admitted(self, whole: Whole) -> web.Response:
         if self._heard is not None:
@@ -85,6 +111,13 @@ class Lane:
         CURRENT.set(None if look else self._tracer.begin(whole.method, whole.path, whole.parent))
         with self.traffic.request():
             return await self._handlers[whole.path](whole)
+
+    def _sure(self, response: web.StreamResponse) -> bytes:
+        try:
+            return self._encoded(response)
+        except (TypeError, ValueError):
+            _log.exception("failed to say an answer", extra={"status": response.status})
+            return self._encoded(problem_response(internal_error()))
 
     def _encoded(self, response: web.StreamResponse) -> bytes:
         headers, status = response.headers, response.status
@@ -102,6 +135,46 @@ class Lane:
         length = "" if status == 204 else f"Content-Length: {len(body)}\r\n"
         text = f"{_status_line(status)}{lines}{length}Date: {self._dates.now()}\r\n\r\n"
         return text.encode() + body
+
+
+class Begun:
+    """A request that is being answered without a task; it counts in the lane's traffic until `is_over`."""
+
+    __slots__ = ("_drop", "_ended", "_hear", "_lane", "is_over")
+
+    def __init__(self, lane: Lane, hear: Callable[[bytes], None]) -> None:
+        self._lane = lane
+        self._hear = hear
+        self._drop: Drop | None = None
+        self._ended: asyncio.Future[None] | None = None
+        self.is_over = False
+
+    def is_begun(self, drop: Drop) -> None:
+        """It is, and counts from now on; `drop` ends it without an answer."""
+        self._drop = drop
+        self._lane.traffic.began(1)
+
+    def tell(self, answer: bytes | web.Response) -> None:
+        """See `services.service.Tell`."""
+        if not self.is_over:
+            self._end()
+            self._hear(self._lane.said(answer))
+
+    def _end(self) -> None:
+        self.is_over = True
+        self._lane.traffic.ended(1)
+        if self._ended is not None:
+            self._ended.set_result(None)
+
+    async def end(self, timeout_s: float | None) -> None:
+        """Returns once it is answered; what is not, within so many wall seconds, is not to be answered any more."""
+        if not self.is_over:
+            self._ended = self._ended or asyncio.get_running_loop().create_future()
+            await asyncio.wait({self._ended}, timeout=timeout_s)
+        if not self.is_over:
+            self._end()
+            if self._drop is not None:
+                self._drop()
 
 
 def _checked(value: str) -> str:

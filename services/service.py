@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
 from config.access import Access, Patience
-from services.tracing import Parent
+from services.tracing import Parent, Tracer
 
 #: What a service says of itself; `stopping` is said for it by whoever runs it.
 Status = Literal["ok", "starting", "draining", "degraded"]
@@ -76,6 +76,22 @@ class Instant(Protocol):
 
     def instant(self) -> Mapping[str, Callable[[], bool]]:
         """Whether a `GET` of each such path, one of `glanced`, is answered 204 now; must neither block nor raise."""
+
+
+#: Told what a request is answered: the JSON of a 202, or any other answer. Once, after it was begun; it must not raise.
+Tell = Callable[[bytes | web.Response], None]
+#: Nobody waits for the answer any more; to be called once, unless it was told.
+Drop = Callable[[], None]
+#: Begins to answer a request; None, and nothing was done, where that is not so simple. Must not block.
+Begin = Callable[[Whole, Tracer, Tell], Drop | None]
+
+
+@runtime_checkable
+class Prompt(Protocol):
+    """A service that answers the usual request without a task for it."""
+
+    def prompt(self) -> Mapping[str, Begin]:
+        """What begins to answer a `POST` to each such path, one of `frequented`, and begins and ends its span."""
 
 
 @runtime_checkable

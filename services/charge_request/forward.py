@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,13 +18,24 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from config.access import Token
-from config.problems import CONTENT_TYPE, Problem
+from config.problems import Problem
 from services import clients, deadline
-from services.problem import from_json
+from services.charge_request.reply import (
+    PASSED_ON,
+    BadReplyError,
+    NoReplyError,
+    Reply,
+    bad,
+    busy,
+    read_reply,
+    silent,
+    unreachable,
+)
 from services.stream.caller import Caller
-from services.stream.seam import Crowded, NoStream, Unsent
+from services.stream.pending import Tell
+from services.stream.seam import Crowded, Heard, NoStream, Unsent
 from services.stream.websocket import Dialer
-from services.tracing import PEER, Hop, route_of
+from services.tracing import PEER, Hop, Span, route_of
 
 #: Open connections to all balancers together; further requests wait for one, within their time.
 CONNECTIONS = 1_024
@@ -42,49 +53,47 @@ SHORTEST_SHARE_S = 0.2
 TRY_SHARE = 0.3
 #: … and one that did not answer is asked after the others for this long (wall seconds).
 AVOIDED_S = 1.0
-#: What another balancer may be able to do: this one takes over from another, or cannot read its journal.
-_ELSEWHERE = frozenset({"recovering", "journal-newer", "journal-corrupt"})
-#: What balancers answer; anything else says that one failed.
-PASSED_ON = frozenset({200, 202, 404, 409, 422, 503, 504})
 #: No answer is longer.
 MOST_ANSWER_BYTES = 2**20
+
+_ROUTE = "/route"
+_ROUTE_HOP = f"POST {_ROUTE}"
 
 _log = logging.getLogger(__name__)
 
 
-class Reply(NamedTuple):
-    """A balancer's answer, as it came; `said` is the object that its JSON `body` holds.
+class First(NamedTuple):
+    """The first time that `body` was sent, to `url`, over a stream; its answer is worth nothing after `until_s`."""
 
-    From 400 on it is a problem (RFC 9457).
-    """
-
-    status: int
+    url: URL
     body: bytes
-    said: dict[str, Any]
-    retry_after: str | None = None
-
-    @property
-    def content_type(self) -> str:
-        """What `body` is."""
-        return "application/json" if self.status < 400 else CONTENT_TYPE
-
-    @property
-    def reason(self) -> str:
-        """Why it was not done; "" where the answer gives no reason."""
-        found = self.said.get("reason", "")
-        return found if isinstance(found, str) else ""
+    until_s: float
+    hop: Span
 
 
-class _NoReplyError(Exception):
-    """A try brought nothing that can be passed on; `problem` is what to say of it, None where it was not even sent."""
+class _Tries:
+    """What came of one request's tries until now."""
 
-    def __init__(self, detail: str, problem: Problem | None = None) -> None:
-        super().__init__(detail)
-        self.problem = problem
+    def __init__(self) -> None:
+        self.failure: Problem | None = None
+        self.passing: Reply | None = None
+        self.bad: set[URL] = set()
+        self._pause_s = PAUSE_S
+        self._is_first = True
 
+    def failed(self, url: URL, error: NoReplyError, remaining_s: float) -> None:
+        """One at `url`, begun with so much time left, brought nothing."""
+        is_bad = isinstance(error, BadReplyError)
+        if error.problem is not None and (self._is_first or is_bad or remaining_s > SHORTEST_SHARE_S):
+            self.failure = error.problem
+        if is_bad:
+            self.bad.add(url)
 
-class _BadReplyError(_NoReplyError):
-    """It was answered, and so badly that the same balancer would only do so again."""
+    def pause_s(self) -> float:
+        """How long to wait before the next one."""
+        pause_s, self._is_first = self._pause_s, False
+        self._pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        return pause_s
 
 
 class Forward:
@@ -125,67 +134,112 @@ class Forward:
 
     def send(self, body: bytes, deadline_s: float) -> Coroutine[Any, Any, Reply | Problem]:
         """The answer to the JSON object `body`, or why there is none by `deadline_s` (wall seconds, monotonic)."""
-        return self._ask("POST", "/route", body, deadline_s)
+        return self._ask("POST", _ROUTE, body, deadline_s)
 
     async def follow(self, method: str, request_id: str, deadline_s: float) -> Reply | Problem:
         """The answer to `method` (GET or DELETE) for one request, which must be a name; or why there is none."""
         return await self._ask(method, f"/requests/{request_id}", None, deadline_s)
 
+    def way(self, remaining_s: float) -> URL | None:
+        """Whom to ask next, where `begin` can do that at once, and so much time is enough (wall seconds); else None."""
+        before = self._turn
+        url = self._next()
+        if remaining_s > SHORTEST_TRY_S and self._callers[self._bases[url]].has_room:
+            return url
+        self._turn = before
+        return None
+
+    def begin(self, url: URL, body: bytes, now_s: float, deadline_s: float, span: Span, tell: Tell) -> First:
+        """Begins to `send` to `url`, for the work of `span`; `tell` is told what is heard of it.
+
+        `reply_to` says what that is, or `send_on` goes on from there. Unsent or NoStream where there is no `way`.
+        """
+        timeout_s, base = self._share_s(deadline_s - now_s), self._bases[url]
+        hop = span.child(_ROUTE_HOP, {PEER: base})
+        self._callers[base].begin(body, timeout_s, hop.headers(), tell)
+        return First(url, body, now_s + timeout_s, hop)
+
+    def reply_to(self, first: First, heard: Heard | Exception) -> Reply | None:
+        """What a client is answered by `heard`; None where that is for `send_on` to say. To be called once."""
+        if not isinstance(heard, Heard):
+            first.hop.end(None)
+            return None
+        first.hop.end(heard.status)
+        try:
+            reply = read_reply(heard.status, heard.retry_after, heard.body)
+        except BadReplyError:
+            return None
+        return reply if self._is_final(reply) else None
+
+    async def send_on(self, first: First, heard: Heard | Exception, deadline_s: float) -> Reply | Problem:
+        """As `send`, after the `first` try, of which this was `heard`."""
+        tries, trying = _Tries(), self._take_up(first, heard)
+        reply = await self._tried(tries, first.url, trying, first.until_s - self._now_s(), deadline_s)
+        return await self._ask_on(tries, "POST", _ROUTE, first.body, deadline_s) if reply is None else reply
+
     async def _ask(self, method: str, path: str, body: bytes | None, deadline_s: float) -> Reply | Problem:
-        failure: Problem | None = None
-        pause_s = PAUSE_S
-        passing: Reply | None = None
-        bad: set[URL] = set()
-        is_first = True
-        while (remaining_s := deadline_s - self._now_s()) > SHORTEST_TRY_S:
-            url = self._next(bad)
-            try:
-                reply = await self._try(method, url, path, body, self._share_s(remaining_s))
-            except _NoReplyError as error:
-                self._failed(url, error)
-                is_bad = isinstance(error, _BadReplyError)
-                if error.problem is not None and (is_first or is_bad or remaining_s > SHORTEST_SHARE_S):
-                    failure = error.problem
-                if is_bad:
-                    bad.add(url)
-            else:
-                if len(self._urls) == 1 or not _is_passing(reply):
-                    return reply
-                passing = reply
-            if bad.issuperset(self._urls):
+        return await self._ask_on(_Tries(), method, path, body, deadline_s)
+
+    async def _ask_on(
+        self, tries: _Tries, method: str, path: str, body: bytes | None, deadline_s: float
+    ) -> Reply | Problem:
+        while not tries.bad.issuperset(self._urls):
+            remaining_s = deadline_s - self._now_s()
+            if remaining_s <= SHORTEST_TRY_S:
                 break
-            is_first = False
-            await asyncio.sleep(min(pause_s, max(0.0, deadline_s - self._now_s())))
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        return passing or failure or _unreachable()
+            url = self._next(tries.bad)
+            trying = self._try(method, url, path, body, self._share_s(remaining_s))
+            reply = await self._tried(tries, url, trying, remaining_s, deadline_s)
+            if reply is not None:
+                return reply
+        return tries.passing or tries.failure or unreachable()
+
+    async def _tried(
+        self, tries: _Tries, url: URL, trying: Awaitable[Reply], remaining_s: float, deadline_s: float
+    ) -> Reply | None:
+        """What came of `trying`, where that is an answer; else returns when the next try may begin."""
+        try:
+            reply = await trying
+        except NoReplyError as error:
+            _log.warning("balancer did not answer", extra={"balancer": str(url), "detail": str(error)[:200]})
+            self._avoided_until_s[url] = self._now_s() + AVOIDED_S
+            tries.failed(url, error, remaining_s)
+        else:
+            if self._is_final(reply):
+                return reply
+            tries.passing = reply
+        if not tries.bad.issuperset(self._urls):
+            await asyncio.sleep(min(tries.pause_s(), max(0.0, deadline_s - self._now_s())))
+        return None
+
+    def _is_final(self, reply: Reply) -> bool:
+        """Whether no other balancer may do better."""
+        return len(self._urls) == 1 or not reply.is_passing
 
     def _share_s(self, remaining_s: float) -> float:
         """How long one try may take: of the last moments all."""
         share_s = remaining_s if len(self._urls) == 1 else remaining_s * TRY_SHARE
         return min(remaining_s, max(share_s, SHORTEST_SHARE_S))
 
-    def _failed(self, url: URL, error: _NoReplyError) -> None:
-        _log.warning("balancer did not answer", extra={"balancer": str(url), "detail": str(error)[:200]})
-        self._avoided_until_s[url] = self._now_s() + AVOIDED_S
-
     async def _try(self, method: str, url: URL, path: str, body: bytes | None, timeout_s: float) -> Reply:
-        try:
-            until_s = self._now_s() + timeout_s
+        until_s = self._now_s() + timeout_s
+        with _as_no_reply():
             if body is not None:
                 with suppress(NoStream):
                     return await self._exchange_together(url, path, body, timeout_s)
-            left_s = max(SHORTEST_TRY_S, until_s - self._now_s())
-            return await self._exchange(method, url.with_path(path), body, left_s)
-        except (
-            Unsent,
-            aiohttp.ClientConnectorError,
-            aiohttp.ConnectionTimeoutError,
-            aiohttp.InvalidURL,
-            UnicodeError,
-        ) as error:
-            raise _NoReplyError(str(error)) from error  # UnicodeError: it cannot be the name of a host
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _NoReplyError(str(error) or type(error).__name__, _silent()) from error
+            return await self._exchange(method, url.with_path(path), body, self._left_s(until_s))
+
+    async def _take_up(self, first: First, heard: Heard | Exception) -> Reply:
+        """As `_try`, of which this was heard."""
+        with _as_no_reply():
+            if isinstance(heard, Heard):
+                return read_reply(heard.status, heard.retry_after, heard.body)
+            if not isinstance(heard, NoStream):
+                raise heard
+            return await self._exchange("POST", first.url.with_path(_ROUTE), first.body, self._left_s(first.until_s))
+
+    def _left_s(self, until_s: float) -> float:
+        return max(SHORTEST_TRY_S, until_s - self._now_s())
 
     async def _exchange_together(self, url: URL, path: str, body: bytes, timeout_s: float) -> Reply:
         base = self._bases[url]
@@ -193,11 +247,9 @@ class Forward:
             try:
                 heard = await self._callers[base].ask(body, timeout_s, hop.headers)
             except Crowded as error:
-                raise _BadReplyError(str(error), _busy()) from error
+                raise BadReplyError(str(error), busy()) from error
             hop.status = heard.status
-            if heard.status not in PASSED_ON:
-                raise _bad(f"with status {heard.status}")
-        return _reply(heard.status, heard.retry_after, heard.body)
+        return read_reply(heard.status, heard.retry_after, heard.body)
 
     async def _exchange(self, method: str, url: URL, body: bytes | None, timeout_s: float) -> Reply:
         typed = {} if body is None else {"Content-Type": "application/json"}
@@ -209,17 +261,19 @@ class Forward:
             ) as answer:
                 hop.status = answer.status
                 if answer.status not in PASSED_ON:
-                    raise _bad(f"with status {answer.status}")
+                    raise bad(f"with status {answer.status}")
                 said = await clients.read(answer, MOST_ANSWER_BYTES)
                 if said is None:
-                    raise _bad(f"with more than {MOST_ANSWER_BYTES} bytes")
-        reply = _reply(answer.status, answer.headers.get("Retry-After", ""), said)
+                    raise bad(f"with more than {MOST_ANSWER_BYTES} bytes")
+        reply = read_reply(answer.status, answer.headers.get("Retry-After", ""), said)
         if answer.content_type != reply.content_type:
-            raise _bad(f"with status {answer.status} and {answer.content_type}")
+            raise bad(f"with status {answer.status} and {answer.content_type}")
         return reply
 
     def _next(self, bad: Collection[URL] = ()) -> URL:
         """Whom to ask next: of those that are not `bad` who is not avoided, in turn."""
+        if len(self._urls) == 1:
+            return self._urls[0]
         self._turn = (self._turn + 1) % len(self._urls)
         turns = self._urls[self._turn :] + self._urls[: self._turn]
         if not self._avoided_until_s:
@@ -228,35 +282,18 @@ class Forward:
         return min(turns, key=lambda url: (url in bad, self._avoided_until_s.get(url, 0.0) > now_s))
 
 
-def _reply(status: int, wait: str, body: bytes) -> Reply:
-    """What was answered, as a reply; a `_BadReplyError` where it is none that a balancer gives."""
+@contextmanager
+def _as_no_reply() -> Iterator[None]:
+    """What goes wrong within is a NoReplyError."""
     try:
-        said = from_json(body)
-    except ValueError as error:
-        raise _bad(f"with status {status} and no JSON") from error
-    if not isinstance(said, dict):
-        raise _bad(f"with status {status} and JSON that says nothing")
-    return Reply(status, body, said, wait if wait.isascii() and wait.isdigit() else None)
-
-
-def _is_passing(reply: Reply) -> bool:
-    """Whether another balancer may do what this one cannot yet."""
-    return reply.status == 503 and reply.reason in _ELSEWHERE
-
-
-def _silent() -> Problem:
-    detail = "the balancer did not answer in time; the same request_id may be sent again"
-    return Problem(504, detail, "balancer-silent", retry_after_s=1.0)
-
-
-def _busy() -> Problem:
-    return Problem(503, "too many requests are waiting for the balancer", "busy", retry_after_s=1.0)
-
-
-def _unreachable() -> Problem:
-    return Problem(503, "no balancer could be connected to in time", "balancer-unreachable", retry_after_s=1.0)
-
-
-def _bad(how: str) -> _BadReplyError:
-    detail = f"the balancer failed: it answered {how}"
-    return _BadReplyError(detail, Problem(503, detail, "balancer-failed", retry_after_s=1.0))
+        yield
+    except (
+        Unsent,
+        aiohttp.ClientConnectorError,
+        aiohttp.ConnectionTimeoutError,
+        aiohttp.InvalidURL,
+        UnicodeError,
+    ) as error:
+        raise NoReplyError(str(error)) from error  # UnicodeError: it cannot be the name of a host
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise NoReplyError(str(error) or type(error).__name__, silent()) from error

@@ -79,6 +79,11 @@ class Caller:
         self._deadlines.close()
 
     @property
+    def has_room(self) -> bool:
+        """Whether there is an open connection, and what is asked now goes with the next message on it."""
+        return self._current is not None and self._current.has_room and not self._closed
+
+    @property
     def is_open(self) -> bool:
         """Whether there is a connection, or one is being opened or closed."""
         return bool(self._streams)

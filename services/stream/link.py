@@ -50,6 +50,11 @@ class Link:
         """Whether what is put in now is most likely sent at once."""
         return self.opened_s < float("inf") and not self.waiting and len(self.unanswered) < MOST_UNANSWERED
 
+    @property
+    def has_room(self) -> bool:
+        """Whether what is put in now goes with the next message."""
+        return self.opened_s < float("inf") and len(self.waiting) + len(self.unanswered) < MOST_UNANSWERED
+
     def put(self, member: Pending) -> None:
         """Behind the others that wait."""
         self.waiting.append(member)

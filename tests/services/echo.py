@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -11,10 +12,10 @@ from prometheus_client import CollectorRegistry, Counter
 
 from config.messages import ChargeRequest
 from config.problems import Problem
-from services.http import read_messages
-from services.problem import ProblemError, json_response
-from services.service import Asked, Health
-from services.tracing import REQUEST_ID
+from services.http import read_messages, read_one
+from services.problem import ProblemError, json_response, to_json
+from services.service import Asked, Begin, Drop, Health, Tell, Whole
+from services.tracing import REQUEST_ID, Tracer
 
 
 class Echo:
@@ -32,6 +33,8 @@ class Echo:
         self.life: list[str] = []
         self.asked = asyncio.Event()
         self.may_answer = asyncio.Event()
+        self.begun: list[Callable[[], None]] = []
+        self.dropped: list[str] = []
         Counter("echo_requests", "Requests.", registry=self.registry).inc()
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -44,10 +47,20 @@ class Echo:
             web.post("/hotbug", self._bug),
             web.post("/hotgone", self._gone),
             web.post("/slow", self._slow),
+            web.post("/prompt", self._prompt),
         ]
 
     def frequented(self) -> Mapping[str, Callable[[Asked], Awaitable[web.Response]]]:
-        return {"/echo": self._echo, "/slow": self._slow, "/hotbug": self._bug, "/hotgone": self._gone}
+        return {
+            "/echo": self._echo,
+            "/slow": self._slow,
+            "/hotbug": self._bug,
+            "/hotgone": self._gone,
+            "/prompt": self._prompt,
+        }
+
+    def prompt(self) -> Mapping[str, Begin]:
+        return {"/prompt": self._begin}
 
     def glanced(self) -> Mapping[str, Callable[[Asked], Awaitable[web.Response]]]:
         return {"/look": self._look}
@@ -67,6 +80,21 @@ class Echo:
         if not isinstance(first := next(iter(batch.items), None), Problem | None):
             REQUEST_ID.set(first.request_id or "")
         return json_response([item.detail if isinstance(item, Problem) else item.ev_id for item in batch.items])
+
+    async def _prompt(self, request: Asked) -> web.Response:
+        item = (await read_messages(request, ChargeRequest)).items[0]
+        if isinstance(item, Problem):
+            raise ProblemError(item)
+        return json_response({"ev_id": item.ev_id}, 202)
+
+    def _begin(self, whole: Whole, tracer: Tracer, tell: Tell) -> Drop | None:
+        item = read_one(whole, ChargeRequest)
+        if item is None or item.ev_id == "unusual":
+            return None
+        self.begun.append(partial(tell, to_json({"ev_id": item.ev_id})))
+        if item.ev_id != "held":
+            asyncio.get_running_loop().call_soon(self.begun.pop())
+        return lambda: self.dropped.append(item.ev_id)
 
     async def _bug(self, request: Asked) -> web.Response:
         if isinstance(request, web.Request):

@@ -161,13 +161,25 @@ _BODIES = st.sampled_from(
 @st.composite
 def _odd_requests(draw: st.DrawFn) -> bytes:
     if draw(st.booleans()):
-        return _request(draw(_BODIES))
+        return _request(draw(_BODIES), draw(st.sampled_from(["/echo", "/prompt"])))
     if draw(st.integers(0, 3)) == 0:
         return _look(*draw(st.lists(_LINES, max_size=2)))
     method = draw(st.sampled_from(["POST", "POST", "POST", "GET", "HEAD", "PUT", "post", "P OST"]))
     path = draw(
         st.sampled_from(
-            ["/echo", "/echo", "/echo", "/look", "/echo?x=1", "/%65cho", "//echo", "/nothing", "/gone", "*"]
+            [
+                "/echo",
+                "/echo",
+                "/prompt",
+                "/prompt",
+                "/look",
+                "/echo?x=1",
+                "/%65cho",
+                "//echo",
+                "/nothing",
+                "/gone",
+                "*",
+            ]
         )
     )
     version = draw(st.sampled_from(["HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "http/1.1"]))
@@ -425,3 +437,79 @@ async def test_who_sends_another_head_each_time_costs_no_more_memory() -> None:
             await _settle()
         assert len(_answers(wire.said)) == MOST_HEADS + 20
         assert (len(world.lane.heads._known), world.passed) == (known, 0)
+
+
+def _prompt(ev_id: str = "held") -> bytes:
+    return _request(b'{"ev_id": "%b"}' % ev_id.encode(), "/prompt")
+
+
+async def test_what_is_answered_without_a_task_is_answered_in_its_turn() -> None:
+    async with a_world() as world:
+        connection, wire = world.connect()
+        connection.data_received(_prompt() + _prompt("a") + _prompt("unusual") + _prompt("b")[:-3])
+        await _settle()
+        assert (wire.said, world.traffic.in_flight, len(world.echo.begun)) == (b"", 1, 1)
+        world.echo.begun.pop()()
+        assert len(_answers(wire.said)) == 1, "others are told theirs next: what waits behind it is for another turn"
+        connection.data_received(_prompt("b")[-3:] + _request())
+        await _settle()
+        bodies = [json.loads(body) for _, _, body in _answers(wire.said)]
+        assert bodies == [*({"ev_id": each} for each in ("held", "a", "unusual", "b")), ["a"]]
+        assert (world.traffic.in_flight, world.passed) == (0, 0)
+
+
+async def test_no_more_is_read_while_too_much_waits_behind_what_is_answered_without_a_task() -> None:
+    async with a_world() as world:
+        connection, wire = world.connect()
+        connection.data_received(_prompt())
+        connection.data_received(_prompt("a") * (MOST_LATER // 100))
+        assert not wire.reading
+        world.echo.begun.pop()()
+        while len(_answers(wire.said)) < 1 + MOST_LATER // 100:
+            await _settle()
+        assert wire.reading
+
+
+async def test_who_leaves_or_is_shut_out_leaves_nothing_in_flight() -> None:
+    async with a_world() as world:
+        (left, gone), (asked, wire), (late, silent) = (world.connect() for _ in range(3))
+        for connection in (left, asked, late):
+            connection.data_received(_prompt() + _prompt("a"))
+        assert (world.traffic.in_flight, asked.send_away(408)) == (3, False)
+        left.connection_lost(None)
+        world.echo.begun[0]()
+        await _settle()
+        assert (gone.said, world.traffic.in_flight) == (b"", 2)
+        world.server.pre_shutdown()
+        ending = [asyncio.ensure_future(asked.shutdown(10)), asyncio.ensure_future(late.shutdown(0.01))]
+        await _settle()
+        world.echo.begun[1]()
+        await asyncio.gather(*ending)
+        assert (len(_answers(wire.said)), wire.closed) == (1, True)
+        assert (silent.said, silent.closed, world.echo.dropped, world.traffic.in_flight) == (b"", True, ["held"], 0)
+        world.echo.begun[2]()
+        assert (silent.said, world.traffic.in_flight) == (b"", 0)
+
+
+async def test_a_stop_waits_for_what_is_answered_without_a_task_and_closes() -> None:
+    async with a_world() as world:
+        connection, wire = world.connect()
+        connection.data_received(_prompt() + _prompt("a"))
+        world.traffic.stop()
+        assert world.traffic.in_flight == 1
+        world.echo.begun.pop()()
+        await _settle()
+        [(first, lines, _)] = _answers(wire.said)
+        assert (first, b"Connection: close" in lines, wire.closed) == (b"HTTP/1.1 202 Accepted", True, True)
+        assert world.traffic.in_flight == 0
+
+
+async def test_a_connection_is_not_idle_while_its_answer_is_waited_for() -> None:
+    async with a_world(patience=Patience(idle_timeout_s=0.05)) as world:
+        connection, wire = world.connect()
+        connection.data_received(_prompt())
+        await asyncio.sleep(0.2)  # sleep: longer than it may be idle
+        assert not wire.closed
+        world.echo.begun.pop()()
+        await until(lambda: wire.closed)
+        assert len(_answers(wire.said)) == 1

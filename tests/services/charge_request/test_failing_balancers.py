@@ -12,8 +12,9 @@ from aiohttp import web
 
 from config.problems import Problem
 from config.settings import ChargeRequestSettings
+from services.charge_request.desk import CROWD
 from services.charge_request.forward import MOST_ANSWER_BYTES
-from services.charge_request.service import CROWD, ChargeRequestService
+from services.charge_request.service import ChargeRequestService
 from services.clock import FakeClock
 from services.logs import JsonLines
 from services.problem import problem_response

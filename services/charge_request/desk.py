@@ -1,0 +1,55 @@
+"""The requests that are held, and how those before them were answered. Must not know what is done with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from monitoring.metrics import FAILURES, REFUSED, ChargeRequestMetrics
+
+#: More HTTP requests than this are not held at a time.
+MOST_IN_FLIGHT = 10_000
+#: Where so many are held, and the oldest has waited for half of its time, new ones are refused at once: they would be
+#: answered too late, as would those after them, and nobody in the end.
+CROWD = 64
+
+
+class Desk:
+    """All requests of one service, each of which has `timeout_s` (wall seconds)."""
+
+    def __init__(self, metrics: ChargeRequestMetrics, timeout_s: float) -> None:
+        self.metrics = metrics
+        self.timeout_s = timeout_s
+        #: How many were answered, by status.
+        self.statuses: Counter[str] = Counter()
+        self._held_since_s: dict[int, float] = {}
+        self._number = 0
+
+    def is_crowded(self, now_s: float) -> bool:
+        """Whether another one is to be refused at once."""
+        held = self._held_since_s
+        if len(held) < CROWD:
+            return False
+        return len(held) >= MOST_IN_FLIGHT or now_s - next(iter(held.values())) > self.timeout_s / 2
+
+    def hold(self, now_s: float) -> int:
+        """One more is held from `now_s` (wall seconds, monotonic) until `release`, which is told this number."""
+        self._number += 1
+        self._held_since_s[self._number] = now_s
+        return self._number
+
+    def release(self, number: int) -> None:
+        """It is not held any more."""
+        self._held_since_s.pop(number, None)
+
+    def count(self, status: int, reason: str = "") -> None:
+        """One request, or element of an array, was answered."""
+        word = str(status)
+        self.statuses[word] += 1
+        self.metrics.requests.labels(word).inc()
+        if status >= 500 and reason not in REFUSED:
+            self.metrics.failures.labels(_failure(reason)).inc()
+
+
+def _failure(reason: str) -> str:
+    """What `charge_request_failures_total` counts it as."""
+    return next((word for word in FAILURES if reason == word or reason.startswith(f"{word}-")), "other")
