@@ -79,10 +79,11 @@ def read_batch(body: bytes, model: type[Message]) -> Batch[Message] | Problem:
 
 def read_message(body: bytes, model: type[Message]) -> Message | Problem:
     """The one message that `body` must be; a Problem where it is none (400, 422)."""
-    try:
-        return model.model_validate_json(body)
+    try:  # as `model_validate_json`, of whose time two thirds go into passing its options on
+        message: Message = model.__pydantic_validator__.validate_json(body)
     except ValidationError as invalid:
         return _problem(invalid, model)
+    return message
 
 
 def _read_array(body: bytes, model: type[Message]) -> Batch[Message] | Problem:

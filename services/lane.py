@@ -162,6 +162,7 @@ class Begun:
 
     def _end(self) -> None:
         self.is_over = True
+        self._drop = None  # it leads back here: else Python would have to look for both
         self._lane.traffic.ended(1)
         if self._ended is not None:
             self._ended.set_result(None)
@@ -171,10 +172,11 @@ class Begun:
         if not self.is_over:
             self._ended = self._ended or asyncio.get_running_loop().create_future()
             await asyncio.wait({self._ended}, timeout=timeout_s)
+        drop = self._drop
         if not self.is_over:
             self._end()
-            if self._drop is not None:
-                self._drop()
+            if drop is not None:
+                drop()
 
 
 def _checked(value: str) -> str:

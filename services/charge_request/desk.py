@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from monitoring.metrics import FAILURES, REFUSED, ChargeRequestMetrics
+from services.deadline import usable_s
 
 #: More HTTP requests than this are not held at a time.
 MOST_IN_FLIGHT = 10_000
@@ -18,7 +19,9 @@ class Desk:
 
     def __init__(self, metrics: ChargeRequestMetrics, timeout_s: float) -> None:
         self.metrics = metrics
-        self.timeout_s = timeout_s
+        #: What each may use of its time (wall seconds).
+        self.usable_s = usable_s(timeout_s)
+        self._patience_s = timeout_s / 2
         #: How many were answered, by status.
         self.statuses: Counter[str] = Counter()
         self._held_since_s: dict[int, float] = {}
@@ -29,7 +32,7 @@ class Desk:
         held = self._held_since_s
         if len(held) < CROWD:
             return False
-        return len(held) >= MOST_IN_FLIGHT or now_s - next(iter(held.values())) > self.timeout_s / 2
+        return len(held) >= MOST_IN_FLIGHT or now_s - next(iter(held.values())) > self._patience_s
 
     def hold(self, now_s: float) -> int:
         """One more is held from `now_s` (wall seconds, monotonic) until `release`, which is told this number."""

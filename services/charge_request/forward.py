@@ -166,7 +166,7 @@ class Forward:
             return None
         first.hop.end(heard.status)
         try:
-            reply = read_reply(heard.status, heard.retry_after, heard.body)
+            reply = read_reply(heard.status, heard.retry_after, heard.body, is_passed_on=heard.status == 202)
         except BadReplyError:
             return None
         return reply if self._is_final(reply) else None

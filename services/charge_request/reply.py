@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from aiohttp import web
+from pydantic_core import from_json as decoded
 
 from config.problems import CONTENT_TYPE, Problem
 from services.problem import from_json, problem_response, to_json
@@ -55,12 +56,15 @@ class BadReplyError(NoReplyError):
     """It was answered, and so badly that the same balancer would only do so again."""
 
 
-def read_reply(status: int, wait: str, body: bytes) -> Reply:
-    """What was answered, as a reply; a `BadReplyError` where it is none that a balancer gives."""
+def read_reply(status: int, wait: str, body: bytes, is_passed_on: bool = False) -> Reply:
+    """What was answered, as a reply; a `BadReplyError` where it is none that a balancer gives.
+
+    Of one that `is_passed_on` as it came, numbers may be larger than we would write.
+    """
     if status not in PASSED_ON:
         raise bad(f"with status {status}")
     try:
-        said = from_json(body)
+        said = decoded(body, allow_inf_nan=False) if is_passed_on else from_json(body)
     except ValueError as error:
         raise bad(f"with status {status} and no JSON") from error
     if not isinstance(said, dict):

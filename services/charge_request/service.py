@@ -23,7 +23,6 @@ from services.charge_request.forward import Forward
 from services.charge_request.reply import Reply, element, named, passed_on
 from services.charge_request.swift import Swift, sent
 from services.clock import Clock
-from services.deadline import usable_s
 from services.http import IDEMPOTENCY_KEY, read_messages
 from services.openapi import document
 from services.problem import ProblemError, json_response, problem_response, to_json
@@ -94,7 +93,7 @@ class ChargeRequestService:
         number = None
         try:
             number = self._hold(request, now_s)
-            response = await self._answer(request, now_s + usable_s(desk.timeout_s))
+            response = await self._answer(request, now_s + desk.usable_s)
         except ProblemError as raised:
             response = problem_response(raised.problem)
             desk.count(response.status, raised.problem.reason)
@@ -142,7 +141,7 @@ class ChargeRequestService:
         request_id = request.match_info["request_id"]
         if not is_name(request_id):
             raise ProblemError(bad_fields((FieldFault("request_id", f"must be {NAME_RULE}", request_id[:80]),)))
-        deadline_s = self._now_s() + usable_s(self._desk.timeout_s)
+        deadline_s = self._now_s() + self._desk.usable_s
         REQUEST_ID.set(request_id)
         reply = named(await self._forward.follow(request.method, request_id, deadline_s), request_id)
         return passed_on(reply)

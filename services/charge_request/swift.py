@@ -19,7 +19,6 @@ from config.problems import Problem
 from services.charge_request.desk import Desk
 from services.charge_request.forward import Forward
 from services.charge_request.reply import Reply, named, passed_on
-from services.deadline import usable_s
 from services.http import internal_error, read_one
 from services.problem import problem_response
 from services.service import Drop, Tell, Whole
@@ -40,7 +39,7 @@ class Swift:
     def begin(self, whole: Whole, tracer: Tracer, tell: Tell) -> Drop | None:
         """See `services.service.Begin`."""
         began_s, now_s = time.perf_counter(), self._now_s()
-        deadline_s = now_s + usable_s(self.desk.timeout_s)
+        deadline_s = now_s + self.desk.usable_s
         way = None if self.desk.is_crowded(now_s) else self.forward.way(deadline_s - now_s)
         item = None if way is None else read_one(whole, ChargeRequest)
         if way is None or item is None:
@@ -139,7 +138,7 @@ class _One:
 
 def sent(item: ChargeRequest) -> tuple[str, bytes]:
     """The `request_id` of `item`, which is made where it has none, and all of it as JSON."""
-    body = item.model_dump_json(exclude_none=True).encode()
+    body = item.__pydantic_serializer__.to_json(item, exclude_none=True)  # `model_dump_json` only passes options on
     if item.request_id is not None:
         return item.request_id, body
     request_id = new_id()

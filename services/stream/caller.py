@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextvars import copy_context
+from functools import cached_property
 
 from services.stream.link import Link
 from services.stream.pending import Awaited, Deadlines, Pending, Tell
@@ -32,13 +33,16 @@ class Caller:
         self._closed = False
         self._none_until_s = float("-inf")
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # this asks the kernel each time, until Python 3.11
+
     async def ask(self, body: bytes, timeout_s: float, headers: Mapping[str, str] = _NOTHING) -> Heard:
         """The answer to `body`, of whose `headers` the trace goes along.
 
         NoStream; Unsent where nothing was sent; Broken or TimeoutError where it was, and nobody knows.
         """
-        loop = asyncio.get_running_loop()
-        member = Awaited(body, loop.time() + timeout_s, headers, loop)
+        member = Awaited(body, self._loop.time() + timeout_s, headers, self._loop)
         self._put(member, timeout_s)
         try:
             return await member.heard
@@ -50,7 +54,7 @@ class Caller:
 
         NoStream or Unsent where that is known at once: nobody is told then.
         """
-        self._put(Pending(body, asyncio.get_running_loop().time() + timeout_s, headers, tell), timeout_s)
+        self._put(Pending(body, self._loop.time() + timeout_s, headers, tell), timeout_s)
 
     def _put(self, member: Pending, timeout_s: float) -> None:
         if self._closed:
@@ -98,7 +102,7 @@ class Caller:
     def _retired(self, stream: Link) -> None:
         """Nothing more is sent on it; what waits goes on another one."""
         if stream.refusal is not None:
-            self._none_until_s = max(self._none_until_s, asyncio.get_running_loop().time() + stream.refusal.for_s)
+            self._none_until_s = max(self._none_until_s, self._loop.time() + stream.refusal.for_s)
         if self._current is stream:
             self._current = None
         left = [member for member in stream.waiting if not member.is_over]
@@ -119,7 +123,7 @@ class Caller:
             _log.error("a stream failed", exc_info=error)
 
     def _due(self, member: Pending) -> None:
-        left_s = member.until_s - asyncio.get_running_loop().time()
+        left_s = member.until_s - self._loop.time()
         if member.sent_s is None:
             member.settle(Unsent("there was no connection for it in time"))
         elif left_s > 0.001:

@@ -109,8 +109,7 @@ class Deadlines:
     def _arm(self) -> None:
         self.close()
         self._armed = self._order[0]
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_at(self._armed * TICK_S, self._look, context=self._context)
+        self._timer = asyncio.get_running_loop().call_at(self._armed * TICK_S, self._look, context=self._context)
 
     def _look(self) -> None:
         self._timer = None

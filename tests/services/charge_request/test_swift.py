@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ from services.service import Whole
 from services.serving import Stage
 from services.stream import websocket
 from services.stream.answering import Fate, Member, Streams
+from services.stream.pending import Pending
 from services.stream.seam import Heard
 from services.stream.wire import PATH
 from services.tracing import Parent, PassingTracer, parent_in
@@ -173,6 +175,17 @@ async def test_no_task_is_made_for_it() -> None:
             member.answer(202, b'{"of": %b}' % member.body)
         await until(lambda: len(told) == 20)
         assert [_parts(said)[2]["of"]["ev_id"] for said in told] == [f"EV{each}" for each in reversed(range(20))]
+
+
+async def test_nothing_of_it_is_left_for_python_to_look_for() -> None:
+    async with a_front(Balancer()) as front:
+        gc.collect()
+        gc.disable()
+        try:
+            await front.ask()
+            assert not [each for each in gc.get_objects() if isinstance(each, Begun | Pending)]
+        finally:
+            gc.enable()
 
 
 async def test_its_id_is_its_own_or_its_headers_or_made() -> None:
