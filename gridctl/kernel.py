@@ -6,6 +6,7 @@ Source of the numbers: `linux/prctl.h`; of the behaviour: prctl(2).
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import sys
 
@@ -20,9 +21,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    """Loaded once, also for all who are forked later: each time makes a new class, and a child copies what that touches."""
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _prctl(option: int, value: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, value, 0, 0, 0) != 0:
+    if _libc().prctl(option, value, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), f"prctl({option})")
 

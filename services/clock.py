@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,6 +52,15 @@ def both_clocks(
     return (before_s + after_s) / 2, unix_s
 
 
+@functools.cache
+def _machine() -> str:
+    """Read once, also for all who are forked later: it stays for as long as the machine runs."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
+
+
 class _Scaled:
     """Both clocks from a monotonic one. Unix times are anchored once, so a stepped system clock bends no record."""
 
@@ -88,17 +98,11 @@ class SystemClock(_Scaled):
 
     def __init__(self, time_scale: float = 1.0) -> None:
         super().__init__(time_scale, *both_clocks())
-        self._machine: str | None = None
 
     @property
     def machine(self) -> str:
         """This run of the machine; empty where the system does not name it."""
-        if self._machine is None:
-            try:
-                self._machine = _BOOT_ID.read_text().strip()
-            except OSError:
-                self._machine = ""
-        return self._machine
+        return _machine()
 
     #: Wall seconds of the machine's monotonic clock.
     monotonic_s = staticmethod(time.monotonic)

@@ -30,15 +30,63 @@ async def follow(
 ) -> None:
     """Reads orders (one JSON object a line) and hands each to `command`, until the other end closes: then `gone`.
 
-    What is not a JSON object is logged and passed over.
+    What is not a JSON object is logged and passed over. It is read without a stream in between: a thousand processes
+    begin with this, and each has to copy all that it touches.
     """
-    reader, writer = await asyncio.open_unix_connection(sock=lifeline)
+    loop = asyncio.get_running_loop()
+    ended, lines = loop.create_future(), _Lines(command)
+    lifeline.setblocking(False)
+    loop.add_reader(lifeline, _read, lifeline, lines, ended)
     try:
-        async for line in _lines(reader):
-            _obey(line, command)
+        await ended
     finally:
-        writer.close()
+        loop.remove_reader(lifeline)
+        lifeline.close()
+    lines.end()
     gone()
+
+
+def _read(lifeline: socket.socket, lines: _Lines, ended: asyncio.Future[None]) -> None:
+    try:
+        data = lifeline.recv(_MOST_WAITING)
+    except BlockingIOError:
+        return
+    except OSError:
+        data = b""
+    if data:
+        lines.take(data)
+    elif not ended.done():
+        ended.set_result(None)
+
+
+class _Lines:
+    """Cuts what comes into lines and obeys each; one that is too long is dropped."""
+
+    def __init__(self, command: Callable[[Mapping[str, Any]], None]) -> None:
+        self._command = command
+        self._begun = b""
+        self._dropping = False
+
+    def take(self, data: bytes) -> None:
+        """The next bytes."""
+        *whole, begun = (self._begun + data).split(b"\n")
+        for line in whole:
+            self._ended(line)
+        self._begun = begun
+        if len(begun) > _MOST_WAITING:
+            self._begun, self._dropping = b"", True
+
+    def end(self) -> None:
+        """No more will come: what was not ended is a line, too."""
+        if self._begun or self._dropping:
+            self._ended(self._begun)
+
+    def _ended(self, line: bytes) -> None:
+        if self._dropping or len(line) > _MOST_WAITING:
+            _log.warning("an order was too long and was dropped")
+        else:
+            _obey(line, self._command)
+        self._dropping = False
 
 
 def obey_waiting(lifeline: socket.socket, command: Callable[[Mapping[str, Any]], None]) -> None:
@@ -47,20 +95,6 @@ def obey_waiting(lifeline: socket.socket, command: Callable[[Mapping[str, Any]],
     with contextlib.suppress(BlockingIOError, ConnectionError):
         for line in lifeline.recv(_MOST_WAITING).splitlines():
             _obey(line, command)
-
-
-async def _lines(reader: asyncio.StreamReader) -> Any:
-    while True:
-        try:
-            line = await reader.readline()
-        except ValueError:  # longer than the reader's limit; what was buffered is dropped
-            _log.warning("an order was too long and was dropped")
-            continue
-        except ConnectionError:
-            return
-        if not line:
-            return
-        yield line
 
 
 def _obey(line: bytes, command: Callable[[Mapping[str, Any]], None]) -> None:

@@ -55,6 +55,7 @@ class Stage:
         tracer = tracer or PassingTracer()
         lane = Lane(service, traffic, access, tracer, health_of(service, crew, traffic))
         app = application(service, traffic, access, tracer, crew, faults.fate)
+        app.freeze()  # nothing is added any more; whoever is forked later need not see to it
         return cls(service, traffic, faults, lane, app, crew)
 
 

@@ -52,9 +52,13 @@ class Keeper:
         """Why nothing can be written now."""
         return None if self._journal is None else self._journal.error
 
+    def is_new(self) -> bool:
+        """Whether nothing was ever written, so that there is nothing to read."""
+        return self._journal is None or not self._journal.exists
+
     async def recover(self, admission: Admission) -> None:
         """Gives `admission` what the journal holds, and `clock` the grid's time; JournalError where it cannot be read."""
-        if self._journal is not None and self._journal.exists:
+        if self._journal is not None and not self.is_new():
             found = await self._journal.read(rows.contents)
             self._preface = None
             self._take_up(found, admission)

@@ -83,7 +83,8 @@ class SubstationService:
         self._keeper = Keeper(settings, clock, self._journal_changed, open_journal)
         self.admission = Admission(settings, random.getrandbits(62) + 1, self._ended, on_forget=self._keeper.forgotten)
         self._charging = Charging(settings, self.admission, self._keeper, self._metrics)
-        self._recovery = Recovery(self.name, lambda: self._keeper.recover(self.admission), clock.monotonic_s)
+        keeper = self._keeper
+        self._recovery = Recovery(self.name, lambda: keeper.recover(self.admission), clock.monotonic_s, keeper.is_new)
         self._pushes = Pushes(clock.monotonic_s, self._pushed, post, token)
         self._fences = Fences()
         self._sessions = SessionRoutes(self.admission, self._keeper, self._recovery, self._set_timer)

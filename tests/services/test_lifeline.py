@@ -54,6 +54,27 @@ def test_what_was_ordered_before_is_obeyed_at_once_and_nothing_is_waited_for() -
     assert orders == [{"do": "derate", "max_sessions": 4}, {"do": "drain"}]
 
 
+async def test_an_order_may_come_in_pieces_and_the_last_without_its_end() -> None:
+    ours, theirs = socket.socketpair()
+    orders: list[Mapping[str, Any]] = []
+    heard, gone = asyncio.Event(), asyncio.Event()
+
+    def obey(order: Mapping[str, Any]) -> None:
+        orders.append(order)
+        heard.set()
+
+    following = asyncio.ensure_future(follow(theirs, obey, gone.set))
+    ours.sendall(b'{"do": "undrain"}\n{"do": "dra')
+    await asyncio.wait_for(heard.wait(), 10)
+    assert orders == [{"do": "undrain"}]
+    ours.sendall(b'in"}\n{"do": "drop"}')
+    ours.close()
+    await asyncio.wait_for(gone.wait(), 10)
+    await following
+    assert orders == [{"do": "undrain"}, {"do": "drain"}, {"do": "drop"}]
+    assert theirs.fileno() == -1
+
+
 async def test_a_cancelled_follower_does_not_take_the_launcher_for_gone() -> None:
     ours, theirs = socket.socketpair()
     gone = asyncio.Event()
