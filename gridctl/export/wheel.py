@@ -7,6 +7,7 @@ stored without compression (zlib's output differs between its makes), and dated 
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -61,7 +62,7 @@ def _package_files(found: Distribution, packages: Sequence[str]) -> Iterator[tup
     """Every file of the installed packages, by its path in the wheel."""
     if not packages:
         raise GridError("the installed gridctl does not say which packages it has", "install it with pip")
-    listed = [path for path in found.files or () if path.parts[0] in packages and _belongs(path)]
+    listed = [path for path in _recorded(found) if path.parts[0] in packages and _belongs(path)]
     if listed:  # an ordinary installation: other packages may have put files into folders of the same name
         yield from ((path.as_posix(), _read(Path(str(found.locate_file(path))))) for path in listed)
         return
@@ -71,6 +72,11 @@ def _package_files(found: Distribution, packages: Sequence[str]) -> Iterator[tup
             inside = PurePosixPath(package, path.relative_to(folder).as_posix())
             if path.is_file() and _belongs(inside):
                 yield str(inside), _read(path)
+
+
+def _recorded(found: Distribution) -> list[PurePosixPath]:
+    """What was installed, there or not: `found.files` leaves out what is missing, since Python 3.12."""
+    return [PurePosixPath(row[0]) for row in csv.reader((found.read_text("RECORD") or "").splitlines()) if row]
 
 
 def _belongs(path: PurePosixPath) -> bool:

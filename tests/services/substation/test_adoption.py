@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from random import Random
 
@@ -91,7 +91,7 @@ def test_other_bases_and_other_files_are_not_touched(tmp_path: Path) -> None:
 def test_what_cannot_be_used_is_said_and_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "substation-1.db").write_bytes(b"no journal at all" * 100)
     newer = journal(tmp_path, 2, "charging")
-    with sqlite3.connect(newer) as connection:
+    with closing(sqlite3.connect(newer)) as connection:
         connection.execute("PRAGMA user_version = 99")
     journal(tmp_path, 3)
     assert names(taken(tmp_path, 2)) == ["substation-3", "substation-4"]
@@ -104,7 +104,7 @@ def test_what_cannot_be_used_is_said_and_left(tmp_path: Path, caplog: pytest.Log
 def test_a_journal_to_which_nothing_was_written_is_adopted(tmp_path: Path, left: bytes | None) -> None:
     path = tmp_path / "substation-1.db"
     if left is None:  # killed between the file's header and its tables
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
     else:
         path.write_bytes(left)
