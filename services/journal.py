@@ -11,6 +11,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +22,8 @@ from services.tracing import apart
 __all__ = ["Entry", "Job", "Journal", "JournalError", "OpenJournal", "Schema", "Worker", "attempt"]
 
 T = TypeVar("T")
+#: Told once what was to be written survives (None), or why it was not written. Must not raise.
+Told = Callable[[JournalError | None], None]
 
 #: After a failure writing is tried again this often (wall seconds).
 RETRY_S = 0.5
@@ -39,10 +42,10 @@ def _ignore(_: JournalError | None) -> None: ...
 
 @dataclass(slots=True)
 class _Unit:
-    """Entries that are written together; `done` None: nobody waits, and they are kept until they are written."""
+    """Entries that are written together; `told` None: nobody waits, and they are kept until they are written."""
 
     entries: Sequence[Entry]
-    done: asyncio.Future[None] | None = None
+    told: Told | None = None
 
 
 class Journal:
@@ -105,12 +108,17 @@ class Journal:
 
         Without entries: until all that came before survives.
         """
-        if self.error is not None:
-            raise self.error
         done = asyncio.get_running_loop().create_future()
-        self._units.append(_Unit(entries, done))
-        self._wake()
+        self.commit_then(partial(_settle, done), *entries)
         await done
+
+    def commit_then(self, told: Told, *entries: Entry) -> None:
+        """`commit`, for which nobody waits: `told` is told how it ended, at once where nothing can be written."""
+        if self.error is not None:
+            told(self.error)
+            return
+        self._units.append(_Unit(entries, told))
+        self._wake()
 
     async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """What `function` makes of the open database, in the journal's thread; JournalError where it cannot be read."""
@@ -176,13 +184,13 @@ class Journal:
     def _written(self, units: list[_Unit], error: JournalError | None) -> None:
         self._busy = False
         if error is not None:
-            self._units[:0] = [unit for unit in units if unit.done is None]
-            units += [unit for unit in self._units if unit.done is not None]
-            self._units = [unit for unit in self._units if unit.done is None]
+            self._units[:0] = [unit for unit in units if unit.told is None]
+            units += [unit for unit in self._units if unit.told is not None]
+            self._units = [unit for unit in self._units if unit.told is None]
         self._note(error)
         for unit in units:
-            if unit.done is not None and not unit.done.done():
-                _settle(unit.done, error)
+            if unit.told is not None:
+                _tell(unit.told, error)
         if self._units:
             self._wake()
 
@@ -205,7 +213,16 @@ class Journal:
         return self._thread
 
 
+def _tell(told: Told, error: JournalError | None) -> None:
+    try:
+        told(error)
+    except Exception:  # noqa: BLE001  whoever fails here must not keep the others waiting
+        _log.exception("failed to take what became of a commit")
+
+
 def _settle(done: asyncio.Future[None], error: JournalError | None) -> None:
+    if done.done():
+        return
     if error is None:
         done.set_result(None)
         return

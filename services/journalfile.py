@@ -109,7 +109,7 @@ class JournalFile:
         """All of `entries`, in order, in one transaction that survives what `durability` names; or none of them."""
         with self._transaction() as connection:
             for statement, alike in groupby(entries, key=itemgetter(0)):
-                connection.executemany(statement, [values for _, values in alike])
+                connection.executemany(statement, map(itemgetter(1), alike))
 
     def touch(self) -> None:
         """Write what stands there already: says whether writing works."""

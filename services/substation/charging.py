@@ -14,10 +14,11 @@ from config.names import new_id
 from config.problems import Problem
 from config.settings import SubstationSettings
 from monitoring.metrics import SubstationMetrics
-from services.journal import JournalError
+from services.journal import JournalError, Told
 from services.substation import answers
 from services.substation.admission import Admission, Refused, Started
 from services.substation.keeping import Keeper
+from services.substation.session import Session
 
 _log = logging.getLogger(__name__)
 
@@ -46,10 +47,25 @@ class Charging:
         self, items: Sequence[SubstationCharge | Problem], outcomes: Sequence[Started | Problem]
     ) -> list[Answer]:
         """The answers to `items`, of which `admit` made `outcomes`."""
-        started = [outcome for outcome in outcomes if isinstance(outcome, Started)]
+        failed = None
         try:
-            await self._keeper.keep([outcome.session for outcome in started])
+            await self._keeper.keep([outcome.session for outcome in outcomes if isinstance(outcome, Started)])
         except JournalError as error:
+            failed = error
+        return self.settled(items, outcomes, failed)
+
+    def keep(self, sessions: Sequence[Session], told: Told) -> None:
+        """Has `sessions`, which `admit` reserved, written down; once `told`, what they belong to is to be `settled`."""
+        self._keeper.keep_then(sessions, told)
+
+    def settled(
+        self,
+        items: Sequence[SubstationCharge | Problem],
+        outcomes: Sequence[Started | Problem],
+        error: JournalError | None,
+    ) -> list[Answer]:
+        """As `settle`, once all were written down, or were not because of `error`."""
+        if error is not None:
             outcomes = self._take_back(items, outcomes, error)
         return [self.accept(outcome) if isinstance(outcome, Started) else outcome for outcome in outcomes]
 

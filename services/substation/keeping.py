@@ -5,14 +5,16 @@ Without a journal's path sessions live in memory only, and nothing here waits fo
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from config.settings import SubstationSettings
 from services.clock import Clock, ContinuedClock
-from services.journal import Entry, Journal, JournalError, OpenJournal
+from services.journal import Entry, Journal, JournalError, OpenJournal, Told
 from services.substation import journal as rows
 from services.substation.admission import Admission
 from services.substation.journal import Contents, LimitRecord, Run, SessionRecord
@@ -80,7 +82,15 @@ class Keeper:
 
     async def keep(self, sessions: Sequence[Session]) -> None:
         """Until `sessions` survive as of their attempts; JournalError: those that are not `safe` must be withdrawn."""
+        done: asyncio.Future[JournalError | None] = asyncio.get_running_loop().create_future()
+        self.keep_then(sessions, lambda error: None if done.done() else done.set_result(error))
+        if (error := await done) is not None:
+            raise error
+
+    def keep_then(self, sessions: Sequence[Session], told: Told) -> None:
+        """`keep`, for which nobody waits: `told` is told how it ended, at once where there is nothing to be written."""
         if self._journal is None:
+            told(None)
             return
         sessions = list(dict.fromkeys(sessions))
         noted = [(session, session.noted) for session in sessions if session.noted < session.attempt]
@@ -88,18 +98,27 @@ class Keeper:
             rows.attempted(session) if session.noted else rows.started(session, self.clock) for session, _ in noted
         ]
         if not entries and all(session.safe for session in sessions):
+            told(None)
             return
         for session, _ in noted:
             session.noted = session.attempt
         self._open()
-        tried = self.error is None
-        try:
-            await self._journal.commit(*entries)
-        except JournalError:
+        self._journal.commit_then(partial(self._kept, sessions, noted, self.error is None, told), *entries)
+
+    def _kept(
+        self,
+        sessions: Sequence[Session],
+        noted: Sequence[tuple[Session, int]],
+        tried: bool,
+        told: Told,
+        error: JournalError | None,
+    ) -> None:
+        if error is not None:
             self._undo(noted, tried)
-            raise
-        for session in sessions:
-            session.safe = True
+        else:
+            for session in sessions:
+                session.safe = True
+        told(error)
 
     def _undo(self, noted: Sequence[tuple[Session, int]], tried: bool) -> None:
         for session, before in noted:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from config.messages import SubstationCharge, read_message
 from config.problems import Problem
 from monitoring.metrics import SubstationMetrics
+from services.journal import JournalError
 from services.problem import to_json
 from services.stream.answering import Member, fail
 from services.substation.admission import Started
 from services.substation.charging import Answer, Charging, is_kept
 from services.tracing import CURRENT, REQUEST_ID, about
 
-_Reserved = tuple[Member, SubstationCharge | Problem, Started | Problem]
+_Reserved = tuple[Member, SubstationCharge | Problem, Started]
 
 
 class Members:
@@ -25,11 +26,10 @@ class Members:
         self._charging = charging
         self._metrics = metrics
         self._settled = settled
-        self._keeping: set[asyncio.Task[None]] = set()
 
     def take(self, members: Sequence[Member], refusal: Problem | None) -> None:
         """Answers each, now or once it is written down; with `refusal` where there is one and it can be read."""
-        reserved = []
+        reserved: list[_Reserved] = []
         for member in members:
             item = read_message(member.body, SubstationCharge)
             _work_for(member, item)
@@ -44,20 +44,20 @@ class Members:
             else:
                 reserved.append((member, item, outcome))
         if reserved:
-            task = asyncio.get_running_loop().create_task(self._keep(reserved))
-            self._keeping.add(task)
-            task.add_done_callback(self._keeping.discard)
+            self._charging.keep([made.session for _, _, made in reserved], partial(self._kept, reserved))
         self._settled()
 
-    async def _keep(self, reserved: Sequence[_Reserved]) -> None:
+    def _kept(self, reserved: Sequence[_Reserved], error: JournalError | None) -> None:
+        """Answers those who wait for a commit, in the turn in which it is known how it ended: without a task."""
         try:
-            await self._settle(reserved)
-        except Exception:  # noqa: BLE001  the last line of this task
+            self._settle(reserved, error)
+        except Exception:  # noqa: BLE001  the last line of these
             fail(member for member, _, _ in reserved)
         self._settled()
 
-    async def _settle(self, reserved: Sequence[_Reserved]) -> None:
-        answers = await self._charging.settle([item for _, item, _ in reserved], [made for _, _, made in reserved])
+    def _settle(self, reserved: Sequence[_Reserved], error: JournalError | None) -> None:
+        made = [outcome for _, _, outcome in reserved]
+        answers = self._charging.settled([item for _, item, _ in reserved], made, error)
         for (member, item, _), answer in zip(reserved, answers, strict=True):
             _work_for(member, item)
             self._answer(member, answer)

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,28 @@ async def test_a_full_disk_refuses_commits_keeps_writes_and_heals_by_itself(tmp_
         await journal.commit(note(6))
         assert told == ["journal-full", None]
     assert read(tmp_path / "n.db") == [1, 2, 5, 6]
+
+
+async def test_who_does_not_wait_is_told_how_it_ended_once_it_did(tmp_path: Path) -> None:
+    path = tmp_path / "n.db"
+    said: list[tuple[int, str | None, list[int]]] = []
+
+    def tell(number: int, error: JournalError | None) -> None:
+        said.append((number, error and error.reason, read(path)))
+
+    def fail(_: JournalError | None) -> None:
+        raise RuntimeError("broken")
+
+    async with opened(path) as journal:
+        journal.commit_then(fail, note(1))
+        journal.commit_then(partial(tell, 2), note(2))
+        assert said == [], "nobody is told before it is written"
+        await journal.commit()
+        await pages(journal, 3)
+        journal.commit_then(partial(tell, 3), note(3, "y" * 20_000))
+        await until(lambda: len(said) == 2)
+        journal.commit_then(partial(tell, 4), note(4))
+        assert said == [(2, None, [1, 2]), (3, "journal-full", [1, 2]), (4, "journal-full", [1, 2])]
 
 
 async def test_a_disk_that_is_really_full(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ class Counted(Journal):
         self.groups: list[int] = []
 
     def _written(self, units: Any, error: Any) -> None:
-        self.groups.append(sum(unit.done is not None for unit in units))
+        self.groups.append(sum(unit.told is not None for unit in units))
         super()._written(units, error)
 
 
