@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
+from services.journalimage import image, lay_down
+
 #: Why a journal cannot be used; the last two will not pass by themselves.
 JournalReason = Literal[
     "journal-full", "journal-read-only", "journal-busy", "journal-failed", "journal-corrupt", "journal-newer"
@@ -63,6 +65,10 @@ class Schema:
     application_id: int
     version: int
     tables: str
+
+    def prepare(self) -> bytes:
+        """A new file that holds nothing yet; made at the first call, and shared with who is forked then."""
+        return image(self.application_id, self.version, self.tables)
 
 
 @dataclass(slots=True)
@@ -141,12 +147,13 @@ class JournalFile:
     def _open(self) -> None:
         self._make_folder()
         self._take_lock()
+        made = lay_down(self.path, self.schema.prepare())
         uri = f"file:{quote(str(self.path.absolute()))}?mode=rwc"
         connection = sqlite3.connect(
             uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=64
         )
         self._connection, self._waits = connection, True
-        fresh = check(connection, self.path, self.schema)
+        fresh = not made and check(connection, self.path, self.schema)
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":
             raise JournalError("journal-failed", f"{self.path}: SQLite cannot use WAL here; put it on a local disk")
@@ -154,6 +161,9 @@ class JournalFile:
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
         if fresh:
             self._create(connection)
+        if self.durability == "fsync":
+            for folder in self._folders:
+                _sync_folder(folder)
 
     def _create(self, connection: sqlite3.Connection) -> None:
         header = f"PRAGMA application_id = {self.schema.application_id}; PRAGMA user_version = {self.schema.version}"
@@ -163,9 +173,6 @@ class JournalFile:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             raise
-        if self.durability == "fsync":
-            for folder in self._folders:
-                _sync_folder(folder)
 
     def _make_folder(self) -> None:
         folder = self.path.absolute().parent

@@ -20,6 +20,7 @@ from monitoring.metrics import ServiceMetrics
 from services.logs import DescriptorHandler, JsonLines, LogFile
 from services.run import create, event_loop
 from services.serving import serve
+from services.substation.journal import SCHEMA
 
 #: What a new substation is asked first: by the supervisor and by a balancer, a few times.
 _ASKED = ("/health", "/report", "/sessions?ended=1&since_s=0")
@@ -45,6 +46,7 @@ def rehearse() -> None:
 
 
 async def _rehearse() -> None:
+    SCHEMA.prepare()
     service = create(SUBSTATION, SubstationSettings())
     ServiceMetrics(service.registry, "unknown", 1.0, lambda: True)
     listener = socket.create_server(("127.0.0.1", 0))

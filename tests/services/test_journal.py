@@ -123,7 +123,7 @@ async def test_who_does_not_wait_is_told_how_it_ended_once_it_did(tmp_path: Path
     said: list[tuple[int, str | None, list[int]]] = []
 
     def tell(number: int, error: JournalError | None) -> None:
-        said.append((number, error and error.reason, read(path)))
+        said.append((number, None if error is None else error.reason, read(path)))
 
     def fail(_: JournalError | None) -> None:
         raise RuntimeError("broken")
