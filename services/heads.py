@@ -11,7 +11,7 @@ import asyncio
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from aiohttp import HttpVersion11, web
 from aiohttp.base_protocol import BaseProtocol
@@ -37,11 +37,16 @@ _OWN = ("Content-Length", "Idempotency-Key", "traceparent", "tracestate", "X-Req
 _OWN_TITLES = frozenset(name.title() for name in _OWN)
 _ONCE = (*_OWN[1:], "Grid-Timeout-Ms")
 #: Such a line as almost everybody writes it; one that is written otherwise is not known by its head.
-_OWN_LINE = re.compile(rf"\r\n({'|'.join(_OWN)}): ([!-~](?:[ -~]{{0,510}}[!-~])?)(?=\r\n)".encode(), re.IGNORECASE)
+_VALUE = rb"[!-~](?:[ -~]{0,510}[!-~])?"
+_OWN_LINE = re.compile(rb"\r\n(%b): (%b)(?=\r\n)" % ("|".join(_OWN).encode(), _VALUE), re.IGNORECASE)
 #: What is left of a head then must be such lines, so few of them that those of its own are not too many either.
 _LINES = re.compile(rb"[!-~]+ [!-~]+ HTTP/1\.1(?:\r\n[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[ -~]*)*\r\n\r\n")
 _MOST_LINES = MOST_HEADERS - len(_OWN)
 
+
+_Any = TypeVar("_Any")
+#: What has been met so often is looked for first, by a pattern of its own.
+OFTEN = 16
 
 #: The lines of its own that a head has, in their order.
 _Fields = Sequence[tuple[str, str]]
@@ -64,21 +69,26 @@ class Heads:
         self._plain = {**{("POST", path): _is_post for path in paths}, **{("GET", path): _is_look for path in looks}}
         self._gate = gate
         self._known: dict[bytes, Head] = {}
-        self._alike: dict[bytes, Head] = {}
+        self._alike: dict[bytes, _Kind] = {}
+        self._latest: _Kind | None = None
         #: What every such request begins with; empty where there are none.
         self.starts = tuple(f"{method} {path} HTTP/1.1\r\n".encode() for method, path in self._plain)
 
     def find(self, raw: bytes) -> Head | None:
         """The head whose bytes, with the empty line, are `raw`; None where it is not plain, or may not ask."""
-        return self._known.get(raw) or self._judge(raw)
+        latest = self._latest
+        return self._known.get(raw) or (latest and latest.fit(raw)) or self._judge(raw)
 
     def _judge(self, raw: bytes) -> Head | None:
         if len(raw) > MOST_BYTES:
             return None
         parts = _OWN_LINE.split(raw)  # what all have, a name, a value, what all have …
         rest, own = b"".join(parts[::3]), _fields(parts)
-        alike = self._alike.get(rest)
-        return (alike and _like(alike, own)) or self._learn(raw, rest, own)
+        kind = self._alike.get(rest)
+        if kind is not None and (head := _like(kind.head, own)) is not None:
+            self._latest = kind.met(parts) or self._latest
+            return head
+        return self._learn(raw, rest, own)
 
     def _learn(self, raw: bytes, rest: bytes, own: _Fields) -> Head | None:
         if (request := _read(raw)) is None:
@@ -91,8 +101,47 @@ class Heads:
         if not any(name in headers for name in _ONCE):
             _keep(self._known, raw, head)
         elif _is_judged_by(rest, own, headers):
-            _keep(self._alike, rest, head._replace(headers=_without(headers, own)))
+            _keep(self._alike, rest, _Kind(head._replace(headers=_without(headers, own))))
         return head
+
+
+class _Kind:
+    """Heads that differ in their lines of their own alone; `head` has none of these."""
+
+    __slots__ = ("_left", "_names", "_pattern", "head")
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self._left = OFTEN
+        self._pattern: re.Pattern[bytes] | None = None
+        self._names: list[str] = []
+
+    def met(self, parts: Sequence[bytes]) -> _Kind | None:
+        """One more, of these `parts`, in `_OWN_LINE`'s order; itself, once `fit` knows those that are laid out so."""
+        if self._pattern is None:
+            self._left -= 1
+            if self._left > 0:
+                return None
+            self._names = [name.decode() for name in parts[1::3]]
+            self._pattern = re.compile(_layout(parts))
+        return self
+
+    def fit(self, raw: bytes) -> Head | None:
+        """The head whose bytes are `raw`; None where they are not laid out so."""
+        match = None if self._pattern is None or len(raw) > MOST_BYTES else self._pattern.fullmatch(raw)
+        if match is None:
+            return None
+        return _like(
+            self.head, [(name, value.decode()) for name, value in zip(self._names, match.groups(), strict=True)]
+        )
+
+
+def _layout(parts: Sequence[bytes]) -> bytes:
+    """What matches the heads that were split into such `parts`, whatever the values are."""
+    found = [re.escape(parts[0])]
+    for name, between in zip(parts[1::3], parts[3::3], strict=True):
+        found += [rb"\r\n", re.escape(name), b": (", _VALUE, b")", re.escape(between)]
+    return b"".join(found)
 
 
 def _fields(parts: Sequence[bytes]) -> _Fields:
@@ -138,7 +187,7 @@ def _without(headers: CIMultiDictProxy[str], own: _Fields) -> CIMultiDictProxy[s
     return CIMultiDictProxy(left)
 
 
-def _keep(heads: dict[bytes, Head], by: bytes, head: Head) -> None:
+def _keep(heads: dict[bytes, _Any], by: bytes, head: _Any) -> None:
     if len(heads) >= MOST_HEADS:
         heads.clear()
     heads[by] = head

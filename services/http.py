@@ -71,16 +71,21 @@ async def read_messages(request: Asked, model: type[Message]) -> Batch[Message]:
     return batch if key is None else _keyed(batch, key)
 
 
-def read_one(request: Whole, model: type[Message]) -> Message | None:
-    """The one message in the body of `request`; None where that is an array, or bad. ProblemError as `read_messages`."""
+def read_one(request: Whole, model: type[Message]) -> tuple[Message, str | None] | None:
+    """The one message in the body of `request`, and the `request_id` that it has, or the header `Idempotency-Key` gives it.
+
+    None where there is none, or several, or anything is wrong: `read_messages` says what.
+    """
     body = request.body
     if body[:1] != b"{" and body.lstrip()[:1] == b"[":
         return None
     item = read_message(body, model)
-    key = None if isinstance(item, Problem) else request.headers.get(IDEMPOTENCY_KEY)
-    if key is not None:
-        item = _keyed(Batch((item,), is_array=False), key).items[0]
-    return None if isinstance(item, Problem) else item
+    if isinstance(item, Problem):
+        return None
+    key = request.headers.get(IDEMPOTENCY_KEY)
+    if key is None:
+        return item, item.request_id
+    return (item, key) if is_name(key) and item.request_id in (None, key) else None
 
 
 async def read_body(request: Asked) -> bytes:

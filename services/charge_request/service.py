@@ -123,7 +123,7 @@ class ChargeRequestService:
         return passed_on(reply)
 
     async def _ask(self, item: ChargeRequest, deadline_s: float) -> Reply | Problem:
-        request_id, body = sent(item)
+        request_id, body = sent(item, item.request_id)
         REQUEST_ID.set(request_id)
         return named(await self._forward.send(body, deadline_s), request_id)
 

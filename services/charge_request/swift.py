@@ -41,10 +41,10 @@ class Swift:
         began_s, now_s = time.perf_counter(), self._now_s()
         deadline_s = now_s + self.desk.usable_s
         way = None if self.desk.is_crowded(now_s) else self.forward.way(deadline_s - now_s)
-        item = None if way is None else read_one(whole, ChargeRequest)
-        if way is None or item is None:
+        found = None if way is None else read_one(whole, ChargeRequest)
+        if way is None or found is None:
             return None
-        request_id, body = sent(item)
+        request_id, body = sent(*found)
         one = _One(self, tracer.begin(whole.method, whole.path, whole.parent), request_id, tell, began_s)
         one.begin(way, body, now_s, deadline_s)
         return one.drop
@@ -136,10 +136,10 @@ class _One:
         return {"request_id": self._request_id, "trace_id": self._span.trace_id}
 
 
-def sent(item: ChargeRequest) -> tuple[str, bytes]:
+def sent(item: ChargeRequest, request_id: str | None) -> tuple[str, bytes]:
     """The `request_id` of `item`, which is made where it has none, and all of it as JSON."""
     body = item.__pydantic_serializer__.to_json(item, exclude_none=True)  # `model_dump_json` only passes options on
     if item.request_id is not None:
         return item.request_id, body
-    request_id = new_id()
+    request_id = request_id or new_id()
     return request_id, b'{"request_id":"%b",%b' % (request_id.encode(), body[1:])

@@ -88,9 +88,10 @@ class Echo:
         return json_response({"ev_id": item.ev_id}, 202)
 
     def _begin(self, whole: Whole, tracer: Tracer, tell: Tell) -> Drop | None:
-        item = read_one(whole, ChargeRequest)
-        if item is None or item.ev_id == "unusual":
+        found = read_one(whole, ChargeRequest)
+        if found is None or found[0].ev_id == "unusual":
             return None
+        item, _ = found
         self.begun.append(partial(tell, to_json({"ev_id": item.ev_id})))
         if item.ev_id != "held":
             asyncio.get_running_loop().call_soon(self.begun.pop())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from config.access import LOCAL, Access, Token
 from services.gate import Gate
-from services.heads import MOST_HEADS, Head, Heads
+from services.heads import MOST_HEADS, OFTEN, Head, Heads
 
 TOKEN = "T" * 20
 GUARDED = Access(token=Token(TOKEN))
@@ -123,7 +123,8 @@ LOOK = _head("GET /report HTTP/1.1", ["Host: localhost", "X-Request-ID: r1"])
 def test_a_head_known_by_its_like_is_the_one_that_would_be_read(access: Access, twins: tuple[bytes, bytes]) -> None:
     async def both() -> None:
         known = _some(access)
-        for raw in (*twins, *twins):
+        first, _ = twins
+        for raw in (*twins, *[first] * (OFTEN + 1), *twins):
             assert _told(known.find(raw)) == _told(_some(access).find(raw))
 
     asyncio.run(both())
@@ -148,6 +149,25 @@ async def test_what_each_has_of_its_own_is_not_read_as_a_head_again() -> None:
     assert [head and head.headers["Idempotency-Key"] for head in found] == [f"k{number}" for number in range(50)]
     assert [head and head.parent and int(head.parent.span_id, 16) for head in found] == list(range(1, 51))
     assert [head and head.length for head in found] == list(range(1, 51))
+
+
+async def test_what_is_met_often_is_known_by_its_layout() -> None:
+    judged: list[bytes] = []
+
+    class Seen(Heads):
+        def _judge(self, raw: bytes) -> Head | None:
+            judged.append(raw)
+            return super()._judge(raw)
+
+    known, fresh = Seen({"/charge"}, Gate(LOCAL)), _some(LOCAL)
+    heads = [_named(number) for number in range(OFTEN + 100)]
+    assert [_told(known.find(raw)) for raw in heads] == [_told(fresh.find(raw)) for raw in heads]
+    assert len(judged) == OFTEN + 1
+    other = [
+        _head("POST /charge HTTP/1.1", [*PLAIN, f"Idempotency-Key: k{each}", "Content-Length: 5"]) for each in "ab"
+    ]
+    assert all(known.find(raw) is not None for raw in other)
+    assert judged[OFTEN + 1 :] == other
 
 
 async def test_who_sends_another_line_each_time_costs_no_more_memory() -> None:
