@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -166,7 +166,7 @@ def _application(
     admitted = _admitted(service, traffic, Gate(access), tracer)
     app = web.Application(middlewares=[_problems, admitted], client_max_size=MAX_BODY_BYTES)
     app.add_routes(routes)
-    app.router.add_get("/health", health_of(service, crew, traffic))
+    app.router.add_get("/health", Wellbeing(service, crew, traffic).answer)
     app.router.add_get("/metrics", _metrics(service, crew))
 
     async def complete(_: web.Request, response: web.StreamResponse) -> None:
@@ -246,21 +246,29 @@ def internal_error() -> Problem:
     return problem.about(request_id) if (request_id := REQUEST_ID.get()) else problem
 
 
-def health_of(service: Service, crew: Crew | None, traffic: Traffic) -> Callable[[Asked], Awaitable[web.Response]]:
-    """What answers `GET /health` of `service`, or of its whole `crew`."""
-    began_s = time.monotonic()
+class Wellbeing:
+    """What is answered to `GET /health` of `service`, or of its whole `crew`."""
 
-    async def health(request: Asked) -> web.Response:
-        found = service.health() if crew is None else crew.health()
-        status = "stopping" if traffic.stopping else found.status
-        answer = {"status": status, "name": service.name, "role": service.role}
-        uptime = {"uptime_s": round(time.monotonic() - began_s, 3)}
+    def __init__(self, service: Service, crew: Crew | None, traffic: Traffic) -> None:
+        self._service = service
+        self._asked = service if crew is None else crew
+        self._traffic = traffic
+        self._began_s = time.monotonic()
+
+    def now(self) -> tuple[int, Mapping[str, Any]]:
+        """The status, 200 or 503, and what is said with it."""
+        found = self._asked.health()
+        status = "stopping" if self._traffic.stopping else found.status
+        answer = {"status": status, "name": self._service.name, "role": self._service.role}
+        uptime = {"uptime_s": round(time.monotonic() - self._began_s, 3)}
         well = status not in ("starting", "stopping", "degraded")
-        live = not isinstance(request, Whole) and LIVE in request.query
-        code = 200 if well or live else 503
-        return json_response({**answer, **uptime, **found.fields}, code)
+        return 200 if well else 503, {**answer, **uptime, **found.fields}
 
-    return health
+    async def answer(self, request: Asked) -> web.Response:
+        """The same as an answer; 200 in any case where it is only asked whether anybody answers."""
+        code, said = self.now()
+        live = not isinstance(request, Whole) and LIVE in request.query
+        return json_response(said, 200 if live else code)
 
 
 def _metrics(service: Service, crew: Crew | None) -> Handler:

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
+from functools import partial
 from http import HTTPStatus
 
 from aiohttp import web
@@ -19,8 +20,8 @@ from aiohttp import web
 from config.access import LOCAL, Access
 from services.gate import Gate
 from services.heads import Head, Heads
-from services.http import REFUSED, Handler, answered, internal_error
-from services.problem import problem_response
+from services.http import REFUSED, Handler, Wellbeing, answered, internal_error
+from services.problem import problem_response, to_json
 from services.service import Asked, Drop, Frequented, Glanced, Instant, Listener, Prompt, Service, Whole
 from services.tracing import CURRENT, PassingTracer, Tracer
 from services.traffic import Traffic
@@ -41,15 +42,20 @@ class Lane:
         traffic: Traffic,
         access: Access = LOCAL,
         tracer: Tracer | None = None,
-        health: Answering | None = None,
+        health: Wellbeing | None = None,
     ) -> None:
         """`health` answers `GET /health`."""
         busy = service.frequented() if isinstance(service, Frequented) else {}
         looks = dict(service.glanced()) if isinstance(service, Glanced) else {}
         if health is not None:
-            looks["/health"] = health
+            looks["/health"] = health.answer
         self._handlers = {**busy, **looks}
-        self._instant = service.instant() if isinstance(service, Instant) else {}
+        bare = service.instant() if isinstance(service, Instant) else {}
+        self._instant: dict[str, Callable[[], bytes | None]] = {
+            path: partial(self._bare, is_fine) for path, is_fine in bare.items()
+        }
+        if health is not None:
+            self._instant["/health"] = partial(self._well, health)
         self._prompt = service.prompt() if isinstance(service, Prompt) else {}
         self._heard = service.heard if isinstance(service, Listener) else None
         self._more = service.headers
@@ -62,16 +68,23 @@ class Lane:
         self.plain: Handler | None = None
 
     def at_once(self, head: Head) -> bytes | None:
-        """All bytes of the answer to a look that is answered by headers alone; None: it is for `answer`."""
-        is_fine = self._instant.get(head.path) if head.method == "GET" and head.parent is None else None
-        if is_fine is None or self.traffic.stopping:
+        """All bytes of the answer to a look that takes neither waiting nor work; None: it is for `answer`."""
+        say = self._instant.get(head.path) if head.method == "GET" and head.parent is None else None
+        if say is None or self.traffic.stopping:
             return None
         try:
             if self._heard is not None:
                 self._heard(Whole(head.path, head.headers, b"", None, head.method))
-            return self._said(204, self._more()) if is_fine() else None
+            return say()
         except Exception:  # noqa: BLE001  `answer` meets it again, and says what there is to say
             return None
+
+    def _bare(self, is_fine: Callable[[], bool]) -> bytes | None:
+        return self._said(204, self._more()) if is_fine() else None
+
+    def _well(self, health: Wellbeing) -> bytes:
+        status, said = health.now()
+        return self._said(status, {**_JSON, **self._more()}, to_json(said))
 
     def begin(self, head: Head, body: bytes, hear: Callable[[bytes], None]) -> Begun | None:
         """Begins to answer without a task, all bytes of which `hear` is told later; None: it is for `answer`."""

@@ -152,6 +152,9 @@ def set_up(name: str, role: str, log_file: LogFile | None = None, level: int = l
 
     `log_file` is the file behind stderr, to be rotated.
     """
+    # no line says where in the code it was written, nor by which thread: looking for that took half of its time
+    logging._srcfile = None  # as logging's documentation has it, under "Optimization"
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = DescriptorHandler(log_file=log_file)
     handler.setFormatter(PlainLines() if os.isatty(2) else JsonLines(name, role))
     logging.basicConfig(handlers=[handler], level=level, force=True)

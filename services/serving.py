@@ -17,7 +17,7 @@ from config.access import LOCAL, PATIENT, Access, Patience
 from monitoring.metrics import FaultMetrics
 from services.express import Express
 from services.faults import Switch
-from services.http import application, health_of
+from services.http import Wellbeing, application
 from services.lane import Lane
 from services.lifeline import follow, obey_waiting
 from services.service import Crew, Departing, Draining, Service, Taking
@@ -53,7 +53,7 @@ class Stage:
         traffic, faults = Traffic(), Switch()
         FaultMetrics(service.registry, faults.value)
         tracer = tracer or PassingTracer()
-        lane = Lane(service, traffic, access, tracer, health_of(service, crew, traffic))
+        lane = Lane(service, traffic, access, tracer, Wellbeing(service, crew, traffic))
         app = application(service, traffic, access, tracer, crew, faults.fate)
         app.freeze()  # nothing is added any more; whoever is forked later need not see to it
         return cls(service, traffic, faults, lane, app, crew)

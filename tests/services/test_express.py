@@ -17,7 +17,7 @@ from config.access import LOCAL, Access, Patience, Token
 from services.connection import Connection
 from services.express import MOST_LATER, Express
 from services.heads import MOST_HEADS
-from services.http import application, health_of
+from services.http import Wellbeing, application
 from services.lane import Lane
 from services.service import Health
 from services.traffic import Traffic
@@ -94,7 +94,7 @@ async def a_world(access: Access = LOCAL, patience: Patience | None = None) -> A
     await runner.setup()
     server = runner.server
     assert server is not None
-    lane = Lane(echo, traffic, access, health=health_of(echo, None, traffic))
+    lane = Lane(echo, traffic, access, health=Wellbeing(echo, None, traffic))
     visits = Visits(patience or Patience())
     lane.plain = server.request_handler
     try:
@@ -306,6 +306,7 @@ async def test_health_is_told_the_fast_way_as_it_is_the_usual_way(told: Health) 
         for fast in (True, False):
             connection, wire = world.connect(fast)
             connection.data_received(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert bool(wire.said) is fast  # without a task: a thousand are asked while they start
             await _settle()
             ((first, headers, body),) = _answers(wire.said)
             kept = [header for header in headers if not header.startswith(b"Content-Length")]  # of the time it is up
