@@ -85,7 +85,9 @@ class Account:
         """When `advance` has something to do next; infinite if never."""
         if self._recheck:
             return -math.inf
-        due_s = min(self._releases[0].at_s if self._releases else math.inf, self.standing.due_s)
+        due_s = self.standing.due_s
+        if self._releases and self._releases[0].at_s < due_s:
+            due_s = self._releases[0].at_s
         if self.pending and not self._slow:
             due_s = min(due_s, next(iter(self.pending.values())).since_s + SLOW_S)
         return due_s
@@ -102,7 +104,7 @@ class Account:
         slow = bool(self.pending) and next(iter(self.pending.values())).since_s + SLOW_S <= now_s
         if self.standing.advance(now_s) or slow is not self._slow:
             self._slow = slow
-            self._rank()
+            self._show()
 
     def assume(self, request_id: str, power_w: int, now_s: float) -> None:
         """Counts a session that is about to be sent, so that no other request believes its slot free."""
@@ -125,7 +127,7 @@ class Account:
         if (assumed := self.pending.get(request_id)) is not None:
             self._asked -= assumed.unknown_since_s is None
             assumed.unknown_since_s = now_s
-            self._rank()
+            self._show()
 
     def confirm(self, request_id: str, ends_at_s: float, now_s: float) -> None:
         """Counts an accepted session until `ends_at_s`; for a substation whose answers carry no report."""
@@ -182,17 +184,17 @@ class Account:
     def miss_poll(self) -> None:
         """A poll was not answered, or with nothing usable."""
         self.standing.miss_poll()
-        self._rank()
+        self._show()
 
     def suspect(self, asked_at_s: float, now_s: float) -> None:
         """It did not answer, or contradicted itself: for a growing, capped time it is asked last, see `Standing.fail`."""
         self.standing.fail(asked_at_s, now_s, self.standing.ejected or self._may_eject())
-        self._rank()
+        self._show()
 
     def trust(self) -> None:
         """It accepted a session: former failures count no more."""
         self.standing.succeed()
-        self._rank()
+        self._show()
 
     @property
     def probed(self) -> bool:
@@ -285,14 +287,12 @@ class Account:
         self._show()
 
     def _show(self) -> None:
-        self.node.sessions = max(0, self._sessions) + len(self.pending)
-        self.node.load_w = max(0, self._load_w) + self._pending_w
-        self._rank()
-
-    def _rank(self) -> None:
         if self._hushed:
             return
-        self.node.rank = self.standing.rank(self._asked, self._slow)
+        node = self.node
+        node.sessions = len(self.pending) + (self._sessions if self._sessions > 0 else 0)
+        node.load_w = self._pending_w + (self._load_w if self._load_w > 0 else 0)
+        node.rank = self.standing.rank(self._asked, self._slow)
         self._tell()
 
     def _tell(self) -> None:

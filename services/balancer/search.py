@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import partial
 
 from config.problems import Problem
 from services.balancer import refusals
@@ -12,6 +14,8 @@ from services.balancer.decisions import Decision
 from services.balancer.ledger import Ledger
 from services.balancer.line import Result
 from services.balancer.order import Order
+
+_NOBODY: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -30,7 +34,7 @@ class Search:
     kept: Callable[[], Collection[str]] = tuple
     incarnation: int = 0
     tried: set[str] = field(default_factory=set)
-    results: defaultdict[Result, int] = field(default_factory=lambda: defaultdict(int))
+    results: defaultdict[Result, int] = field(default_factory=partial(defaultdict, int))
     fits_at_s: list[float] = field(default_factory=list)
 
     def again(self) -> None:
@@ -44,8 +48,10 @@ class Search:
         return len(self.tried)
 
     @property
-    def barred(self) -> set[str]:
+    def barred(self) -> AbstractSet[str]:
         """Who must not be asked now."""
+        if not self.tried and self.kept is tuple:
+            return _NOBODY
         return self.tried.union(self.kept())
 
     def refusal(self, ledger: Ledger, now_s: float, spent: bool = False) -> Problem:

@@ -23,6 +23,9 @@ class Demand:
     def see(self, power_w: int) -> None:
         """Counts one request for `power_w` watts."""
         self._recent.append(power_w)
+        if len(self._recent) > WINDOW and power_w in self.common and self._recent[0] == power_w:
+            self._recent.popleft()
+            return  # as many as before
         self._counts[power_w] += 1
         if len(self._recent) > WINDOW:
             self._forget(self._recent.popleft())

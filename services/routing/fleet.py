@@ -151,7 +151,9 @@ class Fleet:
         found: list[Node] = []
         left, bare = 4 * most, not want.tried and want.may_ask is None
         for bucket in last.refresh().buckets():
-            found += [node for node in bucket[:left] if node.open and (bare or want.allows(node))]
+            for node in bucket[:left]:
+                if node.open and (bare or want.allows(node)):
+                    found.append(node)
             left -= len(bucket)
             if left <= 0 or len(found) >= most:
                 break

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from services.routing.demand import WINDOW, Demand
+from services.routing.demand import KEPT, SHARE, WINDOW, Demand
 from services.routing.fleet import MOST_INDEXES, Fleet, Want
 from services.routing.index import Index
 from services.routing.node import FRESH, STALE, SUSPECT, Node
@@ -178,3 +179,20 @@ def test_a_power_is_common_from_one_in_a_hundred_and_until_one_in_two_hundred() 
     for left in range(10, 0, -1):
         assert (demand.largest_w == 22_000) is (left >= 5)
         demand.see(7_400)
+
+
+@given(
+    runs=st.lists(
+        st.tuples(st.sampled_from([3_000, 7_400, 11_000, 22_000, 50_000]), st.integers(1, WINDOW // 2)), max_size=12
+    )
+)
+def test_what_is_counted_is_what_was_asked_for_lately(runs: list[tuple[int, int]]) -> None:
+    demand, asked = Demand(), [power_w for power_w, times in runs for _ in range(times)]
+    for power_w in asked:
+        demand.see(power_w)
+    last = Counter(asked[-WINDOW:])
+    count = last.total()
+    assert demand.common >= {power_w for power_w, times in last.items() if times >= SHARE * count}
+    rare = KEPT * SHARE * (count if count == WINDOW else count - 100)  # fewer are looked through once in a hundred
+    assert all(last[power_w] >= rare for power_w in demand.common)
+    assert demand.largest_w == max(demand.common, default=0)
