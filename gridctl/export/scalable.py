@@ -17,6 +17,8 @@ from gridctl.export.containers import DATA_FOLDER, Container, Deployment
 VOLUME = "substations"
 #: No replica that is to go drains for longer (wall seconds); what charges then stays in its journal.
 MOST_DRAIN_S = 600.0
+#: An end is noticed within this (wall seconds).
+_NOTICED_S = 0.5
 
 
 def replicated(deployment: Deployment, dns: str = SUBSTATION) -> Deployment:
@@ -58,8 +60,11 @@ def _replica(substations: tuple[Container, ...]) -> Container:
 
 
 def drain_s(settings: SubstationSettings) -> float:
-    """How long one that leaves for good goes on (wall seconds): as long as a session that says nothing of itself lasts."""
-    return float(min(MOST_DRAIN_S, math.ceil(settings.session_s / settings.time_scale)))
+    """How long one that leaves for good goes on (wall seconds): a little longer than a session that says nothing of itself.
+
+    One that began just before is over then, and its end was noticed.
+    """
+    return float(min(MOST_DRAIN_S, math.ceil(settings.session_s / settings.time_scale + _NOTICED_S)))
 
 
 def _difference(first: Container, other: Container) -> Fault | None:

@@ -159,9 +159,9 @@ def test_replicas_are_one_service_that_is_scaled_and_drained(shared_data: Path) 
     substation = services["substation"]
     assert (substation["scale"], substation["volumes"]) == (5, ["substations:/var/lib/gridctl"])
     environment = substation["environment"]
-    assert (environment["DRAIN_S"], environment["JOURNAL_DIR"]) == ("30", "/var/lib/gridctl")
+    assert (environment["DRAIN_S"], environment["JOURNAL_DIR"]) == ("31", "/var/lib/gridctl")
     assert not {"JOURNAL", "container_name", "ports"} & {*environment, *substation}
-    assert int(substation["stop_grace_period"].removesuffix("s")) >= 30 + GRACE_S
+    assert int(substation["stop_grace_period"].removesuffix("s")) >= 31 + GRACE_S
     assert services["balancer"]["environment"]["SUBSTATIONS_DNS"] == "substation:9001"
     assert "--scale substation=10" in str(files["README.md"])
 
