@@ -6,9 +6,11 @@ import asyncio
 import gc
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from random import Random
 from typing import Any
 
 import pytest
@@ -31,13 +33,18 @@ from services.problem import to_json
 from services.service import Whole
 from services.serving import Stage
 from services.stream import websocket
-from services.stream.answering import Fate, Member, Streams
+from services.stream.answering import Fate, Fates, Member, Streams
 from services.stream.pending import Pending
 from services.stream.seam import Heard
 from services.stream.wire import PATH
 from services.tracing import Parent, PassingTracer, parent_in
 from services.traffic import Traffic
 from tests.services.grid import BUSY_S, Grid, a_grid, until
+
+LOST = Fate(twice=False, delay_s=0.0, lost=True)
+TWICE = Fate(twice=True, delay_s=0.0, lost=False)
+LATE = Fate(twice=False, delay_s=0.02, lost=False)
+TOO_LATE = Fate(twice=False, delay_s=3.0, lost=False)
 
 
 class Balancer:
@@ -49,9 +56,12 @@ class Balancer:
         self.answers = list(answers)
         self.taken: list[Member] = []
         self.posted = 0
-        self.fate: Fate | None = None
+        self.fates: Fates = lambda: None
         self.traffic = Traffic()
-        self.streams = Streams(self, self.traffic, PassingTracer(), lambda: self.fate)
+        self.streams = Streams(self, self.traffic, PassingTracer(), self._fate)
+
+    def _fate(self) -> Fate | None:
+        return self.fates()
 
     def take(self, members: Sequence[Member], headers: Mapping[str, str]) -> None:
         del headers
@@ -95,6 +105,10 @@ class Front:
         told: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         assert self.begin({"ev_id": "EV1"} if body is None else body, told.set_result, **more) is not None
         return _parts(await told)
+
+    async def ask_usually(self, body: Any) -> web.Response:
+        headers = CIMultiDictProxy[str](CIMultiDict())
+        return await self.service.frequented()["/charge"](Whole("/charge", headers, to_json(body), None))
 
     @property
     def in_flight(self) -> int:
@@ -250,10 +264,10 @@ async def test_an_answer_that_no_balancer_gives_is_said_to_be_one(answer: tuple[
 async def test_an_answer_that_is_lost_is_asked_for_again_with_the_same_id() -> None:
     balancer = Balancer()
     async with a_front(balancer) as front:
-        balancer.fate = Fate(twice=False, delay_s=0.0, lost=True)
+        balancer.fates = lambda: LOST
         asked = asyncio.ensure_future(front.ask())
         await until(lambda: len(balancer.taken) == 1)
-        balancer.fate = None
+        balancer.fates = lambda: None
         assert (await asked)[0] == 202
         assert len({json.loads(member.body)["request_id"] for member in balancer.taken}) == 1
         assert front.in_flight == 0
@@ -377,3 +391,36 @@ async def test_a_stop_waits_for_what_is_in_flight_and_says_that_its_connection_c
         balancer.taken[0].answer(202, b'{"routed_to": "substation1"}')
         status, headers, _ = await asked
         assert (status, headers["Connection"], await quiet) == (202, "close", True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_becomes_of_streams_and_clients_each_is_told_and_counted_once(seed: int) -> None:
+    rng, balancers = Random(seed), (Balancer(), Balancer())
+    weather = [*[None] * 12, LOST, LOST, TWICE, LATE, LATE, TOO_LATE]
+    async with a_front(*balancers, timeout_s=1.0) as front:
+        for each in balancers:
+            each.fates = lambda: rng.choice(weather)
+        before, told = front.counted("charge_request_duration_seconds_count"), Counter[int]()
+        usual: list[asyncio.Task[web.Response]] = []
+        left: set[int] = set()
+        begun: dict[int, Begun] = {}
+        for number in range(300):
+            body = {"ev_id": f"EV{number}"}
+            found = front.begin(body, lambda _, number=number: told.update([number]))  # type: ignore[misc]
+            if found is None:
+                usual.append(asyncio.ensure_future(front.ask_usually(body)))
+            else:
+                begun[number] = found
+            if found is not None and rng.random() < 0.1:
+                await found.end(0.001)
+                left.update({number} - told.keys())
+            if rng.random() < 0.02:
+                await rng.choice(balancers).streams.close()
+            if rng.random() < 0.2:
+                await asyncio.sleep(0)  # sleep: lets the others go on
+        await until(lambda: all(each.is_over for each in begun.values()))
+        await asyncio.gather(*usual)
+        assert begun
+        assert told == Counter(begun.keys() - left)
+        assert front.counted("charge_request_duration_seconds_count") == before + 300
+        assert front.in_flight == 0
