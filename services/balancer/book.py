@@ -6,6 +6,7 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Literal, get_args
 
 #: A placed request is remembered this long after its planned end (wall seconds) …
@@ -14,6 +15,9 @@ WINDOW_S = 600.0
 MOST_REMEMBERED = 200_000
 #: No balancer gets so far; who asks a substation itself may call his attempt as he likes, up to the last one that is taken.
 MOST_NUMBERED = 10**8
+#: Entries whose planned ends lie this near (wall seconds) lie together: a heap of all costs more, the more are remembered.
+_TICK_S = 0.25
+_END_S = attrgetter("ends_at_s")
 
 
 #: What became of a request that was placed, in the substations' words; `ended` where nothing came between.
@@ -63,8 +67,10 @@ class Book:
         self._most = most
         self._by_request: dict[str, Entry] = {}
         self._by_ev: dict[str, Entry] = {}
-        self._by_end: list[tuple[float, int, Entry]] = []
-        self._number = 0
+        self._ends: dict[int, list[Entry]] = {}
+        self._ticks: list[int] = []
+        self._sorted: int | None = None
+        self._held = 0
         self._attempts: OrderedDict[str, int] = OrderedDict()
         self.first_attempt = 0
 
@@ -98,8 +104,7 @@ class Book:
             entry.sure = entry.sure or known.sure
         self._by_request[entry.request_id] = entry
         self._by_ev[entry.ev_id] = entry
-        self._number += 1
-        heapq.heappush(self._by_end, (entry.ends_at_s, self._number, entry))
+        self._keep(entry)
         return known if known is not None and known.substation != entry.substation else None
 
     def drop(self, entry: Entry) -> None:
@@ -151,6 +156,32 @@ class Book:
         return max((attempt for attempt in attempts if attempt <= MOST_NUMBERED), default=0)
 
     def _expire(self, now_s: float) -> None:
-        ends = self._by_end
-        while ends and (ends[0][0] + self._window_s <= now_s or (len(ends) > self._most and ends[0][0] <= now_s)):
-            self.drop(heapq.heappop(ends)[2])
+        ticks = self._ticks
+        while ticks and ticks[0] * _TICK_S + (0.0 if self._held > self._most else self._window_s) <= now_s:
+            first = self._first()
+            while first and first[-1].ends_at_s + (0.0 if self._held > self._most else self._window_s) <= now_s:
+                self.drop(first.pop())
+                self._held -= 1
+            if first:
+                return
+            del self._ends[heapq.heappop(ticks)]
+
+    def _keep(self, entry: Entry) -> None:
+        tick = int(entry.ends_at_s // _TICK_S)
+        held = self._ends.get(tick)
+        if held is None:
+            held = self._ends[tick] = []
+            heapq.heappush(self._ticks, tick)
+        elif tick == self._sorted:
+            self._sorted = None
+        held.append(entry)
+        self._held += 1
+
+    def _first(self) -> list[Entry]:
+        """Those that end first, the very first one last."""
+        tick = self._ticks[0]
+        held = self._ends[tick]
+        if tick != self._sorted:
+            held.sort(key=_END_S, reverse=True)
+            self._sorted = tick
+        return held

@@ -34,6 +34,17 @@ def test_what_is_over_is_bounded_and_what_charges_is_kept(starts: list[tuple[int
     assert len(book) <= max(most, len(charging))
 
 
+@given(st.lists(st.tuples(st.floats(0, 2), st.floats(-1, 3)), max_size=60))
+def test_each_is_remembered_for_the_window_and_no_longer(starts: list[tuple[float, float]]) -> None:
+    book, now_s, ends_s = Book(window_s=1.5), 0.0, dict[str, float]()
+    for number, (pause_s, length_s) in enumerate(starts):
+        now_s += pause_s
+        ends_s[f"r{number}"] = now_s + length_s
+        book.add(entry(f"r{number}", f"EV{number}", ends_at_s=now_s + length_s))
+        known = {request_id for request_id in ends_s if book.find(request_id, now_s)}
+        assert known == {request_id for request_id, end_s in ends_s.items() if end_s + 1.5 > now_s}
+
+
 def test_the_higher_attempt_wins() -> None:
     book = Book()
     first, second = entry(at="s1", attempt=1), entry(at="s2", attempt=2)
