@@ -15,7 +15,7 @@ from functools import partial
 
 from config.report import Report
 from services.balancer import belief
-from services.balancer.assumption import Assumption, Release, first_fit_s
+from services.balancer.assumption import Assumption, Release, first_fit_s, releases_of
 from services.balancer.belief import CERTAIN_S
 from services.balancer.standing import Standing
 from services.balancer.targets import Target
@@ -251,10 +251,7 @@ class Account:
         # it was made then or later: ends are believed early rather than late
         made_s = asked_at_s if math.isfinite(asked_at_s) else now_s - CERTAIN_S
         self._sessions, self._load_w = report.sessions, report.load_w
-        self._releases = [
-            Release(made_s + end.in_s / self._time_scale, end.sessions, end.load_w) for end in report.ends
-        ]
-        heapq.heapify(self._releases)
+        self._releases = releases_of(report.ends, made_s, self._time_scale)  # ascending, and so a heap
         self.node.max_sessions = report.max_sessions
         self.node.capacity_w = report.capacity_w
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from config.report import Step
+
 
 class Release(NamedTuple):
     """`sessions` of together `load_w` watts end at `at_s`; `since_s`: when an own send without report was confirmed."""
@@ -23,6 +25,14 @@ class Assumption:
     power_w: int
     since_s: float
     unknown_since_s: float | None = None
+
+
+def releases_of(ends: Iterable[Step], made_s: float, time_scale: float) -> list[Release]:
+    """The planned `ends` of a report that was made at `made_s`: up to 16, with each message of answers."""
+    return [_new(Release, (made_s + in_s / time_scale, sessions, load_w, 0.0)) for in_s, sessions, load_w in ends]
+
+
+_new = tuple.__new__  # a named tuple's own is in Python, and takes three times as long
 
 
 def first_fit_s(

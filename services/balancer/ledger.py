@@ -53,6 +53,7 @@ class Ledger:
         self._fleet = Fleet()
         self._due: list[tuple[float, int, Account]] = []
         self._queued: dict[int, float] = {}
+        self._stale: dict[Account, None] = {}
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self._accounts.values())
@@ -87,12 +88,14 @@ class Ledger:
 
     def advance(self, now_s: float) -> None:
         """Drops what has ended by `now_s` from all estimates; looks only at accounts where something did."""
+        self._settle()
         while self._due and self._due[0][0] <= now_s:
             due_s, order, account = heapq.heappop(self._due)
             if self._queued.get(order) == due_s:
                 del self._queued[order]
                 account.advance(now_s)
                 self._queue(account)
+        self._settle()
 
     def count(self, power_w: int) -> None:
         """A new request for `power_w` watts has come: policies spare places for what is asked for often."""
@@ -136,10 +139,12 @@ class Ledger:
     @property
     def open(self) -> int:
         """How many accounts may be asked at all."""
+        self._settle()
         return self._fleet.open
 
     def beside(self, power_w: int, tried: Collection[str], most: int = 16) -> list[Node]:
         """Up to `most` that the last pick had before it, the best first; see `Fleet.beside`."""
+        self._settle()
         return self._fleet.beside(Want(power_w, tried), most)
 
     def _want(self, power_w: int, least_w: int, now_s: float, tried: Collection[str]) -> Want:
@@ -177,6 +182,7 @@ class Ledger:
     @property
     def due_s(self) -> float:
         """When the next account changes by itself, or before; infinite if none does."""
+        self._settle()
         return self._due[0][0] if self._due else math.inf
 
     def ends(self) -> list[tuple[float, int]]:
@@ -226,9 +232,17 @@ class Ledger:
 
     def _changed(self, account: Account) -> None:
         self.on_change()
-        self._fleet.touch(account.node)
-        if self._accounts.get(account.target.name) is account:
-            self._queue(account)
+        self._stale[account] = None
+
+    def _settle(self) -> None:
+        """Whoever chooses looks at each account that changed once, however often it did since: answers come together."""
+        if not self._stale:
+            return
+        stale, self._stale = self._stale, {}
+        for account in stale:
+            self._fleet.touch(account.node)
+            if self._accounts.get(account.target.name) is account:
+                self._queue(account)
 
     def _queue(self, account: Account) -> None:
         due_s, order = account.due_s, account.node.order
