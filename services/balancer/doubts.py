@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, copy_context
+from functools import cached_property
 
 from services.balancer.journal import Attempt, BalancerJournal
 from services.tracing import CURRENT, REQUEST_ID
@@ -43,6 +44,10 @@ class Doubts:
         self._watched: dict[Watch, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._context: Context | None = None
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # this asks the kernel each time, until Python 3.11
 
     def resume(self, attempts: Iterable[Attempt]) -> None:
         """Takes over the attempts whose outcome a former run did not live to know."""
@@ -103,11 +108,10 @@ class Doubts:
 
     def watch(self, substation: str, request_id: str, attempt: int) -> Watch:
         """Until `unwatch`: journals `attempt` where it is slow."""
-        loop = asyncio.get_running_loop()
-        watch = Watch(substation, request_id, attempt, loop.time() + SLOW_S)
+        watch = Watch(substation, request_id, attempt, self._loop.time() + SLOW_S)
         self._watched[watch] = None
         if self._timer is None:
-            self._arm(loop, watch.slow_s)
+            self._arm(watch.slow_s)
         return watch
 
     def unwatch(self, watch: Watch) -> None:
@@ -116,21 +120,20 @@ class Doubts:
         if watch.noted:
             self._journal.settled(watch.substation, watch.request_id, watch.attempt)
 
-    def _arm(self, loop: asyncio.AbstractEventLoop, at_s: float) -> None:
+    def _arm(self, at_s: float) -> None:
         if self._context is None:
             self._context = copy_context()  # what belongs to a request does not belong to all that follow
             self._context.run(CURRENT.set, None)
             self._context.run(REQUEST_ID.set, "")
-        self._timer = loop.call_at(at_s, self._look, context=self._context)
+        self._timer = self._loop.call_at(at_s, self._look, context=self._context)
 
     def _look(self) -> None:
         """Notes who is slow; as all are given the same time, who began first is slow first."""
         self._timer = None
-        loop = asyncio.get_running_loop()
         while self._watched:
             watch = next(iter(self._watched))
-            if watch.slow_s > loop.time() + _EARLY_S:
-                self._arm(loop, watch.slow_s)
+            if watch.slow_s > self._loop.time() + _EARLY_S:
+                self._arm(watch.slow_s)
                 return
             del self._watched[watch]
             watch.noted = True
