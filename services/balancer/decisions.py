@@ -29,7 +29,7 @@ Candidate = tuple[str, int, int, int, int | None, int, float | None]
 Try = tuple[int, int, str, str, float, float]
 #: One choice: when, among how many that may be asked at all, who, then all that `Candidate` has, one candidate (the chosen
 #: one first) after the other. Where nobody was left to be asked they are the first few of all, whatever kept them out. It is
-#: flat, as `Decision.tries` is, since Python looks through each tuple and list now and then.
+#: flat, as `Decision.tries` is, since Python looks through each list time and again, and through such a tuple once.
 Round = tuple[Any, ...]
 _EACH, _A_TRY = 7, 6
 
@@ -63,8 +63,8 @@ class Decision:
         self.began_s = began_s
         self.began_at_s = began_at_s
         self.view = view
-        self.rounds: list[Round] = []
-        self.tries: list[Any] = []
+        self.rounds: tuple[Round, ...] = ()
+        self.tries: tuple[Any, ...] = ()
         self.left_out = 0
         self.status: int | None = None
         self.where = self.detail = ""
@@ -74,18 +74,16 @@ class Decision:
         """Of `nodes`, the best first, `chosen` will be asked (None: nobody is left); `count` may be asked at all."""
         view = self.view
         if len(self.rounds) == MOST_ROUNDS:
-            del self.rounds[0]
+            self.rounds = self.rounds[1:]
             self.left_out += 1
-        name = None
         if chosen is None:
-            shown: Iterable[Node] = islice(view.everyone(), 1 + MOST_OTHERS)
+            name, shown = None, list(islice(view.everyone(), 1 + MOST_OTHERS))
         else:
-            shown = [chosen, *[node for node in nodes[: 1 + MOST_OTHERS] if node is not chosen][:MOST_OTHERS]]
-            name = chosen.name
+            name, shown = chosen.name, [chosen, *[node for node in nodes if node is not chosen][:MOST_OTHERS]]
         made: list[Any] = [view.now_s(), len(nodes) if count is None else count, name]
         for n in shown:
             made += (n.name, n.sessions, n.max_sessions, n.load_w, n.capacity_w, n.rank, view.heard_at_s(n.name))
-        self.rounds.append(tuple(made))
+        self.rounds += (tuple(made),)
 
     def tried(self, attempt: int, result: str, detail: str, asked_at_s: float) -> None:
         """The chosen one was asked at `asked_at_s` by `attempt`, and this came of it."""

@@ -150,7 +150,7 @@ class Placer(Asking):
         remaining_s = order.deadline_s - self.now_s()
         if not probed or self._is_spent(search) or remaining_s <= SHORTEST_TRY_S:
             return False
-        search.tried.update(await self.probes.wait([account.target.name for account in probed], remaining_s))
+        search.tried |= frozenset(await self.probes.wait([account.target.name for account in probed], remaining_s))
         return True
 
     def _is_wanted(self, account: Account, search: Search) -> bool:
@@ -204,9 +204,9 @@ class Placer(Asking):
     def _go_on(self, account: Account, search: Search, answer: Answer) -> None:
         """Keeps what a failed attempt taught, for the next one."""
         order, name = search.order, account.target.name
-        search.results[answer.result] += 1
-        if answer.result is not Result.REVOKED or search.results[Result.REVOKED] > MOST_REVOKED:
-            search.tried.add(name)
+        search.results += (answer.result,)
+        if answer.result is not Result.REVOKED or search.results.count(Result.REVOKED) > MOST_REVOKED:
+            search.tried |= {name}
         if answer.result is Result.UNKNOWN:
             account.doubt(order.request_id, self.now_s())
             if not account.target.external:
@@ -231,7 +231,7 @@ class Placer(Asking):
     def _learn_full(self, account: Account, search: Search, answer: Answer) -> None:
         wait_s = answer.body.get("retry_after_s")
         if isinstance(wait_s, int | float) and 0 <= wait_s <= 1e9:
-            search.fits_at_s.append(self.now_s() + wait_s)
+            search.fits_at_s += (self.now_s() + wait_s,)
         asked_power = search.order.request.power_kw is not None
         if asked_power and answer.report is not None and account.node.fits(search.order.power_w):
             # it says both that it has room and that it has none: not to be preferred for its empty places

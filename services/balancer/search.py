@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Collection
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 
 from config.problems import Problem
 from services.balancer import refusals
@@ -24,7 +22,7 @@ class Search:
 
     While nobody can be reached, it is tried again until only `spare_s` (wall seconds) are left. `fits_at_s` are the
     instants at which tried ones said that they will have room; whom `kept` names, for others, at that moment is not asked.
-    It is void once its balancer has another `incarnation`.
+    It is void once its balancer has another `incarnation`. Most orders keep nothing: nothing is made for that.
     """
 
     order: Order
@@ -33,14 +31,13 @@ class Search:
     decision: Decision
     kept: Callable[[], Collection[str]] = tuple
     incarnation: int = 0
-    tried: set[str] = field(default_factory=set)
-    results: defaultdict[Result, int] = field(default_factory=partial(defaultdict, int))
-    fits_at_s: list[float] = field(default_factory=list)
+    tried: frozenset[str] = _NOBODY
+    results: tuple[Result, ...] = ()
+    fits_at_s: tuple[float, ...] = ()
 
     def again(self) -> None:
         """Forgets who was tried."""
-        self.tried.clear()
-        self.results.clear()
+        self.tried, self.results = _NOBODY, ()
 
     @property
     def asked(self) -> int:
@@ -61,12 +58,12 @@ class Search:
             return refusals.no_substations()
         if all(account.draining for account in ledger):
             return refusals.all_draining()
-        if self.results[Result.NEVER] == len(ledger) or not ledger.can_ever_fit(order.least_w):
+        if self.results.count(Result.NEVER) == len(ledger) or not ledger.can_ever_fit(order.least_w):
             return refusals.over_capacity()
         if not self._is_full(ledger, now_s, spent):
             return refusals.unreachable(self.asked)
         fits_at_s = ledger.fits_at_s(order.power_w, now_s, self.barred)
-        instants_s = self.fits_at_s + ([] if fits_at_s is None else [fits_at_s])
+        instants_s = (*self.fits_at_s, *(() if fits_at_s is None else (fits_at_s,)))
         next_end_s = ledger.next_end_s()
         return refusals.grid_full(
             min(instants_s) - now_s if instants_s else None,
@@ -75,8 +72,8 @@ class Search:
 
     def _is_full(self, ledger: Ledger, now_s: float, spent: bool) -> bool:
         """Whether the refusal is for want of room anywhere, rather than because nobody answers."""
-        if self.results[Result.FULL] or spent:
-            return self.results[Result.FULL] > 0
+        if spent or Result.FULL in self.results:
+            return Result.FULL in self.results
         order = self.order
         asked = (account for account in ledger if not account.draining)
         return any(account.is_certainly_full(order.power_w, order.least_w, now_s) for account in asked)

@@ -28,6 +28,7 @@ BYE = b"bye"
 LOST = 0
 
 _NONE = "-"
+_new = tuple.__new__  # a named tuple's own is in Python, and takes three times as long
 
 
 class Call(NamedTuple):
@@ -76,7 +77,7 @@ def calls_of(message: bytes) -> list[Call]:
     for at in range(0, len(lines), 2):
         number, left_ms, traceparent, tracestate = lines[at].decode("ascii").split(" ", 3)
         parent = "" if traceparent == _NONE else traceparent
-        found.append(Call(int(number), int(left_ms), lines[at + 1], parent, tracestate))
+        found.append(_new(Call, (int(number), int(left_ms), lines[at + 1], parent, tracestate)))
     return found
 
 
@@ -90,7 +91,7 @@ def answers_of(message: bytes) -> tuple[str, list[Said]]:
     for at in range(0, len(lines), 2):
         number, status, retry_after = lines[at].decode("ascii").split(" ")
         again = "" if retry_after == _NONE else retry_after
-        answers.append(Said(int(number), int(status), lines[at + 1], again))
+        answers.append(_new(Said, (int(number), int(status), lines[at + 1], again)))
     return head.decode("ascii"), answers
 
 
