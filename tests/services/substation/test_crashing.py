@@ -92,7 +92,8 @@ class Substation(RuleBasedStateMachine):
             assert abs(self.told[request_id][1] - ends_s) < 1e-3, "the same request was told two plans"
         if self.over.get(request_id) == "revoked":
             del self.over[request_id]
-        self.told[request_id] = (message.ev_id, max(ends_s, self.told.get(request_id, ("", 0.0))[1]))
+        if answer["ends_in_s"] > 0 or request_id not in self.told:  # what is over has no other plan than it had
+            self.told[request_id] = (message.ev_id, ends_s)
 
     @rule(request_id=st.sampled_from("abcdefgh"), attempt=st.integers(1, 3))
     def revoke(self, request_id: str, attempt: int) -> None:
