@@ -81,6 +81,11 @@ class Faults:
         value, until_s = self._on.get(kind, (0.0, -math.inf))
         return value if until_s > now_s else 0.0
 
+    @property
+    def is_on(self) -> bool:
+        """Whether there is any."""
+        return bool(self._on)
+
     def next_end_s(self) -> float | None:
         """When the next one is over; None where all are off."""
         return min((until_s for _, until_s in self._on.values()), default=None)
@@ -116,7 +121,7 @@ class Switch:
 
     def fate(self) -> Fate | None:
         """What happens to the next answer in a stream; None while all is off."""
-        if self._faults.next_end_s() is None:
+        if not self._faults.is_on:
             return None
         return Fate(self._strikes("duplicate_pct"), self.value("delay_s"), self._strikes("drop_pct"))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,7 +44,7 @@ def _ignore(_: JournalError | None) -> None: ...
 class _Unit:
     """Entries that are written together; `told` None: nobody waits, and they are kept until they are written."""
 
-    entries: Sequence[Entry]
+    entries: list[Entry]
     told: Told | None = None
 
 
@@ -89,12 +89,16 @@ class Journal:
 
     def write(self, *entries: Entry) -> None:
         """Entries to be written soon, after all that came before; kept through failures until they are."""
-        self._units.append(_Unit(entries))
+        self._units.append(_Unit([*entries]))
         self._wake()
 
     def write_along(self, *entries: Entry) -> None:
         """`write`, of what a restart would find out by itself: with the next transaction, or within `ALONG_S`."""
-        self._units.append(_Unit(entries))
+        last = self._units[-1] if self._units else None
+        if last is None or last.told is not None:
+            self._units.append(_Unit([*entries]))
+        else:
+            last.entries += entries
         if self._along is None:
             self._along = asyncio.get_running_loop().call_later(ALONG_S, self._wake_along, context=apart())
 
@@ -117,7 +121,7 @@ class Journal:
         if self.error is not None:
             told(self.error)
             return
-        self._units.append(_Unit(entries, told))
+        self._units.append(_Unit([*entries], told))
         self._wake()
 
     async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:

@@ -184,8 +184,13 @@ class Hop:
 
 def about() -> dict[str, str]:
     """`request_id` and `trace_id` of what is being worked on here; what is not known has no key."""
-    found = {"request_id": request_id} if (request_id := REQUEST_ID.get()) else {}
-    return found if (span := CURRENT.get()) is None else {**found, "trace_id": span.trace_id}
+    return about_of(CURRENT.get(), REQUEST_ID.get())
+
+
+def about_of(span: Span | None, request_id: str) -> dict[str, str]:
+    """`about`, of this work."""
+    found = {"request_id": request_id} if request_id else {}
+    return found if span is None else {**found, "trace_id": span.trace_id}
 
 
 def route_of(path: str) -> str:

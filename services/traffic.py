@@ -34,21 +34,22 @@ class Traffic:
     def began(self, count: int) -> None:
         """So many requests came together."""
         self.in_flight += count
-        self._touch()
+        if self.stopping:
+            self._touch()
 
     def ended(self, count: int) -> None:
         """The answers to so many are made."""
         self.in_flight -= count
-        self._touch()
+        if self.stopping:
+            self._touch()
 
     def on_stop(self, tell: Callable[[], None]) -> None:
         """`tell` is called once nothing more is to come."""
         self._on_stop.append(tell)
 
     def _touch(self) -> None:
-        if self.stopping:
-            self._last_s = time.monotonic()
-            self._changed.set()
+        self._last_s = time.monotonic()
+        self._changed.set()
 
     def stop(self) -> None:
         """From now on answers say `Connection: close`, and silence counts."""

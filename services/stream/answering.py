@@ -18,7 +18,7 @@ from config.report import HEADER
 from services.problem import ProblemError, to_json
 from services.stream import wire
 from services.stream.seam import Wire
-from services.stream.wire import Call, Said
+from services.stream.wire import Call
 from services.tracing import Span, Tracer, parent_in
 from services.traffic import Traffic
 
@@ -33,12 +33,12 @@ class Member:
 
     __slots__ = ("_answering", "answered", "began_s", "body", "call", "is_again", "left_s", "span")
 
-    def __init__(self, call: Call, span: Span, answering: _Answering) -> None:
+    def __init__(self, call: Call, span: Span, answering: _Answering, began_s: float) -> None:
         self.call = call
         self.body = call.body
         self.left_s = call.left_ms / 1000
         self.span = span
-        self.began_s = time.perf_counter()
+        self.began_s = began_s
         self.is_again = self.answered = False
         self._answering = answering
 
@@ -46,7 +46,7 @@ class Member:
         """Its answer, as over HTTP; to be called once, ever."""
         self.answered = True
         self.span.end(status)
-        self._answering.answered(self, Said(self.call.number, status, body, retry_after))
+        self._answering.answered(self, status, body, retry_after)
 
     def refuse(self, problem: Problem) -> None:
         """`answer` with a problem."""
@@ -197,7 +197,8 @@ class _Answering:
                 await self._room
 
     def _take(self, calls: list[Call]) -> None:
-        members = [Member(call, self._begin(call), self) for call in calls]
+        began_s = time.perf_counter()
+        members = [Member(call, self._begin(call), self, began_s) for call in calls]
         self._taken += len(calls)
         self._traffic.began(len(calls))
         try:
@@ -212,30 +213,34 @@ class _Answering:
         parent = parent_in(call.traceparent, call.tracestate) if call.traceparent else None
         return self._tracer.begin("POST", self._service.streamed, parent)
 
-    def answered(self, member: Member, said: Said) -> None:
+    def answered(self, member: Member, status: int, body: bytes, retry_after: str) -> None:
         """See `Member.answer`."""
-        fate = self._fates()
+        line, fate = wire.an_answer(member.call.number, status, body, retry_after), self._fates()
         if fate is None:
-            self._send(said)
-        elif fate.twice and not member.is_again and self._is_taken_again(member):
+            self._send(line)
             return
-        elif fate.delay_s:
-            self._loop.call_later(fate.delay_s, self._send, _lost(said) if fate.lost else said)
+        if fate.lost:
+            line = wire.an_answer(member.call.number, wire.LOST, b"")
+        if fate.twice and not member.is_again and self._is_taken_again(member):
+            return
+        if fate.delay_s:
+            self._loop.call_later(fate.delay_s, self._send, line)
         else:
-            self._send(_lost(said) if fate.lost else said)
+            self._send(line)
 
     def _is_taken_again(self, member: Member) -> bool:
-        again = Member(member.call, self._begin(member.call), self)
+        again = Member(member.call, self._begin(member.call), self, time.perf_counter())
         again.is_again = True
         with suppress(ProblemError):
             self._service.take([again], self._headers)
             return True
         return False
 
-    def _send(self, said: Said) -> None:
+    def _send(self, line: bytes) -> None:
         self._traffic.ended(1)
-        self._ready.append(wire.put_answer(said))
-        self._rouse(self._wake)
+        self._ready.append(line)
+        if len(self._ready) == 1:  # else it was told before
+            self._rouse(self._wake)
 
     def _rouse(self, waiting: asyncio.Future[None] | None) -> None:
         if waiting is not None and not waiting.done():
@@ -266,7 +271,3 @@ class _Answering:
         await self.wire.send(wire.put_answers(self._service.headers().get(HEADER, ""), lines))
         self._taken -= len(lines)
         self._rouse(self._room)
-
-
-def _lost(said: Said) -> Said:
-    return Said(said.number, wire.LOST, b"")

@@ -30,6 +30,8 @@ LOST = 0
 _NONE = "-"
 _new = tuple.__new__  # a named tuple's own is in Python, and takes three times as long
 
+_new = tuple.__new__  # a named tuple's own is in Python, and takes three times as long
+
 
 class Call(NamedTuple):
     """One member that is asked; the answer is worth nothing after `left_ms`. `traceparent` and `tracestate` may be ""."""
@@ -62,7 +64,14 @@ def a_call(number: int, left_ms: int, body: bytes, traceparent: str = "", traces
 
 def put_answer(said: Said) -> bytes:
     """The lines of one answer."""
-    return f"{said.number} {said.status} {said.retry_after or _NONE}\n".encode() + _one_line(said.body)
+    return an_answer(*said)
+
+
+def an_answer(number: int, status: int, body: bytes, retry_after: str = "") -> bytes:
+    """`put_answer` of what a `Said` has."""
+    if b"\n" in body:
+        body = body.replace(b"\n", b" ")
+    return b"%d %d %b\n%b\n" % (number, status, retry_after.encode() or b"-", body)
 
 
 def put_answers(head: str, lines: Iterable[bytes]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
 from config.problems import FieldFault, Problem, whole_seconds
@@ -27,6 +28,17 @@ def started(outcome: Started, name: str, now_s: float) -> dict[str, Any]:
         "ends_in_s": max(0.0, session.ends_s - now_s),
         "power_kw": session.power_w / 1000,
     }
+
+
+def started_json(session: Session, quoted_name: str, now_s: float) -> bytes:
+    """`started` as JSON, from its pieces, of which `quoted_name` is one: most of what is answered is this."""
+    left_s = session.ends_s - now_s
+    text = (
+        f'{{"response":{{"status":"charging started","vehicle_id":{_quoted(session.ev_id)}}},'
+        f'"request_id":{_quoted(session.request_id)},"routed_to":{quoted_name},'
+        f'"ends_in_s":{left_s if left_s > 0.0 else 0.0!r},"power_kw":{session.power_w / 1000!r}}}'
+    )
+    return text.encode()
 
 
 def refusal(outcome: Refused, settings: SubstationSettings, time_scale: float) -> Problem:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from config.messages import SubstationCharge
@@ -38,10 +39,14 @@ class Charging:
         self._admission = admission
         self._keeper = keeper
         self._metrics = metrics
+        self._quoted_name = quoted(settings.name)
+        self._begun = metrics.requests.labels("accepted")
+        self._repeated = metrics.requests.labels("repeated")
 
     async def answer(self, items: Sequence[SubstationCharge | Problem]) -> list[Answer]:
         """The answers to `items`, in their order; a 202 only for what survives."""
-        return await self.settle(items, [self.admit(item) for item in items])
+        now_s = self.now_s()
+        return await self.settle(items, [self.admit(item, now_s) for item in items])
 
     async def settle(
         self, items: Sequence[SubstationCharge | Problem], outcomes: Sequence[Started | Problem]
@@ -69,14 +74,18 @@ class Charging:
             outcomes = self._take_back(items, outcomes, error)
         return [self.accept(outcome) if isinstance(outcome, Started) else outcome for outcome in outcomes]
 
-    def admit(self, item: SubstationCharge | Problem) -> Started | Problem:
+    def now_s(self) -> float:
+        """The grid's time, to admit and to accept by."""
+        return self._keeper.clock.grid_s()
+
+    def admit(self, item: SubstationCharge | Problem, now_s: float) -> Started | Problem:
         """Reserves a place for `item`, or says why not; what is reserved must be settled."""
         if isinstance(item, Problem):
             self._metrics.requests.labels("invalid").inc()
             return item
         if item.request_id is None:
             item = item.model_copy(update={"request_id": new_id()})
-        outcome = self._admission.admit(item, item.request_id or "", self._keeper.clock.grid_s())
+        outcome = self._admission.admit(item, item.request_id or "", now_s)
         if isinstance(outcome, Started):
             return outcome
         return self._refuse(item, outcome.reason, self._problem(outcome))
@@ -105,9 +114,20 @@ class Charging:
 
     def accept(self, outcome: Started) -> Answer:
         """The 202 of what survives."""
-        self.accepted += not outcome.repeated
-        self._metrics.requests.labels("repeated" if outcome.repeated else "accepted").inc()
-        return answers.started(outcome, self._settings.name, self._keeper.clock.grid_s())
+        self._count(outcome)
+        return answers.started(outcome, self._settings.name, self.now_s())
+
+    def accept_json(self, outcome: Started, now_s: float) -> bytes:
+        """`accept`, as JSON."""
+        self._count(outcome)
+        return answers.started_json(outcome.session, self._quoted_name, now_s)
+
+    def _count(self, outcome: Started) -> None:
+        if outcome.repeated:
+            self._repeated.inc()
+        else:
+            self.accepted += 1
+            self._begun.inc()
 
     def _refuse(self, charge: SubstationCharge, reason: str, problem: Problem) -> Problem:
         self.refused += 1

@@ -192,18 +192,28 @@ _LIMITED = """INSERT INTO limits (unix_s, grid_s, max_sessions, capacity_w, admi
 def started(session: Session, clock: Clock) -> Entry:
     """`session` as it is now, not yet written."""
     unix_s = clock.unix_s(session.started_s) if session.started_unix_s is None else session.started_unix_s
-    planned = (session.attempt, session.power_w, session.started_s, session.ends_s, unix_s)
-    return _STARTED, (session.number, session.request_id, session.ev_id, *planned, *_end(session, clock))
+    ended_s = session.ended_s
+    return _STARTED, (
+        session.number,
+        session.request_id,
+        session.ev_id,
+        session.attempt,
+        session.power_w,
+        session.started_s,
+        session.ends_s,
+        unix_s,
+        ended_s,
+        None if ended_s is None else clock.unix_s(ended_s),
+        session.state,
+        session.reason,
+    )
 
 
 def ended(session: Session, clock: Clock) -> Entry:
     """The end of `session`, which was written when it started."""
-    return _ENDED, (*_end(session, clock), session.number)
-
-
-def _end(session: Session, clock: Clock) -> tuple[float | None, float | None, State, str]:
-    unix_s = None if session.ended_s is None else clock.unix_s(session.ended_s)
-    return session.ended_s, unix_s, session.state, session.reason
+    ended_s = session.ended_s
+    unix_s = None if ended_s is None else clock.unix_s(ended_s)
+    return _ENDED, (ended_s, unix_s, session.state, session.reason, session.number)
 
 
 def attempted(session: Session) -> Entry:

@@ -14,7 +14,7 @@ from services.problem import to_json
 from services.stream.answering import Member, fail
 from services.substation.admission import Started
 from services.substation.charging import Answer, Charging, is_kept
-from services.tracing import CURRENT, REQUEST_ID, about
+from services.tracing import CURRENT, REQUEST_ID, about, about_of
 
 _Reserved = tuple[Member, SubstationCharge | Problem, Started]
 
@@ -30,17 +30,18 @@ class Members:
     def take(self, members: Sequence[Member], refusal: Problem | None) -> None:
         """Answers each, now or once it is written down; with `refusal` where there is one and it can be read."""
         reserved: list[_Reserved] = []
+        now_s = self._charging.now_s()  # one moment for all that came together
         for member in members:
             item = read_message(member.body, SubstationCharge)
             _work_for(member, item)
             if refusal is not None and not isinstance(item, Problem):
                 self._answer(member, refusal)
                 continue
-            outcome = self._charging.admit(item)
+            outcome = self._charging.admit(item, now_s)
             if isinstance(outcome, Problem):
                 self._answer(member, outcome)
             elif is_kept(outcome):
-                self._answer(member, self._charging.accept(outcome))
+                self._accept(member, outcome, now_s)
             else:
                 reserved.append((member, item, outcome))
         if reserved:
@@ -56,11 +57,21 @@ class Members:
         self._settled()
 
     def _settle(self, reserved: Sequence[_Reserved], error: JournalError | None) -> None:
+        if error is None:
+            now_s = self._charging.now_s()
+            for member, _, outcome in reserved:
+                self._accept(member, outcome, now_s)
+            return
         made = [outcome for _, _, outcome in reserved]
         answers = self._charging.settled([item for _, item, _ in reserved], made, error)
         for (member, item, _), answer in zip(reserved, answers, strict=True):
             _work_for(member, item)
             self._answer(member, answer)
+
+    def _accept(self, member: Member, outcome: Started, now_s: float) -> None:
+        told = partial(about_of, member.span, outcome.session.request_id)
+        self._metrics.request_duration_s.observe(time.perf_counter() - member.began_s, told)
+        member.answer(202, self._charging.accept_json(outcome, now_s))
 
     def _answer(self, member: Member, answer: Answer) -> None:
         self._metrics.request_duration_s.observe(time.perf_counter() - member.began_s, about)

@@ -55,6 +55,8 @@ def watts(power_kw: float) -> int:
 
 def length_s(charge: ChargeRequest, power_w: int, session_s: float) -> float:
     """Grid seconds that `charge` will last at `power_w`: the earliest of energy, duration, departure, else `session_s`."""
+    if charge.energy_kwh is None and charge.duration_s is None and charge.departure_in_s is None:
+        return session_s
     energy_s = None if charge.energy_kwh is None else charge.energy_kwh * WATT_SECONDS_PER_KWH / power_w
     limits = [limit for limit in (energy_s, charge.duration_s, charge.departure_in_s) if limit is not None]
     return min(limits, default=session_s)
