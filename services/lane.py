@@ -63,6 +63,8 @@ class Lane:
         self.traffic = traffic
         self._tracer = tracer or PassingTracer()
         self._dates = Dates()
+        self._date = ""
+        self._accepting: dict[int, bytes] = {}
         self.heads = Heads(busy, Gate(access), looks)
         #: What answers all other requests; where a connection has another handler, its requests do not come here.
         self.plain: Handler | None = None
@@ -107,7 +109,7 @@ class Lane:
     def said(self, answer: bytes | web.Response) -> bytes:
         """All bytes of `answer`; see `services.service.Tell`."""
         if isinstance(answer, bytes) and not self.traffic.stopping and not self._more():
-            return self._said(202, _JSON, answer)
+            return self._accepted(answer)
         response = web.Response(status=202, body=answer, headers=_JSON) if isinstance(answer, bytes) else answer
         return self._sure(response)
 
@@ -142,6 +144,16 @@ class Lane:
         if not isinstance(body, bytes):
             raise TypeError(f"a whole answer was expected, found {type(body).__name__}")
         return self._said(status, headers, body)
+
+    def _accepted(self, body: bytes) -> bytes:
+        """`_said` of the JSON of a 202: within a second, all of one length have the same head."""
+        date, length = self._dates.now(), len(body)
+        if date is not self._date:
+            self._date, self._accepting = date, {}
+        head = self._accepting.get(length)
+        if head is None:
+            head = self._accepting[length] = self._said(202, _JSON, body)[: -length or None]
+        return head + body
 
     def _said(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> bytes:
         lines = "".join([f"{name}: {_checked(value)}\r\n" for name, value in headers.items()])

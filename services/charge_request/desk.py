@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from monitoring.metrics import FAILURES, REFUSED, ChargeRequestMetrics
+from monitoring.quick import Tally
 from services.deadline import usable_s
 
 #: More HTTP requests than this are not held at a time.
@@ -26,6 +27,7 @@ class Desk:
         self.statuses: Counter[str] = Counter()
         self._held_since_s: dict[int, float] = {}
         self._number = 0
+        self._told: dict[int, tuple[str, Tally]] = {}
 
     def is_crowded(self, now_s: float) -> bool:
         """Whether another one is to be refused at once."""
@@ -46,11 +48,16 @@ class Desk:
 
     def count(self, status: int, reason: str = "") -> None:
         """One request, or element of an array, was answered."""
-        word = str(status)
+        word, told = self._told.get(status) or self._tell(status)
         self.statuses[word] += 1
-        self.metrics.requests.labels(word).inc()
+        told.inc()
         if status >= 500 and reason not in REFUSED:
             self.metrics.failures.labels(_failure(reason)).inc()
+
+    def _tell(self, status: int) -> tuple[str, Tally]:
+        word = str(status)
+        told = self._told[status] = word, self.metrics.requests.labels(word)
+        return told
 
 
 def _failure(reason: str) -> str:

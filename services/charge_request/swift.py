@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from aiohttp import web
 from yarl import URL
 
 from config.messages import ChargeRequest
@@ -105,10 +106,14 @@ class _One:
     def _answer(self, reply: Reply | Problem) -> None:
         if self._is_over:
             return
-        reply = named(reply, self._request_id)
-        is_plain = isinstance(reply, Reply) and reply.status == 202 and reply.retry_after is None
-        answer = reply.body if isinstance(reply, Reply) and is_plain else passed_on(reply)
-        self._swift.desk.count(reply.status, reply.reason)
+        answer: bytes | web.Response
+        if isinstance(reply, Reply) and reply.status == 202 and reply.retry_after is None:
+            answer = reply.body
+            self._swift.desk.count(202)
+        else:
+            reply = named(reply, self._request_id)
+            answer = passed_on(reply)
+            self._swift.desk.count(reply.status, reply.reason)
         self._end(reply.status)
         self._tell(answer)
 

@@ -62,10 +62,10 @@ class Caller:
         asked_s = member.until_s - timeout_s
         if asked_s < self._none_until_s:
             raise NoStream("it took none lately", 0.0)
-        stream = self._stream()
+        stream = self._current or self._stream()
         if len(stream.waiting) >= MOST_WAITING:
             raise Crowded(f"{MOST_WAITING} others wait to be sent")
-        self._deadlines.add(member, asked_s + (timeout_s if stream.flows else timeout_s * UNSENT_SHARE))
+        self._deadlines.add(member, member.until_s if stream.flows else asked_s + timeout_s * UNSENT_SHARE)
         stream.put(member)
 
     def leave(self) -> None:

@@ -23,6 +23,8 @@ IDLE_S = 30.0
 #: One that nobody asks on any more is closed after this at the latest, whoever may still be waited for.
 RETIRED_S = 60.0
 
+_new = tuple.__new__  # a named tuple's own is in Python, and takes three times as long
+
 
 class Link:
     """One connection. `waiting` were not sent, `unanswered` were; retired it closes once nobody is left."""
@@ -58,7 +60,8 @@ class Link:
     def put(self, member: Pending) -> None:
         """Behind the others that wait."""
         self.waiting.append(member)
-        self._rouse()
+        if len(self.waiting) == 1:  # else it was told before
+            self._rouse()
 
     def retire(self) -> None:
         """Nothing more is sent on this one."""
@@ -174,4 +177,4 @@ class Link:
         if said.status == wire.LOST:
             member.settle(Broken("its answer is lost"))
         else:
-            member.settle(Heard(said.status, said.body, said.retry_after, head))
+            member.settle(_new(Heard, (said.status, said.body, said.retry_after, head)))
