@@ -108,7 +108,8 @@ class Account:
 
     def assume(self, request_id: str, power_w: int, now_s: float) -> None:
         """Counts a session that is about to be sent, so that no other request believes its slot free."""
-        self.forget(request_id)
+        if request_id in self.pending:
+            self.forget(request_id)
         self.pending[request_id] = Assumption(power_w, now_s)
         self._pending_w += power_w
         self._asked += 1

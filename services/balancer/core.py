@@ -117,7 +117,7 @@ class Core:
             random,
             self._settings.time_scale,
             self._now_s,
-            decisions=Decisions(View(self._heard_at_s, self._everyone, self._now_s), self._clock.time_s),
+            decisions=Decisions(View(self.ledger.heard_at_s, self._everyone, self._now_s), self._clock.time_s),
             doubts=Doubts(self.journal),
             restarted=self._look,
             reported=self._reported,
@@ -214,10 +214,6 @@ class Core:
 
     def _everyone(self) -> Iterator[Node]:
         return (account.node for account in self.ledger)
-
-    def _heard_at_s(self, name: str) -> float | None:
-        account = self.ledger.get(name)
-        return None if account is None else account.heard_at_s
 
     def _unix_ms(self) -> int:
         return max(1, int(1000 * self._clock.time_s()))

@@ -32,6 +32,9 @@ class Totals:
         return max(load, self.load_w / self.capacity_w) if self.capacity_w else load
 
 
+_new = tuple.__new__  # a named tuple's own is in Python, and takes three times as long
+
+
 def _nothing() -> None: ...
 
 
@@ -64,6 +67,11 @@ class Ledger:
     def get(self, name: str) -> Account | None:
         """The account of the substation `name`; None if it is not, or no longer, discovered."""
         return self._accounts.get(name)
+
+    def heard_at_s(self, name: str) -> float | None:
+        """When the substation `name` was heard last; None if it never was, or is not discovered."""
+        account = self._accounts.get(name)
+        return None if account is None else account.heard_at_s
 
     def update(self, targets: Iterable[Target]) -> tuple[list[Account], list[Account]]:
         """Makes the accounts those of `targets`; returns (new ones, those that left).
@@ -145,14 +153,14 @@ class Ledger:
     def beside(self, power_w: int, tried: Collection[str], most: int = 16) -> list[Node]:
         """Up to `most` that the last pick had before it, the best first; see `Fleet.beside`."""
         self._settle()
-        return self._fleet.beside(Want(power_w, tried), most)
+        return self._fleet.beside(_new(Want, (power_w, tried, None)), most)
 
     def _want(self, power_w: int, least_w: int, now_s: float, tried: Collection[str]) -> Want:
         def may_ask(node: Node) -> bool:
             account = self._accounts[node.name]
             return account.can_ever_fit(least_w) and not account.is_certainly_full(power_w, least_w, now_s)
 
-        return Want(power_w, tried, may_ask)
+        return _new(Want, (power_w, tried, may_ask))
 
     def can_ever_fit(self, power_w: int) -> bool:
         """Whether any substation would take `power_w` when empty."""

@@ -105,7 +105,8 @@ class Standing:
         if self._until_s:
             self._return()
         self._strikes = 0
-        self._allowance = min(WARM, 2 * self._allowance)
+        if self._allowance < WARM:
+            self._allowance = min(WARM, 2 * self._allowance)
 
     def restart(self) -> None:
         """It is a new process: what the old one did counts no more, and it is welcomed gradually."""
