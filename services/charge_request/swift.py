@@ -118,7 +118,9 @@ class _One:
         self._tell(answer)
 
     def _fail(self) -> None:
+        outer = CURRENT.set(self._span)
         _log.exception("failed to answer", extra={"request_id": self._request_id})
+        CURRENT.reset(outer)
         if not self._is_over:
             self._swift.desk.count(500, "internal-error")
             self._end(500)
@@ -128,7 +130,9 @@ class _One:
         """See `services.service.Drop`."""
         if not self._is_over:
             self._end(None)
-            if self._task is not None:
+            if self._task is None:
+                self._first.hop.end(None)
+            else:
                 self._task.cancel()
 
     def _end(self, status: int | None) -> None:

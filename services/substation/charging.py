@@ -140,4 +140,4 @@ class Charging:
 def is_kept(outcome: Started) -> bool:
     """Whether it survives already, so that nothing is to be waited for."""
     session = outcome.session
-    return session.safe and session.noted >= session.attempt
+    return session.is_kept

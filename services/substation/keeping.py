@@ -81,7 +81,7 @@ class Keeper:
         _log.info("resumed", extra=extra)
 
     async def keep(self, sessions: Sequence[Session]) -> None:
-        """Until `sessions` survive as of their attempts; JournalError: those that are not `safe` must be withdrawn."""
+        """Until `sessions` survive as of their attempts; JournalError: those that are not `kept` must be withdrawn."""
         done: asyncio.Future[JournalError | None] = asyncio.get_running_loop().create_future()
         self.keep_then(sessions, lambda error: None if done.done() else done.set_result(error))
         if (error := await done) is not None:
@@ -97,17 +97,20 @@ class Keeper:
         entries = [
             rows.attempted(session) if session.noted else rows.started(session, self.clock) for session, _ in noted
         ]
-        if not entries and all(session.safe for session in sessions):
+        if not entries and all(session.is_kept for session in sessions):
             told(None)
             return
         for session, _ in noted:
             session.noted = session.attempt
         self._open()
-        self._journal.commit_then(partial(self._kept, sessions, noted, self.error is None, told), *entries)
+        attempts = [session.attempt for session in sessions]  # a higher one may come before this is committed
+        kept = partial(self._kept, sessions, attempts, noted, self.error is None, told)
+        self._journal.commit_then(kept, *entries)
 
     def _kept(
         self,
         sessions: Sequence[Session],
+        attempts: Sequence[int],
         noted: Sequence[tuple[Session, int]],
         tried: bool,
         told: Told,
@@ -116,8 +119,8 @@ class Keeper:
         if error is not None:
             self._undo(noted, tried)
         else:
-            for session in sessions:
-                session.safe = True
+            for session, attempt in zip(sessions, attempts, strict=True):
+                session.kept = max(session.kept, attempt)
         told(error)
 
     def _undo(self, noted: Sequence[tuple[Session, int]], tried: bool) -> None:
@@ -131,10 +134,10 @@ class Keeper:
         """Those of `sessions` that survive, once it is known of all: who was not told of the others must not find them."""
         if self._journal is None:
             return list(sessions)
-        if not all(session.safe for session in sessions):
+        if not all(session.kept for session in sessions):
             with suppress(JournalError):
                 await self.settle()
-        return [session for session in sessions if session.safe]
+        return [session for session in sessions if session.kept]
 
     async def settle(self) -> None:
         """Until all that was noted so far survives; JournalError where it does not."""
@@ -215,5 +218,5 @@ def _session(record: SessionRecord) -> Session:
         started_unix_s=record.started_unix_s,
         ended_unix_s=record.ended_unix_s,
         noted=record.attempt,
-        safe=True,
+        kept=record.attempt,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from functools import partial
 
 from config.messages import SubstationCharge, read_message
@@ -62,10 +63,13 @@ class Members:
             for member, _, outcome in reserved:
                 self._accept(member, outcome, now_s)
             return
-        made = [outcome for _, _, outcome in reserved]
-        answers = self._charging.settled([item for _, item, _ in reserved], made, error)
-        for (member, item, _), answer in zip(reserved, answers, strict=True):
-            _work_for(member, item)
+        for member, item, outcome in reserved:
+            copy_context().run(self._refuse, member, item, outcome, error)
+
+    def _refuse(self, member: Member, item: SubstationCharge | Problem, outcome: Started, error: JournalError) -> None:
+        """In a context of its own: others are told next that a commit ended, each of its own work."""
+        _work_for(member, item)
+        for answer in self._charging.settled([item], [outcome], error):
             self._answer(member, answer)
 
     def _accept(self, member: Member, outcome: Started, now_s: float) -> None:

@@ -19,7 +19,7 @@ class Session:
 
     `ended_s` is when it really ended, and `reason` why where that was not its plan. `number` counts the starts of its
     substation. The Unix times are set for what happened in an earlier run; those of this run follow from the clock.
-    Of its journal: `noted` is the attempt that was handed to it (0: nothing yet), `safe` whether it survives by now.
+    Of its journal: `noted` is the attempt that was handed to it, `kept` the one that survives by now (0: none yet).
     """
 
     request_id: str
@@ -35,7 +35,12 @@ class Session:
     started_unix_s: float | None = None
     ended_unix_s: float | None = None
     noted: int = 0
-    safe: bool = False
+    kept: int = 0
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it survives as it is: as of its newest attempt."""
+        return self.kept >= self.attempt
 
     @property
     def energy_kwh(self) -> float:

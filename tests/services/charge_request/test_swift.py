@@ -37,9 +37,10 @@ from services.stream.answering import Fate, Fates, Member, Streams
 from services.stream.pending import Pending
 from services.stream.seam import Heard
 from services.stream.wire import PATH
-from services.tracing import Parent, PassingTracer, parent_in
+from services.tracing import CURRENT, Parent, PassingTracer, Span, parent_in
 from services.traffic import Traffic
 from tests.services.grid import BUSY_S, Grid, a_grid, until
+from tests.services.lines import noted_lines
 
 LOST = Fate(twice=False, delay_s=0.0, lost=True)
 TWICE = Fate(twice=True, delay_s=0.0, lost=False)
@@ -352,20 +353,24 @@ class Broken(Forward):
 @pytest.mark.parametrize("answer", [(202, b"{}"), (500, b"{}")])
 async def test_a_bug_here_is_answered(answer: tuple[int, bytes], caplog: pytest.LogCaptureFixture) -> None:
     balancer = Balancer((202, b"{}"), answer)
-    async with a_grid() as grid:
-        forward = Broken([await balancer.served(grid)])
-        await forward.start()
-        assert isinstance(await forward.send(b"{}", time.monotonic() + 10), Reply)
-        desk = Desk(ChargeRequestMetrics(CollectorRegistry()), 10.0)
-        body = b'{"ev_id": "EV1", "request_id": "%b"}' % (b"bug" if answer[0] == 202 else b"r1")
-        told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        swift, no_lines = Swift(forward, desk, time.monotonic), CIMultiDictProxy[str](CIMultiDict())
-        assert swift.begin(Whole("/charge", no_lines, body, None), PassingTracer(), told.set_result) is not None
-        response = await told
-        assert (response.status, json.loads(response.body)["reason"]) == (500, "internal-error")
-        assert json.loads(response.body)["request_id"] in ("bug", "r1")
-        assert (desk.statuses, "this is a" in caplog.text) == ({"500": 1}, True)
-        await forward.stop()
+    with noted_lines() as lines:
+        async with a_grid() as grid:
+            forward = Broken([await balancer.served(grid)])
+            await forward.start()
+            assert isinstance(await forward.send(b"{}", time.monotonic() + 10), Reply)
+            desk = Desk(ChargeRequestMetrics(CollectorRegistry()), 10.0)
+            body = b'{"ev_id": "EV1", "request_id": "%b"}' % (b"bug" if answer[0] == 202 else b"r1")
+            told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            swift, no_lines = Swift(forward, desk, time.monotonic), CIMultiDictProxy[str](CIMultiDict())
+            parent = parent_in(f"00-{'a' * 32}-{'b' * 16}-01", "")
+            assert swift.begin(Whole("/charge", no_lines, body, parent), PassingTracer(), told.set_result) is not None
+            response = await told
+            assert (response.status, json.loads(response.body)["reason"]) == (500, "internal-error")
+            assert json.loads(response.body)["request_id"] in ("bug", "r1")
+            assert (desk.statuses, "this is a" in caplog.text) == ({"500": 1}, True)
+            await forward.stop()
+    assert [line["trace_id"] for line in lines if line["message"] == "failed to answer"] == ["a" * 32]
+    assert CURRENT.get() is None, "what comes next is not of this request"
 
 
 async def test_who_is_waited_for_no_longer_is_not_told_and_counts_no_more() -> None:
@@ -381,6 +386,52 @@ async def test_who_is_waited_for_no_longer_is_not_told_and_counts_no_more() -> N
         assert front.in_flight == 0
         balancer.taken[0].answer(202, b"{}")
         assert (await front.ask())[0] == 202
+
+
+class Noted(Span):
+    """A span that knows how often it, or one below it, ended."""
+
+    def __init__(self, span: Span, kin: list[Noted]) -> None:
+        super().__init__(span.trace_id, True, "", Random(1))
+        self.ends = 0
+        self.kin = kin
+        kin.append(self)
+
+    def child(self, name: str, attributes: Mapping[str, str]) -> Span:
+        return Noted(super().child(name, attributes), self.kin)
+
+    def end(self, status: int | None) -> None:
+        self.ends += 1
+
+
+class NotingTracer(PassingTracer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.spans: list[Noted] = []
+
+    def begin(self, method: str, route: str, parent: Parent | None) -> Span:
+        return Noted(super().begin(method, route, parent), self.spans)
+
+
+@pytest.mark.parametrize("answer", [(202, b"{}"), (500, b"{}"), None])
+async def test_each_span_of_a_request_ends_once_also_of_one_that_is_dropped(answer: tuple[int, bytes] | None) -> None:
+    balancer, tracer = Balancer(None, (202, b"{}")), NotingTracer()
+    async with a_front(balancer) as front:
+        swift = front.service.prompt()["/charge"]
+        whole = Whole("/charge", CIMultiDictProxy(CIMultiDict()), b'{"ev_id": "EV1"}', None)
+        told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        drop = swift(whole, tracer, told.set_result)
+        assert drop is not None
+        await until(lambda: len(balancer.taken) == 1)
+        if answer is None:
+            drop()
+            balancer.taken[0].answer(202, b"{}")
+            await front.ask()
+        else:
+            balancer.taken[0].answer(*answer)
+            await told
+    assert len(tracer.spans) == 2
+    assert {span.ends for span in tracer.spans} == {1}
 
 
 async def test_a_stop_waits_for_what_is_in_flight_and_says_that_its_connection_closes() -> None:
