@@ -142,9 +142,18 @@ class Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was begun already")
         detail = "this is not HTTP that can be understood" if status < 500 else "this service failed to answer"
-        response = problem_response(Problem(status, detail, "bad-http" if status < 500 else "internal-error"))
+        problem = Problem(status, detail, "bad-http" if status < 500 else "internal-error")
+        response = _Nameless(status=status, body=to_json(problem.body()), content_type=CONTENT_TYPE)
         response.force_close()
         return response
+
+
+class _Nameless(web.Response):
+    """It passes no application, whose answers leave the versions out: they are nobody's business."""
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.pop("Server", None)
 
 
 def _kind(error: BaseException | None) -> str:

@@ -11,13 +11,14 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
+from services.folders import make_folder, sync_folder
 from services.journalimage import image, lay_down
 
 #: Why a journal cannot be used; the last two will not pass by themselves.
@@ -85,7 +86,6 @@ class JournalFile:
     _connection: sqlite3.Connection | None = None
     _waits: bool = True
     _lock: int | None = None
-    _folders: list[Path] = field(default_factory=list)
 
     @property
     def is_open(self) -> bool:
@@ -161,9 +161,8 @@ class JournalFile:
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
         if fresh:
             self._create(connection)
-        if self.durability == "fsync":
-            for folder in self._folders:
-                _sync_folder(folder)
+        if (made or fresh) and self.durability == "fsync":  # whoever made its folder may have died before it said so
+            sync_folder(self.path.absolute().parent.parent)
 
     def _create(self, connection: sqlite3.Connection) -> None:
         header = f"PRAGMA application_id = {self.schema.application_id}; PRAGMA user_version = {self.schema.version}"
@@ -176,9 +175,10 @@ class JournalFile:
 
     def _make_folder(self) -> None:
         folder = self.path.absolute().parent
-        if not folder.is_dir():
+        if self.durability == "fsync":
+            make_folder(folder)
+        else:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._folders.append(folder.parent)
 
     def _take_lock(self) -> None:
         """One writer at a time: a killed one may still be ending, and its sessions are this one's."""
@@ -200,14 +200,6 @@ class JournalFile:
 def lock_path(path: Path) -> Path:
     """The file whose lock says that a process owns the journal `path`."""
     return path.with_name(f"{path.name}.lock")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def check(connection: sqlite3.Connection, path: Path, schema: Schema) -> bool:

@@ -35,6 +35,7 @@ from gridctl.supervisor.snapshot import Snapshots
 from gridctl.supervisor.verbs import down
 from gridctl.zygote import Newborn, redirect
 from services.certificates import Trusting
+from services.folders import make_folder
 from services.logs import LogFile, set_up
 from services.run import raise_file_limit
 
@@ -83,7 +84,8 @@ def _prepare(paths: ClusterPaths, zygote: Newborn) -> None:
     """The cluster's folders, and the log, to which all goes from now on; GridError where they cannot be."""
     log_file = paths.log_file("supervisor")
     try:
-        for folder in (paths.root, paths.folder, paths.logs, paths.targets.parent):
+        make_folder(paths.folder)  # journals come into it
+        for folder in (paths.logs, paths.targets.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         redirect(log_file)
     except OSError as error:

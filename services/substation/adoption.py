@@ -19,6 +19,7 @@ from itertools import count
 from pathlib import Path
 
 from config.errors import GridError
+from services.folders import make_folder
 from services.journal import Journal, JournalError, OpenJournal
 from services.journalfile import lock_path
 from services.substation.journal import last_end_unix_s
@@ -64,7 +65,7 @@ def adopt(
     said. GridError where the folder cannot be used.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         with _choosing(folder, base, sleep):
             claim = _unowned(folder, base, unix_s()) or _new(folder, base)
     except OSError as error:
