@@ -9,7 +9,7 @@ import errno
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -76,13 +76,15 @@ class Schema:
 class JournalFile:
     """One journal for one writer, opened when first used; not for two threads at once.
 
-    `held` is the descriptor of its lock where this process has it already. Every method but `close` may raise JournalError.
+    `held` is the descriptor of its lock where this process has it already; `sync` syncs a folder. Every method
+    but `close` may raise JournalError.
     """
 
     path: Path
     schema: Schema
     durability: str = "fsync"
     held: int | None = None
+    sync: Callable[[Path], None] = sync_folder
     _connection: sqlite3.Connection | None = None
     _waits: bool = True
     _lock: int | None = None
@@ -162,7 +164,7 @@ class JournalFile:
         if fresh:
             self._create(connection)
         if (made or fresh) and self.durability == "fsync":  # whoever made its folder may have died before it said so
-            sync_folder(self.path.absolute().parent.parent)
+            self.sync(self.path.absolute().parent.parent)
 
     def _create(self, connection: sqlite3.Connection) -> None:
         header = f"PRAGMA application_id = {self.schema.application_id}; PRAGMA user_version = {self.schema.version}"
@@ -176,7 +178,7 @@ class JournalFile:
     def _make_folder(self) -> None:
         folder = self.path.absolute().parent
         if self.durability == "fsync":
-            make_folder(folder)
+            make_folder(folder, self.sync)
         else:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 

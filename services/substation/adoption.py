@@ -57,6 +57,7 @@ def adopt(
     base: str,
     sleep: Callable[[float], None] = time.sleep,
     unix_s: Callable[[], float] = time.time,
+    make: Callable[[Path], None] = make_folder,
 ) -> Claim:
     """Locks a journal `<base>-<k>.db` in `folder`, which is made where it is missing; blocking.
 
@@ -65,7 +66,7 @@ def adopt(
     said. GridError where the folder cannot be used.
     """
     try:
-        make_folder(folder)
+        make(folder)
         with _choosing(folder, base, sleep):
             claim = _unowned(folder, base, unix_s()) or _new(folder, base)
     except OSError as error:

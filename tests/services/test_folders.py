@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,30 +16,25 @@ from services.substation.adoption import adopt
 from services.substation.journal import SCHEMA
 
 
-@pytest.fixture
-def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of folders that were synced, in order."""
-    found: list[str] = []
-    real = os.fsync
+class Syncs:
+    """Notes the folders that are synced, and syncs them."""
 
-    def noted(descriptor: int) -> None:
-        path = Path(f"/proc/self/fd/{descriptor}").readlink()
-        if path.is_dir():
-            found.append(path.name)
-        real(descriptor)
+    def __init__(self) -> None:
+        self.names: list[str] = []
 
-    monkeypatch.setattr(os, "fsync", noted)
-    return found
+    def __call__(self, path: Path) -> None:
+        self.names.append(path.name)
+        sync_folder(path)
 
 
-def test_each_new_entry_survives(tmp_path: Path, synced: list[str]) -> None:
-    made = tmp_path / "a" / "b" / "c"
-    make_folder(made)
+def test_each_new_entry_survives(tmp_path: Path) -> None:
+    synced, made = Syncs(), tmp_path / "a" / "b" / "c"
+    make_folder(made, synced)
     assert made.is_dir()
     assert (made.stat().st_mode & 0o777, made.parent.stat().st_mode & 0o777) == (0o700, 0o700)
-    assert synced == [tmp_path.name, "a", "b"]
-    make_folder(made)
-    assert synced == [tmp_path.name, "a", "b"], "nothing new"
+    assert synced.names == [tmp_path.name, "a", "b"]
+    make_folder(made, synced)
+    assert synced.names == [tmp_path.name, "a", "b"], "nothing new"
 
 
 def test_a_file_in_the_way_is_left(tmp_path: Path) -> None:
@@ -48,47 +44,45 @@ def test_a_file_in_the_way_is_left(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_text() == "theirs"
 
 
-def _journal(folder: Path) -> None:
-    file = JournalFile(folder / "substation-1.db", SCHEMA)
+def journal(folder: Path, durability: str = "fsync") -> list[str]:
+    """The folders that are synced when a journal is opened in `folder`."""
+    synced = Syncs()
+    file = JournalFile(folder / "substation-1.db", SCHEMA, durability, sync=synced)
     file.connection()
     file.close()
+    return synced.names
 
 
-def _adopted(folder: Path) -> None:
-    os.close(adopt(folder, "substation").lock)
+def test_a_journal_s_folders_survive(tmp_path: Path) -> None:
+    assert journal(tmp_path / "a" / "b") == [tmp_path.name, "a", "a"]
+    assert journal(tmp_path / "c" / "d", "process") == [], "nor does what is in them"
 
 
-@pytest.mark.parametrize("make", [_journal, _adopted])
-def test_a_journal_s_folders_survive(tmp_path: Path, synced: list[str], make: Callable[[Path], None]) -> None:
-    make(tmp_path / "a" / "b")
-    assert synced[:2] == [tmp_path.name, "a"]
-
-
-def test_a_journal_in_a_folder_that_another_made_says_so_for_it(tmp_path: Path, synced: list[str]) -> None:
+def test_a_journal_in_a_folder_that_another_made_says_so_for_it(tmp_path: Path) -> None:
     """Who made it may have been killed before it synced what is above."""
     folder = tmp_path / "a"
     folder.mkdir()
-    _journal(folder)
-    assert synced == [tmp_path.name]
-    _journal(folder)
-    assert synced == [tmp_path.name], "it was there"
+    assert journal(folder) == [tmp_path.name]
+    assert journal(folder) == [], "it was there"
 
 
-@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
-def test_a_file_system_without_such_a_thing_will_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    def refuse(_: int) -> None:
+def test_who_adopts_a_journal_makes_its_folder_to_last(tmp_path: Path) -> None:
+    synced = Syncs()
+    os.close(adopt(tmp_path / "a" / "b", "substation", make=partial(make_folder, sync=synced)).lock)
+    assert synced.names == [tmp_path.name, "a"]
+
+
+def failing(number: int) -> Callable[[int], None]:
+    """A disk that says so."""
+
+    def fsync(_: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(os, "fsync", refuse)
-    sync_folder(tmp_path)
+    return fsync
 
 
-def test_a_disk_that_fails_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: int) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(OSError, match="error"):
-        sync_folder(tmp_path)
+def test_a_disk_that_fails_is_said_and_one_that_knows_no_syncs_will_do(tmp_path: Path) -> None:
+    for number in (errno.EINVAL, errno.ENOTSUP):
+        sync_folder(tmp_path, failing(number))
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        sync_folder(tmp_path, failing(errno.EIO))

@@ -552,6 +552,7 @@ class World:
         self._client(self._asking.close())
         self.loop.run_for(0.1)
         self._in_loop(self._bury)
+        self.loop.run_for(0.1)  # what was begun by that ends
         self.loop.close()
         shutil.rmtree(self.folder)
 
