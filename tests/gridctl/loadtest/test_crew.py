@@ -55,6 +55,14 @@ async def sending(
         yield process, workers
 
 
+async def until_said(process: Process, word: bytes) -> None:
+    """Until a line on stderr has `word` in it."""
+    assert process.stderr is not None
+    async with asyncio.timeout(30):
+        while word not in (line := await process.stderr.readline()):
+            assert line, "it ended before it said so"
+
+
 def expect_gone(workers: list[psutil.Process]) -> None:
     _, alive = psutil.wait_procs(workers, 10)
     assert not alive
@@ -101,8 +109,7 @@ async def test_the_second_ctrl_c_leaves_at_once(environment: dict[str, str]) -> 
     server.hold = asyncio.Event()
     async with sending(environment, server) as (process, workers):
         process.send_signal(signal.SIGINT)
-        assert process.stderr is not None
-        assert b"stopping" in await asyncio.wait_for(process.stderr.readline(), 30)
+        await until_said(process, b"stopping")  # its progress may come before
         process.send_signal(signal.SIGINT)
         ended = await end(process)
         server.hold.set()
