@@ -137,6 +137,14 @@ async def start(environment: dict[str, str], *arguments: str) -> asyncio.subproc
     )
 
 
+async def until_said(process: asyncio.subprocess.Process, word: bytes) -> None:
+    """Until a line on stderr has `word` in it."""
+    assert process.stderr is not None
+    async with asyncio.timeout(30):
+        while word not in (line := await process.stderr.readline()):
+            assert line, "it ended before it said so"
+
+
 async def end(process: asyncio.subprocess.Process) -> Ended:
     """Its end, with all that it printed."""
     out, err = await asyncio.wait_for(process.communicate(), 60)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from tests.gridctl.loadtest.grid import SmallGrid, end, loadtest, running, start
+from tests.gridctl.loadtest.grid import SmallGrid, end, loadtest, running, start, until_said
 from tests.gridctl.loadtest.server import accept, serving
 
 KEYS = {
@@ -126,8 +126,7 @@ async def test_a_second_ctrl_c_leaves_at_once(environment: dict[str, str]) -> No
         process = await start(environment, "--name", "small", "--burst", "2")
         await asyncio.wait_for(grid.asked.wait(), 30)
         process.send_signal(signal.SIGINT)
-        assert process.stderr is not None
-        assert b"Ctrl-C again" in await asyncio.wait_for(process.stderr.readline(), 30)
+        await until_said(process, b"Ctrl-C again")
         process.send_signal(signal.SIGINT)
         ended = await end(process)
         assert grid.hold is not None

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from aiohttp import web
 
-from tests.gridctl.loadtest.grid import SmallGrid, end, loadtest, running, start
+from tests.gridctl.loadtest.grid import SmallGrid, end, loadtest, running, start, until_said
 from tests.gridctl.loadtest.server import accept, serving
 
 LONG = ("--rate", "100", "--duration", "1h", "--workers", "3", "--json")
@@ -53,14 +53,6 @@ async def sending(
         workers = psutil.Process(process.pid).children()
         assert len(workers) == 3
         yield process, workers
-
-
-async def until_said(process: Process, word: bytes) -> None:
-    """Until a line on stderr has `word` in it."""
-    assert process.stderr is not None
-    async with asyncio.timeout(30):
-        while word not in (line := await process.stderr.readline()):
-            assert line, "it ended before it said so"
 
 
 def expect_gone(workers: list[psutil.Process]) -> None:
