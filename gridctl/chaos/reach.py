@@ -131,14 +131,21 @@ class ClusterReach:
     async def _revive(self, old: Person | None) -> str:
         leaving = asyncio.ensure_future(self._leave(self.census.front()))
         why = await asyncio.to_thread(self._up_again, old)
-        if why:
+        self.owes_up = bool(why)
+        if why and not await asyncio.to_thread(self._answers):
             leaving.cancel()
             self.client.lost()
-            return why
-        await leaving
-        self.owes_up = False
-        self.client.back()
-        return ""
+        else:  # also where it is not well: what takes requests by now is its own
+            await leaving
+            self.client.back()
+        return why
+
+    def _answers(self) -> bool:
+        try:
+            self.census.look()
+        except GridError:
+            return False
+        return True
 
     async def _leave(self, front: Sequence[Person]) -> None:
         """Until `front` is gone: then their port may be anybody's."""
