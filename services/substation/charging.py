@@ -103,7 +103,7 @@ class Charging:
     ) -> list[Started | Problem]:
         left: list[Started | Problem] = []
         for item, outcome in zip(items, outcomes, strict=True):
-            if isinstance(outcome, Problem) or isinstance(item, Problem) or is_kept(outcome):
+            if isinstance(outcome, Problem) or isinstance(item, Problem) or outcome.session.is_kept:
                 left.append(outcome)
                 continue
             if not outcome.repeated:
@@ -135,9 +135,3 @@ class Charging:
         about = {"request_id": charge.request_id, "ev_id": charge.ev_id, "attempt": charge.attempt}
         _log.info("refused", extra={**about, "reason": reason, "retry_after_s": problem.retry_after_s})
         return problem
-
-
-def is_kept(outcome: Started) -> bool:
-    """Whether it survives already, so that nothing is to be waited for."""
-    session = outcome.session
-    return session.is_kept

@@ -14,7 +14,7 @@ from services.journal import JournalError
 from services.problem import to_json
 from services.stream.answering import Member, fail
 from services.substation.admission import Started
-from services.substation.charging import Answer, Charging, is_kept
+from services.substation.charging import Answer, Charging
 from services.tracing import CURRENT, REQUEST_ID, about, about_of
 
 _Reserved = tuple[Member, SubstationCharge | Problem, Started]
@@ -41,7 +41,7 @@ class Members:
             outcome = self._charging.admit(item, now_s)
             if isinstance(outcome, Problem):
                 self._answer(member, outcome)
-            elif is_kept(outcome):
+            elif outcome.session.is_kept:
                 self._accept(member, outcome, now_s)
             else:
                 reserved.append((member, item, outcome))

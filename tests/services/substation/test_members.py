@@ -103,17 +103,22 @@ def charge(number: int, request_id: str = "r", attempt: int = 1, trace: str = ""
 FULL = JournalError("journal-full", "no room")
 
 
+async def ask_for_a_higher_attempt(station: Station) -> None:
+    """Attempt 1 is kept (call 1), attempt 2 (calls 2 and 3) under way."""
+    await station.ask(charge(1))
+    await until(lambda: station.told == {1: 202})
+    station.worker.held = True
+    await station.ask(charge(2, attempt=2))
+    await until(lambda: len(station.worker.jobs) == 1)
+    await station.ask(charge(3, attempt=2))  # the balancer asks again where it heard nothing
+    await station.ask(charge(4, "another", 0))  # invalid: answered at once, so all before it was taken
+    await until(lambda: 4 in station.told)
+
+
 async def test_a_higher_attempt_is_told_202_once_that_survives(tmp_path: Path) -> None:
     """Else a restart knows the lower one only, and a revocation of that ends what was promised."""
     async with a_station(tmp_path / "s.db") as station:
-        await station.ask(charge(1))
-        await until(lambda: station.told == {1: 202})
-        station.worker.held = True
-        await station.ask(charge(2, attempt=2))
-        await until(lambda: len(station.worker.jobs) == 1)
-        await station.ask(charge(3, attempt=2))  # the balancer asks again where it heard nothing
-        await station.ask(charge(4, "another", 0))  # invalid: answered at once, so all before it was taken
-        await until(lambda: 4 in station.told)
+        await ask_for_a_higher_attempt(station)
         assert station.told == {1: 202, 4: 422}
         station.worker.let_go()
         await until(lambda: len(station.told) == 4)
@@ -123,14 +128,7 @@ async def test_a_higher_attempt_is_told_202_once_that_survives(tmp_path: Path) -
 
 async def test_a_higher_attempt_that_cannot_be_written_is_refused_whoever_asks(tmp_path: Path) -> None:
     async with a_station(tmp_path / "s.db") as station:
-        await station.ask(charge(1))
-        await until(lambda: station.told == {1: 202})
-        station.worker.held = True
-        await station.ask(charge(2, attempt=2))
-        await until(lambda: len(station.worker.jobs) == 1)
-        await station.ask(charge(3, attempt=2))
-        await station.ask(charge(4, "another", 0))
-        await until(lambda: 4 in station.told)
+        await ask_for_a_higher_attempt(station)
         station.worker.let_go(FULL)
         await until(lambda: len(station.told) == 4)
         assert station.told == {1: 202, 2: 503, 3: 503, 4: 422}
