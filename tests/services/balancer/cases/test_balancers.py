@@ -15,7 +15,6 @@ from tests.services.balancer.cases.spoiling import (
     two_of_which_the_first_is_preferred,
 )
 from tests.services.balancer.promises import expect_kept, of_services
-from tests.services.balancer.test_replicas import EVS
 from tests.services.grid import a_grid, until
 
 
@@ -61,7 +60,7 @@ async def test_a_balancer_crashes_with_assumptions_open_and_another_takes_over()
         grid = await stack.enter_async_context(a_grid())
         stations = await two_of_which_the_first_is_preferred(grid, late, times=4)
         fellows = await fellows_of(stack, grid, 2)
-        evs = [ev_id for ev_id in EVS if fellows.owner(ev_id) == 1][:4]
+        evs = fellows.evs(1, 4)
         asking = [asyncio.ensure_future(fellows.ask(1, ev_id, request_id=f"r-{ev_id}")) for ev_id in evs]
         await until(lambda: stations[0].admission.sessions == 4)
         await fellows.kill(1)
@@ -89,7 +88,7 @@ async def test_what_a_dead_balancer_sent_arrives_after_another_took_over() -> No
         grid = await stack.enter_async_context(a_grid())
         stations = await two_of_which_the_first_is_preferred(grid, underway, times=1)
         fellows = await fellows_of(stack, grid, 2)
-        ev_id = next(ev_id for ev_id in EVS if fellows.owner(ev_id) == 1)
+        ev_id = fellows.evs(1, 1)[0]
         asking = asyncio.ensure_future(fellows.ask(1, ev_id, request_id="r1"))
         await arrived.wait()
         await fellows.kill(1)
