@@ -22,7 +22,8 @@ from services.gate import Gate
 from services.problem import ProblemError, from_http_error, json_response, problem_response
 from services.service import Asked, Crew, Listener, Service, Whole
 from services.stream import websocket
-from services.stream.answering import Fates, Streaming, Streams
+from services.stream.answering import Fates, Streams
+from services.stream.streaming import Streaming
 from services.stream.wire import PATH
 from services.tracing import CURRENT, REQUEST_ID, PassingTracer, Span, Tracer, parent_of
 from services.traffic import Traffic

@@ -64,6 +64,30 @@ def test_files_are_short() -> None:
     assert not long, f"files have at most {FILE_LINES} lines: {long}"
 
 
+def test_no_compiled_coroutine_awaits_while_an_exception_is_handled() -> None:
+    """What mypyc makes of that loses the exception, or meets another task's (mypyc#1114)."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    names = config["compiled"]["modules"].split()
+    assert len(names) > 40, "what a request passes through"
+    wrong = [
+        at(path, line) for name in names for path in [ROOT / (name.replace(".", "/") + ".py")] for line in _awaits(path)
+    ]
+    assert not wrong, (
+        f"no await in a `finally`, an `except`, an `async with` or `async for` of what is compiled: {wrong}"
+    )
+
+
+def _awaits(path: Path) -> Iterator[int]:
+    """The lines of `path` on which something is awaited while an exception may be handled."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.AsyncWith | ast.AsyncFor):
+            yield node.lineno
+        elif isinstance(node, ast.Try):
+            handling = [*node.finalbody, *(each for handler in node.handlers for each in handler.body)]
+            yield from (found.lineno for each in handling for found in ast.walk(each) if isinstance(found, ast.Await))
+
+
 def test_functions_are_short() -> None:
     long = [
         at(path, node.lineno)

@@ -80,7 +80,8 @@ def _recorded(found: Distribution) -> list[PurePosixPath]:
 
 
 def _belongs(path: PurePosixPath) -> bool:
-    return "__pycache__" not in path.parts and not path.name.startswith(".") and not path.name.endswith("~")
+    """Whether it is packed: not what was compiled for this machine, whose source lies beside it."""
+    return "__pycache__" not in path.parts and not path.name.startswith(".") and not path.name.endswith(("~", ".so"))
 
 
 def _folder(package: str) -> Path:

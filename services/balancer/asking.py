@@ -12,6 +12,7 @@ from typing import NamedTuple
 from config.report import Report
 from monitoring.metrics import BalancerMetrics
 from services.balancer.account import Account
+from services.balancer.begins import Begins, Tell
 from services.balancer.book import Book
 from services.balancer.decisions import Decisions
 from services.balancer.doubts import Doubts, Watch
@@ -20,7 +21,6 @@ from services.balancer.line import Answer, Line, Result
 from services.balancer.probes import Probes
 from services.balancer.revocations import Revocations
 from services.balancer.search import Search
-from services.balancer.ways import Begins, Tell
 from services.routing.policy import Policy
 
 #: Each try may take this share of what time remains, so that a silent substation leaves time for two others, twice each.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 from config.names import is_name
 from config.report import Report
@@ -61,8 +61,8 @@ def nothing(report: Report) -> dict[str, Any]:
 
 def entries(document: Mapping[str, Any], substation: str, now_s: float) -> list[Entry]:
     """The sessions in an answer to `GET /sessions`, as entries; records that are none are left out."""
-    unix_s, epoch, records = (document.get(key) for key in ("now_s", "epoch", "sessions"))
-    if not _is_number(unix_s) or not isinstance(records, list):
+    unix_s, (epoch, records) = _time(document.get("now_s")), (document.get(key) for key in ("epoch", "sessions"))
+    if unix_s is None or not isinstance(records, list):
         return []
     offset_s = now_s - unix_s
     return [found for record in records if (found := entry(record, substation, epoch, offset_s)) is not None]
@@ -74,15 +74,15 @@ def entry(record: Any, substation: str, epoch: Any, offset_s: float) -> Entry | 
         return None
     request_id, ev_id, attempt = (record.get(key) for key in ("request_id", "ev_id", "attempt"))
     ended_s, reason = record.get("ended_s"), record.get("reason")
-    ends_s = record.get("ends_s") if ended_s is None else ended_s
+    ends_s = _time(record.get("ends_s") if ended_s is None else ended_s)
     if not (isinstance(request_id, str) and is_name(request_id) and isinstance(ev_id, str) and ev_id):
         return None
-    if not (isinstance(attempt, int) and 1 <= attempt <= MOST_ATTEMPTS and _is_number(ends_s)):
+    if not (isinstance(attempt, int) and 1 <= attempt <= MOST_ATTEMPTS) or ends_s is None:
         return None
     why = reason if isinstance(reason, str) and reason else None
     return Entry(request_id, ev_id, substation, attempt, ends_s + offset_s, epoch, state, why, sure=False)
 
 
-def _is_number(found: Any) -> TypeGuard[float]:
-    """Whether it can be a time: JSON as Python reads it knows NaN, infinity and integers without end, too."""
-    return isinstance(found, int | float) and abs(found) <= FURTHEST_S
+def _time(found: Any) -> float | None:
+    """`found` as a time, where it can be one: JSON as Python reads it knows NaN, infinity and integers without end, too."""
+    return float(found) if isinstance(found, int | float) and abs(found) <= FURTHEST_S else None

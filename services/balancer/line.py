@@ -13,6 +13,7 @@ from yarl import URL
 from config.access import Token
 from config.report import MEANT, Report
 from services.balancer import connections
+from services.balancer.begins import Tell
 from services.balancer.book import state_of
 from services.balancer.connections import Silent
 from services.balancer.directory import Introduction
@@ -20,7 +21,7 @@ from services.balancer.glance import Glances
 from services.balancer.pages import MOST_ON_A_PAGE, in_one
 from services.balancer.reading import Answer, Page, Result, answer_of, is_unknown, object_of, report_of
 from services.balancer.targets import Target
-from services.balancer.ways import Tell, Ways
+from services.balancer.ways import Ways
 from services.problem import to_json
 from services.question import Odd
 from services.stream.seam import NoStream
@@ -40,7 +41,6 @@ INCARNATION = "Grid-Incarnation"
 #: Who spent all the time on one answer has so much left to ask otherwise (wall seconds).
 _SHORTEST_S = 0.001
 _JSON = {"Content-Type": "application/json"}
-
 #: What a substation says of a session that it was told to end (None: it knows none), and its report.
 Ended = tuple[Mapping[str, Any] | None, Report | None]
 

@@ -12,7 +12,7 @@ from monitoring.metrics import REFUSED
 from services.balancer import refusals
 from services.balancer.forwarding import Answer, Passed
 from services.problem import json_response, problem_response, to_json
-from services.stream.answering import Member
+from services.stream.member import Member
 
 #: What an answer counts as by its status; any other status is `failed`.
 _OUTCOMES = {202: "accepted", 409: "conflict", 422: "invalid"}

@@ -35,7 +35,7 @@ from services.http import read_body, read_messages
 from services.journal import Journal, OpenJournal
 from services.problem import ProblemError, json_response, problem_response
 from services.service import Asked, Health
-from services.stream.answering import Member, fail, failed
+from services.stream.member import Member, fail, failed
 from services.tracing import CURRENT, REQUEST_ID, Timed, about
 
 

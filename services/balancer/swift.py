@@ -16,6 +16,7 @@ from config.problems import Problem
 from config.settings import BalancerSettings
 from services.balancer import answers, refusals
 from services.balancer.asking import SHORTEST_TRY_S, Asked
+from services.balancer.begins import Begins
 from services.balancer.book import Entry
 from services.balancer.dispatch import Dispatch
 from services.balancer.forwarding import Answer, Forwarding
@@ -23,7 +24,6 @@ from services.balancer.line import Answer as Said
 from services.balancer.line import Result
 from services.balancer.order import Order
 from services.balancer.placement import Placer
-from services.balancer.ways import Begins
 from services.tracing import CURRENT, REQUEST_ID, Span
 
 _log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Protocol, runtime_checkable
 
 from config.report import Report
+from services.balancer.begins import Tell
 from services.balancer.connections import said
 from services.balancer.reading import Answer, Result, answer_of
 from services.balancer.targets import Target
@@ -18,21 +18,8 @@ from services.stream.caller import Caller
 from services.stream.seam import Dials, Heard, NoStream, Unsent, Wire
 from services.tracing import REQUEST, SUBSTATION, Hop
 
-#: Told what became of an attempt; None: nothing was sent, and who is asked is to be asked over HTTP.
-Tell = Callable[[Answer | None], None]
-
 #: Of targets that were asked once so many are kept though nothing is open to them.
 _KEPT = 64
-
-
-@runtime_checkable
-class Begins(Protocol):
-    """A line that can ask without anybody waiting for the answer."""
-
-    def begin(self, target: Target, request_id: str, body: bytes, timeout_s: float, tell: Tell) -> bool:
-        """As `services.balancer.line.Line.charge`, but `tell` is told the answer later; None: nothing was sent, and a stream
-        is not the way. False: it is not begun, nothing was sent and nobody is told."""
-        ...
 
 
 class Ways:

@@ -19,13 +19,11 @@ from yarl import URL
 
 from config.access import Token
 from config.problems import Problem
-from services import clients, deadline
+from services.charge_request.exchange import Exchange
 from services.charge_request.reply import (
-    PASSED_ON,
     BadReplyError,
     NoReplyError,
     Reply,
-    bad,
     busy,
     read_reply,
     silent,
@@ -35,16 +33,11 @@ from services.stream.caller import Caller
 from services.stream.pending import Tell
 from services.stream.seam import Crowded, Heard, NoStream, Unsent
 from services.stream.websocket import Dialer
-from services.tracing import PEER, Hop, Span, route_of
+from services.tracing import PEER, Hop, Span
 
-#: Open connections to all balancers together; further requests wait for one, within their time.
-CONNECTIONS = 1_024
 #: A balancer that refuses connections, or breaks them, is asked again after this, doubled up to the cap (wall seconds).
 PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.5
-#: A connection is there within this (wall seconds), or the next try asks DNS again: a container that restarts comes back at
-#: another address, and at the old one nobody answers, not even with a refusal. Not below `clients.BELIEVED_S`.
-CONNECT_S = 1.0
 #: No try is begun with less than this left (wall seconds).
 SHORTEST_TRY_S = 0.01
 #: One that was given less than this and heard nothing says nothing of the balancer, after others that did (wall seconds).
@@ -53,9 +46,6 @@ SHORTEST_SHARE_S = 0.2
 TRY_SHARE = 0.3
 #: … and one that did not answer is asked after the others for this long (wall seconds).
 AVOIDED_S = 1.0
-#: No answer is longer.
-MOST_ANSWER_BYTES = 2**20
-
 _ROUTE = "/route"
 _ROUTE_HOP = f"POST {_ROUTE}"
 
@@ -113,6 +103,7 @@ class Forward:
         self._urls = [URL(base.rstrip("/")) for base in balancers]
         self._now_s = now_s
         self._resolver = resolver
+        self._exchange = Exchange(token, resolver)
         self._avoided_until_s: dict[URL, float] = {}
         self._turn = 0
         self._bases = {url: str(url.origin()) for url in self._urls}
@@ -124,13 +115,13 @@ class Forward:
         for url in self._urls:
             base = self._bases[url]
             self._callers[base] = Caller(partial(self._dialer.dial, base, {}))
-        self._pool = clients.session(self._token, self._resolver, {"limit": CONNECTIONS})
+        await self._exchange.start()
 
     async def stop(self) -> None:
         """Closes all connections."""
         await asyncio.gather(*(caller.close() for caller in self._callers.values()))
         await self._dialer.close()
-        await self._pool.close()
+        await self._exchange.stop()
 
     def send(self, body: bytes, deadline_s: float) -> Coroutine[Any, Any, Reply | Problem]:
         """The answer to the JSON object `body`, or why there is none by `deadline_s` (wall seconds, monotonic)."""
@@ -227,7 +218,7 @@ class Forward:
             if body is not None:
                 with suppress(NoStream):
                     return await self._exchange_together(url, path, body, timeout_s)
-            return await self._exchange(method, url.with_path(path), body, self._left_s(until_s))
+            return await self._exchange.ask(method, url.with_path(path), body, self._left_s(until_s))
 
     async def _take_up(self, first: First, heard: Heard | Exception) -> Reply:
         """As `_try`, of which this was heard."""
@@ -236,7 +227,9 @@ class Forward:
                 return read_reply(heard.status, heard.retry_after, heard.body)
             if not isinstance(heard, NoStream):
                 raise heard
-            return await self._exchange("POST", first.url.with_path(_ROUTE), first.body, self._left_s(first.until_s))
+            return await self._exchange.ask(
+                "POST", first.url.with_path(_ROUTE), first.body, self._left_s(first.until_s)
+            )
 
     def _left_s(self, until_s: float) -> float:
         return max(SHORTEST_TRY_S, until_s - self._now_s())
@@ -250,25 +243,6 @@ class Forward:
                 raise BadReplyError(str(error), busy()) from error
             hop.status = heard.status
         return read_reply(heard.status, heard.retry_after, heard.body)
-
-    async def _exchange(self, method: str, url: URL, body: bytes | None, timeout_s: float) -> Reply:
-        typed = {} if body is None else {"Content-Type": "application/json"}
-        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S, ceil_threshold=float("inf"))
-        with Hop(f"{method} {route_of(url.path)}", {PEER: str(url.origin())}) as hop:
-            headers = {**typed, **deadline.grant(timeout_s), **hop.headers}
-            async with self._pool.request(
-                method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
-            ) as answer:
-                hop.status = answer.status
-                if answer.status not in PASSED_ON:
-                    raise bad(f"with status {answer.status}")
-                said = await clients.read(answer, MOST_ANSWER_BYTES)
-                if said is None:
-                    raise bad(f"with more than {MOST_ANSWER_BYTES} bytes")
-        reply = read_reply(answer.status, answer.headers.get("Retry-After", ""), said)
-        if answer.content_type != reply.content_type:
-            raise bad(f"with status {answer.status} and {answer.content_type}")
-        return reply
 
     def _next(self, bad: Collection[URL] = ()) -> URL:
         """Whom to ask next: of those that are not `bad` who is not avoided, in turn."""

@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
-from config.problems import Problem
 from config.report import HEADER
-from services.problem import ProblemError, to_json
+from services.problem import ProblemError
 from services.stream import wire
+from services.stream.closing import then
+from services.stream.member import Answering, Member, fail
 from services.stream.seam import Wire
+from services.stream.streaming import Streaming
 from services.stream.wire import Call
 from services.tracing import Span, Tracer, parent_in
 from services.traffic import Traffic
@@ -26,62 +28,6 @@ from services.traffic import Traffic
 MOST_TAKEN = 4096
 
 _log = logging.getLogger(__name__)
-
-
-class Member:
-    """One that is asked: `body`, within `left_s` (wall seconds) from `began_s` (perf_counter), as part of `span`."""
-
-    __slots__ = ("_answering", "answered", "began_s", "body", "call", "is_again", "left_s", "span")
-
-    def __init__(self, call: Call, span: Span, answering: _Answering, began_s: float) -> None:
-        self.call = call
-        self.body = call.body
-        self.left_s = call.left_ms / 1000
-        self.span = span
-        self.began_s = began_s
-        self.is_again = self.answered = False
-        self._answering = answering
-
-    def answer(self, status: int, body: bytes, retry_after: str = "") -> None:
-        """Its answer, as over HTTP; to be called once, ever."""
-        self.answered = True
-        self.span.end(status)
-        self._answering.answered(self, status, body, retry_after)
-
-    def refuse(self, problem: Problem) -> None:
-        """`answer` with a problem."""
-        again = problem.all_headers().get("Retry-After", "")
-        self.answer(problem.status, to_json(problem.body()), again)
-
-
-def fail(members: Iterable[Member]) -> None:
-    """Logs the exception that is being handled; those of `members` that have no answer get a 500."""
-    _log.exception("failed to answer")
-    for member in members:
-        if not member.answered:
-            member.refuse(failed())
-
-
-def failed() -> Problem:
-    """What one is answered where this service failed."""
-    return Problem(500, "this service failed to answer; its log says why", "internal-error")
-
-
-@runtime_checkable
-class Streaming(Protocol):
-    """A service that answers streams."""
-
-    #: What a member would ask over HTTP by POST.
-    streamed: str
-
-    def take(self, members: Sequence[Member], headers: Mapping[str, str]) -> None:
-        """Begins to answer `members`, which came on a connection whose handshake had `headers`; must not block.
-
-        Each is answered once, whatever happens. ProblemError, before any is: this connection is not listened to any more.
-        """
-
-    def headers(self) -> Mapping[str, str]:
-        """See `services.service.Service`: the report, if any, goes with every message of answers."""
 
 
 class Fate(NamedTuple):
@@ -133,7 +79,7 @@ class Streams:
         await asyncio.gather(*(answering.wire.close() for answering in answerings), return_exceptions=True)
 
 
-class _Answering:
+class _Answering(Answering):
     def __init__(
         self,
         opened: Wire,
@@ -159,11 +105,12 @@ class _Answering:
     async def run(self) -> None:
         """Reads until the connection is over."""
         writing = self._loop.create_task(self._write())
-        try:
-            await self._read()
-        finally:
+
+        async def last() -> None:
             self.end()
             await asyncio.gather(writing, return_exceptions=True)
+
+        await then(self._read(), last)
 
     def say_goodbye(self) -> None:
         """Nothing more shall be sent here."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextvars import Context
 
 from services.stream import wire
+from services.stream.closing import then
 from services.stream.pending import Pending
 from services.stream.seam import Broken, Connect, Heard, NoStream, Unsent, Wire
 from services.tracing import TRACEPARENT, TRACESTATE
@@ -97,15 +98,14 @@ class Link:
         self.opened_s = self._loop.time()
         reading = self._loop.create_task(self._read(opened))
         reading.add_done_callback(lambda _: self._rouse())
-        try:
-            await self._write(opened, reading)
-        except ConnectionError:
-            pass
-        finally:
+
+        async def last() -> None:
             self.retire()
             reading.cancel()
             self.end(Broken("the connection ended before the answer"))
             await asyncio.gather(reading, opened.close(), return_exceptions=True)
+
+        await then(self._write(opened, reading), last)
 
     def end(self, error: Exception) -> None:
         """Whoever still waits gets this."""
@@ -123,8 +123,11 @@ class Link:
         while not reading.done():
             if self.waiting and len(self.unanswered) < MOST_UNANSWERED:
                 message = self._gather()
-                if message:
-                    await opened.send(message)
+                try:
+                    if message:
+                        await opened.send(message)
+                except ConnectionError:
+                    return
                 continue
             if self._is_retired and not self._is_awaited():
                 return

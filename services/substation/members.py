@@ -12,7 +12,7 @@ from config.problems import Problem
 from monitoring.metrics import SubstationMetrics
 from services.journal import JournalError
 from services.problem import to_json
-from services.stream.answering import Member, fail
+from services.stream.member import Member, fail
 from services.substation.admission import Started
 from services.substation.charging import Answer, Charging
 from services.tracing import CURRENT, REQUEST_ID, about, about_of

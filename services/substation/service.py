@@ -30,7 +30,7 @@ from services.http import read_messages
 from services.journal import Journal, JournalError, OpenJournal
 from services.problem import ProblemError, json_response, problem_response
 from services.service import Asked, Health
-from services.stream.answering import Member
+from services.stream.member import Member
 from services.substation import answers
 from services.substation.admission import Admission, Limits
 from services.substation.adoption import adopt

@@ -19,7 +19,7 @@ from services.balancer.line import HttpLine, Page, Result, Silent
 from services.balancer.service import BalancerService
 from services.balancer.targets import Target
 from services.clock import SystemClock
-from services.stream.answering import Member
+from services.stream.member import Member
 from services.substation.service import SubstationService
 from tests.services.grid import BUSY_S, Grid, Respond, a_grid, until
 

@@ -19,7 +19,7 @@ from services.clock import SystemClock
 from services.http import application
 from services.journal import Journal
 from services.service import Asked
-from services.stream.answering import Member
+from services.stream.member import Member
 from services.stream.wire import PATH
 from services.substation.service import SubstationService
 from services.traffic import Traffic

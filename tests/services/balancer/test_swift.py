@@ -16,13 +16,13 @@ from config.messages import ChargeRequest, SubstationCharge
 from config.problems import Problem
 from config.settings import BalancerSettings
 from services.balancer import answers
+from services.balancer.begins import Tell
 from services.balancer.book import Entry
 from services.balancer.dispatch import Dispatch
 from services.balancer.forwarding import Answer, Forwarding
 from services.balancer.order import Order
 from services.balancer.swift import Swift
 from services.balancer.targets import Target
-from services.balancer.ways import Tell
 from services.problem import to_json
 from services.routing.policies import POLICIES
 from services.tracing import CURRENT, REQUEST_ID

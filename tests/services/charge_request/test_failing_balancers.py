@@ -13,7 +13,7 @@ from aiohttp import web
 from config.problems import Problem
 from config.settings import ChargeRequestSettings
 from services.charge_request.desk import CROWD
-from services.charge_request.forward import MOST_ANSWER_BYTES
+from services.charge_request.exchange import MOST_ANSWER_BYTES
 from services.charge_request.service import ChargeRequestService
 from services.clock import FakeClock
 from services.logs import JsonLines

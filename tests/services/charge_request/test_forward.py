@@ -11,7 +11,8 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from services.charge_request.forward import CONNECT_S, Forward
+from services.charge_request.exchange import CONNECT_S
+from services.charge_request.forward import Forward
 from services.charge_request.reply import Reply
 from tests.services.grid import BUSY_S, a_grid
 

@@ -14,7 +14,7 @@ from config.settings import BalancerSettings, SubstationSettings
 from services.balancer.service import BalancerService
 from services.clock import SystemClock
 from services.http import application
-from services.stream.answering import Member
+from services.stream.member import Member
 from services.stream.wire import PATH
 from services.substation.service import SubstationService
 from services.traffic import Traffic

@@ -33,7 +33,8 @@ from services.problem import to_json
 from services.service import Whole
 from services.serving import Stage
 from services.stream import websocket
-from services.stream.answering import Fate, Fates, Member, Streams
+from services.stream.answering import Fate, Fates, Streams
+from services.stream.member import Member
 from services.stream.pending import Pending
 from services.stream.seam import Heard
 from services.stream.wire import PATH

@@ -8,6 +8,7 @@ from typing import Any
 
 from config.report import Report
 from services.balancer import peers
+from services.balancer.begins import Tell
 from services.balancer.directory import Introduction
 from services.balancer.line import (
     BALANCER,
@@ -20,7 +21,7 @@ from services.balancer.line import (
 )
 from services.balancer.reading import object_of
 from services.balancer.targets import Target
-from services.balancer.ways import Tell, Ways
+from services.balancer.ways import Ways
 from services.problem import to_json
 from tests.services.simulation.network import Network, Reply
 from tests.services.simulation.streams import Lines

@@ -18,7 +18,8 @@ from services.balancer.service import BalancerService
 from services.http import application
 from services.journalfile import JournalError
 from services.service import Service
-from services.stream.answering import Streaming, Streams
+from services.stream.answering import Streams
+from services.stream.streaming import Streaming
 from services.substation import journal as substation_journal
 from services.substation.service import SubstationService
 from services.substation.session import Session

@@ -559,7 +559,9 @@ class World:
     def _bury(self) -> None:
         for task in [task for life in self.lives for task in life.tasks if not task.done()]:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
-            with contextlib.suppress(RuntimeError):
+            with contextlib.suppress(
+                RuntimeError, AttributeError
+            ):  # the second: one that is compiled, closed in a `finally`
                 task.get_coro().close()
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from services.stream.answering import Fates, Member, Streams
+from services.stream.answering import Fates, Streams
 from services.stream.caller import Caller
+from services.stream.member import Member
 from services.stream.seam import Wire
 from services.tracing import PassingTracer
 from services.traffic import Traffic
