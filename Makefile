@@ -18,8 +18,8 @@ TEST_PROGRAMS := curl tmux procps openssl prometheus prometheus-alertmanager
 # kubectl comes in several packages that do not go together: whichever is there will do.
 TEST_PROGRAMS += $(if $(shell command -v kubectl),,kubernetes-client)
 
-# What `make bench` compares with, as program:Debian package. No test uses them.
-BENCH_PROGRAMS := haproxy:haproxy nginx:nginx-light wrk:wrk
+# What `make bench` compares with and compiles by, as program:Debian package.
+BENCH_PROGRAMS := haproxy:haproxy nginx:nginx-light wrk:wrk cc:gcc python3-config:python3-dev
 BENCH_ARGS ?=
 GROWTH_ARGS ?=
 THOUSAND_ARGS ?=
@@ -54,7 +54,7 @@ wheel: install ## A wheel of gridctl in dist/ whose busiest modules are compiled
 compiled: wheel ## That wheel, installed in .venv-compiled: a third more requests a second (docs/performance.md)
 	@test -x $(FAST)/bin/pip || $(PYTHON) -m venv $(FAST)
 	@$(FAST)/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps dist/*.whl
-	@$(FAST)/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo dist/*.whl)[bench]"
+	@$(FAST)/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
 	@echo "Compiled: $(FAST)/bin/gridctl"
 
 check: install ## Lint, formatting, types, the tower of imports and the house's own rules
@@ -84,17 +84,18 @@ format: install ## Let ruff format and repair what it can
 	$(BIN)/ruff format .
 
 # A plain `make bench` keeps what it found; with BENCH_ARGS it only prints, unless they say --results and --picture.
-bench: install ## gridctl beside HAProxy, nginx, one substation and Flask (ten minutes; BENCH_ARGS=--quick: under three)
+bench: compiled ## gridctl, compiled and plain, beside HAProxy, nginx, one substation and Flask (BENCH_ARGS=--quick: three minutes)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
-	@$(BIN)/python -m benchmarks.bench $(or $(BENCH_ARGS),--results benchmarks/results.json --picture docs/bench.svg)
+	@$(FAST)/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo dist/*.whl)[bench]"
+	@$(FAST)/bin/python -m benchmarks.bench $(or $(BENCH_ARGS),--beside plain=$(abspath $(BIN))/python --results benchmarks/results.json --picture docs/bench.svg)
 
 bench-growth: install ## How costs grow with substations (3 to 1,000) and live sessions (100 to a million); half an hour
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@$(BIN)/python -m benchmarks.growth $(or $(GROWTH_ARGS),--results benchmarks/growth.json --picture docs/growth.svg)
 
-thousand: install ## 1,000 substations in one cluster, 10,000 before a balancer alone, against their targets (ten minutes)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
-	@$(BIN)/python -m benchmarks.thousand $(THOUSAND_ARGS)
+thousand: compiled ## 1,000 substations in one cluster, 10,000 before a balancer alone, against their targets (ten minutes)
+	@$(FAST)/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo dist/*.whl)[bench]"
+	@$(FAST)/bin/python -m benchmarks.thousand $(THOUSAND_ARGS)
 
 bench-deps: ## Install the programs that `make bench` compares with (Debian or Ubuntu, as root)
 	@missing=""; for each in $(BENCH_PROGRAMS); do command -v $${each%%:*} >/dev/null || missing="$$missing $${each##*:}"; done; \

@@ -1,6 +1,6 @@
 """gridctl beside what one would pick instead, in one run: HAProxy, nginx, one substation alone, and a Flask build.
 
-    make bench                                                     # five rounds, about ten minutes
+    make bench                                                     # five rounds, a quarter of an hour
     make bench BENCH_ARGS='--quick'                                # two short rounds: under three minutes
     make bench BENCH_ARGS='--only gridctl haproxy --connections 256'
     make bench BENCH_ARGS='--only gridctl --beside main=../main/.venv/bin/python'     # two installations of gridctl
@@ -48,7 +48,10 @@ def main() -> int:
     _demand_programs(chosen.only)
     placing = _placing(chosen.pin)
     told: dict[str, Any] = {**machine(), "pinned": placing.words(), "rounds": chosen.rounds, "seconds": chosen.seconds}
-    print(f"{told['commit']}, {told['cores']} cores, load average before: {told['load_before']}, {told['pinned']}")
+    print(
+        f"{told['commit']}, {told['built']}, {told['cores']} cores, load average before: {told['load_before']}, "
+        f"{told['pinned']}"
+    )
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         arguments = (chosen.only, chosen.beside, chosen.substations, chosen.workers)
         with peers(Path(folder), *arguments) as everybody:
@@ -141,6 +144,7 @@ def machine() -> dict[str, Any]:
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _first_line("git", "describe", "--always", "--dirty", "--abbrev=10"),
+        "built": _built(),
         "cores": os.cpu_count(),
         "processor": _processor(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
@@ -161,6 +165,12 @@ def _versions() -> dict[str, str]:
         **{name: version(name) for name in LIBRARIES},
         **found,
     }
+
+
+def _built() -> str:
+    """Whether the gridctl that belongs to this Python is compiled; this process may have imported the sources beside it."""
+    where = _first_line(sys.executable, "-P", "-c", "import services.stream.link as module; print(module.__file__)")
+    return "plain Python" if where.endswith(".py") else "compiled"
 
 
 def _processor() -> str:
