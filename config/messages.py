@@ -20,6 +20,8 @@ from config.problems import FieldFault, Problem, bad_fields, not_json, too_large
 MAX_BATCH = 1_000
 #: At most this many bytes of body.
 MAX_BODY_BYTES = 1024**2
+#: The statuses that a balancer answers with; any other says that one failed.
+BALANCER_STATUSES = frozenset({200, 202, 404, 409, 422, 503, 504})
 
 _FOUND_LIMIT = 80
 _MOST_FAULTS = 20

@@ -10,6 +10,7 @@ import aiohttp
 from yarl import URL
 
 from config.access import Token
+from config.messages import BALANCER_STATUSES
 from services.balancer import connections
 from services.balancer.connections import Silent
 from services.problem import from_json, to_json
@@ -17,8 +18,6 @@ from services.tracing import PEER, Hop, route_of
 
 #: Connections to one balancer; who waits for one has sent nothing yet.
 CONNECTIONS_PER_PEER = 1_024
-#: What balancers answer; anything else says that one failed.
-USABLE = frozenset({200, 202, 404, 409, 422, 503, 504})
 #: Says that a balancer passed this request on, which therefore must not be passed on again.
 FORWARDED = "Grid-Forwarded"
 
@@ -29,7 +28,7 @@ class Gone(Silent):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Another balancer's answer, with a status among `USABLE`; `body` is a JSON object that can be written again."""
+    """Another balancer's answer, with a status among `BALANCER_STATUSES`; `body` is a JSON object that can be written again."""
 
     status: int
     body: Mapping[str, Any]
@@ -127,7 +126,7 @@ class HttpPeerLine:
                 ) as response:
                     hop.status = response.status
                     said = from_json(await connections.read(response))
-                    if not isinstance(said, dict) or response.status not in USABLE:
+                    if not isinstance(said, dict) or response.status not in BALANCER_STATUSES:
                         raise Silent(f"{url} answered {response.status} with nothing that can be used")
                     return Reply(response.status, said)
         except (aiohttp.ServerConnectionError, aiohttp.ClientOSError) as error:

@@ -7,8 +7,9 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from config.access import Token
+from config.messages import BALANCER_STATUSES
 from services import clients, deadline
-from services.charge_request.reply import PASSED_ON, Reply, bad, read_reply
+from services.charge_request.reply import Reply, bad, read_reply
 from services.tracing import PEER, Hop, route_of
 
 #: Open connections to all balancers together; further requests wait for one, within their time.
@@ -45,7 +46,7 @@ class Exchange:
                 method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as answer:
                 hop.status = answer.status
-                if answer.status not in PASSED_ON:
+                if answer.status not in BALANCER_STATUSES:
                     raise bad(f"with status {answer.status}")
                 said = await clients.read(answer, MOST_ANSWER_BYTES)
                 if said is None:

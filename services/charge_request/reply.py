@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 from aiohttp import web
 from pydantic_core import from_json as decoded
 
+from config.messages import BALANCER_STATUSES
 from config.problems import CONTENT_TYPE, Problem
 from services.problem import from_json, problem_response, to_json
 
 #: What another balancer may be able to do: this one takes over from another, or cannot read its journal.
 _ELSEWHERE = frozenset({"recovering", "journal-newer", "journal-corrupt"})
-#: What balancers answer; anything else says that one failed.
-PASSED_ON = frozenset({200, 202, 404, 409, 422, 503, 504})
 
 
 class Reply(NamedTuple):
@@ -61,7 +60,7 @@ def read_reply(status: int, wait: str, body: bytes, is_passed_on: bool = False) 
 
     Of one that `is_passed_on` as it came, numbers may be larger than we would write.
     """
-    if status not in PASSED_ON:
+    if status not in BALANCER_STATUSES:
         raise bad(f"with status {status}")
     try:
         said = decoded(body, allow_inf_nan=False) if is_passed_on else from_json(body)
