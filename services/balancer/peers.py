@@ -28,7 +28,7 @@ class Gone(Silent):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Another balancer's answer, with a status among `BALANCER_STATUSES`; `body` is a JSON object that can be written again."""
+    """Another balancer's answer, of `BALANCER_STATUSES`; `body` is a JSON object that can be written again."""
 
     status: int
     body: Mapping[str, Any]
