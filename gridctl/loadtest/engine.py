@@ -15,8 +15,8 @@ from gridctl.loadtest.arrivals import Order
 from gridctl.loadtest.client import Client, Outcome
 from gridctl.loadtest.tally import Tally
 
-#: How long after an interruption answers are still waited for (wall seconds).
-GRACE_S = 2.0
+#: How long after an interruption answers are still waited for (wall seconds); a second one does not wait.
+GRACE_S = 5.0
 #: A load tester that is late goes on to answers after this many orders.
 YIELD_EVERY = 16
 #: An order goes out so early at most (wall seconds): the event loop's timers keep whole milliseconds.
