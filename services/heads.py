@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar, cast
+from types import SimpleNamespace
+from typing import Any, Final, TypeVar
 
 from aiohttp import HttpVersion11, web
 from aiohttp.base_protocol import BaseProtocol
@@ -27,9 +27,9 @@ from services.tracing import Parent, parent_of
 
 #: So many heads are remembered, and none that is longer: some hundred kilobytes altogether.
 MOST_HEADS = 256
-MOST_BYTES = 2048
+MOST_BYTES: Final = 2048
 #: Ends a head.
-END = b"\r\n\r\n"
+END: Final = b"\r\n\r\n"
 #: What has one of these goes the usual way.
 _UNUSUAL = ("Expect", "Upgrade", "Transfer-Encoding", "Content-Encoding")
 #: Each request has its own of these, of which only the length is judged, and so a head with one hardly comes again.
@@ -52,14 +52,19 @@ OFTEN = 16
 _Fields = Sequence[tuple[str, str]]
 
 
-class Head(NamedTuple):
+class Head:
     """A plain `POST` to `path` with `length` bytes of JSON, or `GET` of it, by who may ask; `parent` is his span."""
 
-    method: str
-    path: str
-    headers: CIMultiDictProxy[str]
-    length: int
-    parent: Parent | None
+    __slots__ = ("headers", "length", "method", "parent", "path")
+
+    def __init__(
+        self, method: str, path: str, headers: CIMultiDictProxy[str], length: int, parent: Parent | None
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.length = length
+        self.parent = parent
 
 
 class Heads:
@@ -76,11 +81,15 @@ class Heads:
 
     def find(self, raw: bytes) -> Head | None:
         """The head whose bytes, with the empty line, are `raw`; None where it is not plain, or may not ask."""
+        known = self._known.get(raw)
+        if known is not None:
+            return known
         latest = self._latest
-        return self._known.get(raw) or (latest and latest.fit(raw)) or self._judge(raw)
+        head = None if latest is None else latest.fit(raw)
+        return self._judge(raw) if head is None else head
 
     def _judge(self, raw: bytes) -> Head | None:
-        if len(raw) > MOST_BYTES:
+        if len(raw) > MOST_BYTES or not raw.startswith(self.starts):
             return None
         parts = _OWN_LINE.split(raw)  # what all have, a name, a value, what all have …
         rest, own = b"".join(parts[::3]), _fields(parts)
@@ -101,7 +110,8 @@ class Heads:
         if not any(name in headers for name in _ONCE):
             _keep(self._known, raw, head)
         elif _is_judged_by(rest, own, headers):
-            _keep(self._alike, rest, _Kind(head._replace(headers=_without(headers, own))))
+            plain = Head(head.method, head.path, _without(headers, own), head.length, head.parent)
+            _keep(self._alike, rest, _Kind(plain))
         return head
 
 
@@ -193,22 +203,17 @@ def _keep(heads: dict[bytes, _Any], by: bytes, head: _Any) -> None:
     heads[by] = head
 
 
-@dataclass(frozen=True, slots=True)
-class _Nobody:
-    """Stands where aiohttp wants to know a request's connection."""
-
-    ssl_context: None = None
-    peername: None = None
-    sockname: None = None
+#: Stands where aiohttp wants to know a request's connection.
+_NOBODY: Any = SimpleNamespace(ssl_context=None, peername=None, sockname=None)
 
 
 def _read(raw: bytes) -> BaseRequest | None:
     """What aiohttp makes of the head `raw`; None where it is not exactly one, of HTTP/1.1 and a lasting connection."""
     loop = asyncio.get_running_loop()
     nobody = BaseProtocol(loop)
-    parser = HttpRequestParser(
+    parser: Any = HttpRequestParser(
         nobody, loop, 1 << 16, max_headers=MOST_HEADERS, payload_exception=web.RequestPayloadError
-    )
+    )  # Any: it gives other types than it says, which shows once this is compiled
     nobody._parser = parser  # a body that is announced may pause it
     try:
         messages, upgraded, _ = parser.feed_data(raw)
@@ -220,7 +225,7 @@ def _read(raw: bytes) -> BaseRequest | None:
     if message.version != HttpVersion11 or message.should_close or message.chunked or message.compression:
         return None
     unknown: Any = None
-    return BaseRequest(message, payload, cast(web.RequestHandler, _Nobody()), unknown, unknown, loop)
+    return BaseRequest(message, payload, _NOBODY, unknown, unknown, loop)
 
 
 def _is_post(request: BaseRequest) -> bool:

@@ -9,30 +9,28 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from config.access import LOCAL, Access
-from config.messages import MAX_BODY_BYTES, Batch, ChargeRequest, read_batch, read_message
+from config.messages import MAX_BODY_BYTES, Batch, read_batch
 from config.names import NAME_RULE, is_name
 from config.problems import FieldFault, Problem, bad_fields
 from services.gate import Gate
 from services.problem import ProblemError, from_http_error, json_response, problem_response
-from services.service import Asked, Crew, Listener, Service, Whole
+from services.service import Asked, Crew, Listener, Service
 from services.stream import websocket
 from services.stream.answering import Fates, Streams
 from services.stream.streaming import Streaming
 from services.stream.wire import PATH
 from services.tracing import CURRENT, REQUEST_ID, PassingTracer, Span, Tracer, parent_of
 from services.traffic import Traffic
+from services.whole import IDEMPOTENCY_KEY, Message, Whole
 
-Message = TypeVar("Message", bound=ChargeRequest)
 Handler = Callable[[Any], Awaitable[web.StreamResponse]]
 
-#: Sets a single request's `request_id`; refused with an array.
-IDEMPOTENCY_KEY = "Idempotency-Key"
 #: `/health?live` asks whether anybody answers at all; only that is a reason to kill a service.
 LIVE = "live"
 
@@ -70,23 +68,6 @@ async def read_messages(request: Asked, model: type[Message]) -> Batch[Message]:
         raise ProblemError(batch)
     key = request.headers.get(IDEMPOTENCY_KEY)
     return batch if key is None else _keyed(batch, key)
-
-
-def read_one(request: Whole, model: type[Message]) -> tuple[Message, str | None] | None:
-    """The one message in the body of `request`, and the `request_id` that it has, or the header `Idempotency-Key` gives it.
-
-    None where there is none, or several, or anything is wrong: `read_messages` says what.
-    """
-    body = request.body
-    if body[:1] != b"{" and body.lstrip()[:1] == b"[":
-        return None
-    item = read_message(body, model)
-    if isinstance(item, Problem):
-        return None
-    key = request.headers.get(IDEMPOTENCY_KEY)
-    if key is None:
-        return item, item.request_id
-    return (item, key) if is_name(key) and item.request_id in (None, key) else None
 
 
 async def read_body(request: Asked) -> bytes:

@@ -22,9 +22,10 @@ from services.gate import Gate
 from services.heads import Head, Heads
 from services.http import REFUSED, Handler, Wellbeing, answered, internal_error
 from services.problem import problem_response, to_json
-from services.service import Asked, Drop, Frequented, Glanced, Instant, Listener, Prompt, Service, Whole
+from services.service import Asked, Drop, Frequented, Glanced, Instant, Listener, Prompt, Service
 from services.tracing import CURRENT, PassingTracer, Tracer
 from services.traffic import Traffic
+from services.whole import Whole
 
 Answering = Callable[[Asked], Awaitable[web.Response]]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from config.messages import MAX_BATCH, ChargeRequest
 from config.problems import CONTENT_TYPE
-from services.http import IDEMPOTENCY_KEY
+from services.whole import IDEMPOTENCY_KEY
 
 #: The version of the interface, not of the program.
 VERSION = "1.0"

@@ -7,15 +7,15 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from aiohttp import web
-from multidict import CIMultiDictProxy
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
 from config.access import Access, Patience
-from services.tracing import Parent, Tracer
+from services.tracing import Tracer
+from services.whole import Whole
 
 #: What a service says of itself; `stopping` is said for it by whoever runs it.
 Status = Literal["ok", "starting", "draining", "degraded"]
@@ -35,19 +35,6 @@ class Health:
     status: Status = "ok"
     fields: Mapping[str, Any] = field(default_factory=dict)
     blank: bool = False
-
-
-class Whole(NamedTuple):
-    """A request that came whole: a `POST` of JSON to `path`, all of its `body` is here, or a look at it (`GET`, no body).
-
-    `parent` is the span of whoever asks.
-    """
-
-    path: str
-    headers: CIMultiDictProxy[str]
-    body: bytes
-    parent: Parent | None
-    method: str = "POST"
 
 
 #: What a service is asked: a request as aiohttp has it, or a whole one.

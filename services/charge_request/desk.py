@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 from monitoring.metrics import FAILURES, REFUSED, ChargeRequestMetrics
 from monitoring.quick import Tally
 from services.deadline import usable_s
 
 #: More HTTP requests than this are not held at a time.
-MOST_IN_FLIGHT = 10_000
+MOST_IN_FLIGHT: Final = 10_000
 #: Where so many are held, and the oldest has waited for half of its time, new ones are refused at once: they would be
 #: answered too late, as would those after them, and nobody in the end.
-CROWD = 64
+CROWD: Final = 64
 
 
 class Desk:

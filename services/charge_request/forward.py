@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -39,26 +39,42 @@ from services.tracing import PEER, Hop, Span
 PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.5
 #: No try is begun with less than this left (wall seconds).
-SHORTEST_TRY_S = 0.01
+SHORTEST_TRY_S: Final = 0.01
 #: One that was given less than this and heard nothing says nothing of the balancer, after others that did (wall seconds).
-SHORTEST_SHARE_S = 0.2
+SHORTEST_SHARE_S: Final = 0.2
 #: Where there are several balancers each may take this share of what time remains, so that a silent one costs little …
-TRY_SHARE = 0.3
+TRY_SHARE: Final = 0.3
 #: … and one that did not answer is asked after the others for this long (wall seconds).
 AVOIDED_S = 1.0
-_ROUTE = "/route"
-_ROUTE_HOP = f"POST {_ROUTE}"
+_ROUTE: Final = "/route"
+_ROUTE_HOP: Final = f"POST {_ROUTE}"
 
 _log = logging.getLogger(__name__)
 
 
-class First(NamedTuple):
+class Way:
+    """One balancer, at the base `url`, and the streams to it."""
+
+    __slots__ = ("caller", "peer", "url")
+
+    def __init__(self, url: URL, dialer: Dialer) -> None:
+        base = str(url.origin())
+        self.url = url
+        #: What spans say of it.
+        self.peer = {PEER: base}
+        self.caller = Caller(partial(dialer.dial, base, {}))
+
+
+class First:
     """The first time that `body` was sent, to `url`, over a stream; its answer is worth nothing after `until_s`."""
 
-    url: URL
-    body: bytes
-    until_s: float
-    hop: Span
+    __slots__ = ("body", "hop", "until_s", "url")
+
+    def __init__(self, url: URL, body: bytes, until_s: float, hop: Span) -> None:
+        self.url = url
+        self.body = body
+        self.until_s = until_s
+        self.hop = hop
 
 
 class _Tries:
@@ -106,20 +122,19 @@ class Forward:
         self._exchange = Exchange(token, resolver)
         self._avoided_until_s: dict[URL, float] = {}
         self._turn = 0
-        self._bases = {url: str(url.origin()) for url in self._urls}
-        self._callers: dict[str, Caller] = {}
+        self._ways: dict[URL, Way] = {}
+        self._only: Way | None = None
 
     async def start(self) -> None:
         """Opens the connection pool; in the event loop."""
         self._dialer = Dialer(self._token, self._resolver)
-        for url in self._urls:
-            base = self._bases[url]
-            self._callers[base] = Caller(partial(self._dialer.dial, base, {}))
+        self._ways = {url: Way(url, self._dialer) for url in self._urls}
+        self._only = self._ways[self._urls[0]] if len(self._urls) == 1 else None
         await self._exchange.start()
 
     async def stop(self) -> None:
         """Closes all connections."""
-        await asyncio.gather(*(caller.close() for caller in self._callers.values()))
+        await asyncio.gather(*(way.caller.close() for way in self._ways.values()))
         await self._dialer.close()
         await self._exchange.stop()
 
@@ -131,24 +146,25 @@ class Forward:
         """The answer to `method` (GET or DELETE) for one request, which must be a name; or why there is none."""
         return await self._ask(method, f"/requests/{request_id}", None, deadline_s)
 
-    def way(self, remaining_s: float) -> URL | None:
+    def way(self, remaining_s: float) -> Way | None:
         """Whom to ask next, where `begin` can do that at once, and so much time is enough (wall seconds); else None."""
-        before = self._turn
-        url = self._next()
-        if remaining_s > SHORTEST_TRY_S and self._callers[self._bases[url]].has_room:
-            return url
+        before, way = self._turn, self._only
+        if way is None:
+            way = self._ways[self._next()]
+        if remaining_s > SHORTEST_TRY_S and way.caller.has_room:
+            return way
         self._turn = before
         return None
 
-    def begin(self, url: URL, body: bytes, now_s: float, deadline_s: float, span: Span, tell: Tell) -> First:
-        """Begins to `send` to `url`, for the work of `span`; `tell` is told what is heard of it.
+    def begin(self, way: Way, body: bytes, now_s: float, deadline_s: float, span: Span, tell: Tell) -> First:
+        """Begins to `send` that `way`, for the work of `span`; `tell` is told what is heard of it.
 
         `reply_to` says what that is, or `send_on` goes on from there. Unsent or NoStream where there is no `way`.
         """
-        timeout_s, base = self._share_s(deadline_s - now_s), self._bases[url]
-        hop = span.child(_ROUTE_HOP, {PEER: base})
-        self._callers[base].begin(body, timeout_s, hop.headers(), tell)
-        return First(url, body, now_s + timeout_s, hop)
+        timeout_s = self._share_s(deadline_s - now_s)
+        hop = span.child(_ROUTE_HOP, way.peer)
+        way.caller.begin(body, timeout_s, hop.headers(), tell)
+        return First(way.url, body, now_s + timeout_s, hop)
 
     def reply_to(self, first: First, heard: Heard | Exception) -> Reply | None:
         """What a client is answered by `heard`; None where that is for `send_on` to say. To be called once."""
@@ -235,10 +251,10 @@ class Forward:
         return max(SHORTEST_TRY_S, until_s - self._now_s())
 
     async def _exchange_together(self, url: URL, path: str, body: bytes, timeout_s: float) -> Reply:
-        base = self._bases[url]
-        with Hop(f"POST {path}", {PEER: base}) as hop:
+        way = self._ways[url]
+        with Hop(f"POST {path}", way.peer) as hop:
             try:
-                heard = await self._callers[base].ask(body, timeout_s, hop.headers)
+                heard = await way.caller.ask(body, timeout_s, hop.headers)
             except Crowded as error:
                 raise BadReplyError(str(error), busy()) from error
             hop.status = heard.status

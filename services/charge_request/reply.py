@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiohttp import web
 from pydantic_core import from_json as decoded
@@ -15,16 +15,19 @@ from services.problem import from_json, problem_response, to_json
 _ELSEWHERE = frozenset({"recovering", "journal-newer", "journal-corrupt"})
 
 
-class Reply(NamedTuple):
+class Reply:
     """A balancer's answer, as it came; `said` is the object that its JSON `body` holds.
 
     From 400 on it is a problem (RFC 9457).
     """
 
-    status: int
-    body: bytes
-    said: dict[str, Any]
-    retry_after: str | None = None
+    __slots__ = ("body", "retry_after", "said", "status")
+
+    def __init__(self, status: int, body: bytes, said: dict[str, Any], retry_after: str | None = None) -> None:
+        self.status = status
+        self.body = body
+        self.said = said
+        self.retry_after = retry_after
 
     @property
     def content_type(self) -> str:
@@ -100,7 +103,7 @@ def named(reply: Reply | Problem, request_id: str) -> Reply | Problem:
     if reply.status < 400 or "request_id" in reply.said:
         return reply
     said = {**reply.said, "request_id": request_id}
-    return reply._replace(said=said, body=to_json(said))
+    return Reply(reply.status, to_json(said), said, reply.retry_after)
 
 
 def element(reply: Reply | Problem) -> dict[str, Any]:

@@ -23,11 +23,12 @@ from services.charge_request.forward import Forward
 from services.charge_request.reply import Reply, element, named, passed_on
 from services.charge_request.swift import Swift, sent
 from services.clock import Clock
-from services.http import IDEMPOTENCY_KEY, read_messages
+from services.http import read_messages
 from services.openapi import document
 from services.problem import ProblemError, json_response, problem_response, to_json
 from services.service import Asked, Begin, Health
 from services.tracing import REQUEST_ID, Timed
+from services.whole import IDEMPOTENCY_KEY
 
 _log = logging.getLogger(__name__)
 

@@ -10,21 +10,25 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import Final
 
 from aiohttp import web
-from yarl import URL
 
 from config.messages import ChargeRequest
 from config.names import new_id
 from config.problems import Problem
 from services.charge_request.desk import Desk
-from services.charge_request.forward import Forward
+from services.charge_request.forward import Forward, Way
 from services.charge_request.reply import Reply, named, passed_on
-from services.http import internal_error, read_one
+from services.http import internal_error
 from services.problem import problem_response
-from services.service import Drop, Tell, Whole
+from services.service import Drop, Tell
 from services.stream.seam import Heard
 from services.tracing import CURRENT, REQUEST_ID, Span, Tracer, apart
+from services.whole import Whole, read_one
+
+#: A longer message is written anew, without what it says twice, or between its words.
+MOST_AS_CAME: Final = 1024
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +49,11 @@ class Swift:
         found = None if way is None else read_one(whole, ChargeRequest)
         if way is None or found is None:
             return None
-        request_id, body = sent(*found)
+        item, key = found
+        if item.request_id is None or len(whole.body) > MOST_AS_CAME:
+            request_id, body = sent(item, key)
+        else:
+            request_id, body = item.request_id, whole.body
         one = _One(self, tracer.begin(whole.method, whole.path, whole.parent), request_id, tell, began_s)
         one.begin(way, body, now_s, deadline_s)
         return one.drop
@@ -76,7 +84,7 @@ class _One:
         self._is_over = False
         self._task: asyncio.Task[None] | None = None
 
-    def begin(self, way: URL, body: bytes, now_s: float, deadline_s: float) -> None:
+    def begin(self, way: Way, body: bytes, now_s: float, deadline_s: float) -> None:
         """Asks a balancer."""
         self._deadline_s = deadline_s
         self._first = self._swift.forward.begin(way, body, now_s, deadline_s, self._span, self._hear)

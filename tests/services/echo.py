@@ -12,10 +12,11 @@ from prometheus_client import CollectorRegistry, Counter
 
 from config.messages import ChargeRequest
 from config.problems import Problem
-from services.http import read_messages, read_one
+from services.http import read_messages
 from services.problem import ProblemError, json_response, to_json
-from services.service import Asked, Begin, Drop, Health, Tell, Whole
+from services.service import Asked, Begin, Drop, Health, Tell
 from services.tracing import REQUEST_ID, Tracer
+from services.whole import Whole, read_one
 
 
 class Echo:

@@ -30,7 +30,6 @@ from services.clock import SystemClock
 from services.heads import Head
 from services.lane import Begun
 from services.problem import to_json
-from services.service import Whole
 from services.serving import Stage
 from services.stream import websocket
 from services.stream.answering import Fate, Fates, Streams
@@ -40,6 +39,7 @@ from services.stream.seam import Heard
 from services.stream.wire import PATH
 from services.tracing import CURRENT, Parent, PassingTracer, Span, parent_in
 from services.traffic import Traffic
+from services.whole import Whole
 from tests.services.grid import BUSY_S, Grid, a_grid, until
 from tests.services.lines import noted_lines
 
