@@ -64,15 +64,18 @@ def test_files_are_short() -> None:
     assert not long, f"files have at most {FILE_LINES} lines: {long}"
 
 
-def test_no_compiled_coroutine_awaits_while_an_exception_is_handled() -> None:
-    """What mypyc makes of that loses the exception, or meets another task's (mypyc#1114)."""
+def compiled() -> list[Path]:
+    """The files that setup.cfg has mypyc compile. What of Python it makes something else of, the next tests forbid there."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     names = config["compiled"]["modules"].split()
     assert len(names) > 40, "what a request passes through"
-    wrong = [
-        at(path, line) for name in names for path in [ROOT / (name.replace(".", "/") + ".py")] for line in _awaits(path)
-    ]
+    return [ROOT / (name.replace(".", "/") + ".py") for name in names]
+
+
+def test_no_compiled_coroutine_awaits_while_an_exception_is_handled() -> None:
+    """What mypyc makes of that loses the exception, or meets another task's (mypyc#1114)."""
+    wrong = [at(path, line) for path in compiled() for line in _awaits(path)]
     assert not wrong, (
         f"no await in a `finally`, an `except`, an `async with` or `async for` of what is compiled: {wrong}"
     )
@@ -86,6 +89,72 @@ def _awaits(path: Path) -> Iterator[int]:
         elif isinstance(node, ast.Try):
             handling = [*node.finalbody, *(each for handler in node.handlers for each in handler.body)]
             yield from (found.lineno for each in handling for found in ast.walk(each) if isinstance(found, ast.Await))
+
+
+def test_no_compiled_finally_reads_what_its_try_sets() -> None:
+    """It is compiled for the type that this has where all went well: where not, a TypeError takes the exception's place."""
+    wrong = [at(path, line) for path in compiled() for line in _reads_what_was_set(path)]
+    assert not wrong, f"instead: `except BaseException: …; raise`, and the same again after it: {wrong}"
+
+
+def _reads_what_was_set(path: Path) -> Iterator[int]:
+    """The lines on which a `finally` that only its own `try` leads to reads a name that this sets."""
+    for function in functions(path):
+        anything = {
+            ast.unparse(node.target)
+            for node in ast.walk(function)
+            if isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "Any"
+        }
+        for node in ast.walk(function):
+            if isinstance(node, ast.Try) and not node.handlers and not isinstance(node.body[-1], ast.Return):
+                names = {name for each in node.body for name, _ in _places(each, ast.Store)} - anything
+                yield from (line for each in node.finalbody for name, line in _places(each, ast.Load) if name in names)
+
+
+def _places(node: ast.AST, how: type[ast.expr_context]) -> Iterator[tuple[str, int]]:
+    """Each variable and attribute that is read or set below `node`, with its line."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name | ast.Attribute) and isinstance(inner.ctx, how):
+            yield ast.unparse(inner), inner.lineno
+
+
+def test_no_compiled_function_asks_for_an_attribute_that_it_set_to_none() -> None:
+    """mypy takes it for None still, whatever was called meanwhile and set it; what is compiled insists on that."""
+    wrong = [at(path, line) for path in compiled() for line in _reads_what_was_none(path)]
+    assert not wrong, f"let a method of its own set it to None: {wrong}"
+
+
+def _reads_what_was_none(path: Path) -> Iterator[int]:
+    """The lines on which a function reads an attribute that a line above sets to None."""
+    for function in functions(path):
+        none = {
+            ast.unparse(target): node.lineno
+            for node in ast.walk(function)
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None
+            for target in node.targets
+            if isinstance(target, ast.Attribute)
+        }
+        yield from (line for name, line in _places(function, ast.Load) if line > none.get(name, line))
+
+
+def test_what_is_compiled_is_extended_by_what_is_compiled_only() -> None:
+    """An object of another class cannot even be made; tests that do it nevertheless are marked `interpreted`."""
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in compiled()}
+    wrong = [
+        at(path, node.lineno)
+        for path in set(sources(*FLOORS, "benchmarks")) - set(compiled())
+        for node in _heirs(ast.parse(path.read_text()), names)
+    ]
+    assert not wrong, f"to be compiled too, or to be written without that base: {wrong}"
+
+
+def _heirs(tree: ast.AST, modules: set[str]) -> Iterator[ast.ClassDef]:
+    """The classes in `tree` that extend one which was imported from one of `modules`."""
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module in modules]
+    names = {each.asname or each.name for node in imports for each in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and {ast.unparse(base).partition("[")[0] for base in node.bases} & names:
+            yield node
 
 
 def test_functions_are_short() -> None:

@@ -80,15 +80,16 @@ class Asking:
         JournalError where something had to be journaled before, and cannot be.
         """
         account.assume(search.order.request_id, search.order.power_w, self.now_s())
-        answer = None
         try:
             await self._prepare(account, search)
             if account.target.external:
                 answer = await self._try(account, search)
             else:
                 answer = await self._ask_own(account, search)
-        finally:
-            self._asked(account, search, answer)
+        except BaseException:
+            self._asked(account, search, None)
+            raise
+        self._asked(account, search, answer)
         return answer
 
     def _asked(self, account: Account, search: Search, answer: Answer | None) -> None:
@@ -151,13 +152,14 @@ class Asking:
 
     async def ask_on(self, asked: Asked, search: Search, answer: Answer) -> Answer:
         """As `heard`; where `answer` says that nothing is known, who was asked is asked once more."""
-        found = None
         try:
             with self.doubts.watching(asked.watch):
                 self._learn(asked.account, search, answer, asked.at_s)
                 found = await self._make_sure(asked.account, search, answer)
-        finally:
-            self._asked(asked.account, search, found)
+        except BaseException:
+            self._asked(asked.account, search, None)
+            raise
+        self._asked(asked.account, search, found)
         return found
 
     async def _try(self, account: Account, search: Search) -> Answer:

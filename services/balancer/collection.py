@@ -8,6 +8,7 @@ from typing import Any
 from config.names import is_name
 from config.report import Report
 from services.balancer.book import Entry, state_of
+from services.balancer.numbers import number
 
 #: Of sessions that are over, those are collected that ended within this (wall seconds): as long as a client asks again.
 RECENT_S = 60.0
@@ -15,7 +16,7 @@ RECENT_S = 60.0
 #: timeout has passed: what was on its way to the substation has arrived by then.
 AGAIN_S = 1.0
 #: No session is from further away, and no attempt has a higher number (config.gossip and config.messages allow so much).
-FURTHEST_S = 1e17
+FURTHEST_S = 10**17
 MOST_ATTEMPTS = 10**9
 
 
@@ -61,7 +62,10 @@ def nothing(report: Report) -> dict[str, Any]:
 
 def entries(document: Mapping[str, Any], substation: str, now_s: float) -> list[Entry]:
     """The sessions in an answer to `GET /sessions`, as entries; records that are none are left out."""
-    unix_s, (epoch, records) = _time(document.get("now_s")), (document.get(key) for key in ("epoch", "sessions"))
+    unix_s, (epoch, records) = (
+        number(document.get("now_s"), FURTHEST_S),
+        (document.get(key) for key in ("epoch", "sessions")),
+    )
     if unix_s is None or not isinstance(records, list):
         return []
     offset_s = now_s - unix_s
@@ -74,15 +78,10 @@ def entry(record: Any, substation: str, epoch: Any, offset_s: float) -> Entry | 
         return None
     request_id, ev_id, attempt = (record.get(key) for key in ("request_id", "ev_id", "attempt"))
     ended_s, reason = record.get("ended_s"), record.get("reason")
-    ends_s = _time(record.get("ends_s") if ended_s is None else ended_s)
+    ends_s = number(record.get("ends_s") if ended_s is None else ended_s, FURTHEST_S)
     if not (isinstance(request_id, str) and is_name(request_id) and isinstance(ev_id, str) and ev_id):
         return None
     if not (isinstance(attempt, int) and 1 <= attempt <= MOST_ATTEMPTS) or ends_s is None:
         return None
     why = reason if isinstance(reason, str) and reason else None
     return Entry(request_id, ev_id, substation, attempt, ends_s + offset_s, epoch, state, why, sure=False)
-
-
-def _time(found: Any) -> float | None:
-    """`found` as a time, where it can be one: JSON as Python reads it knows NaN, infinity and integers without end, too."""
-    return float(found) if isinstance(found, int | float) and abs(found) <= FURTHEST_S else None

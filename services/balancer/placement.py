@@ -14,6 +14,7 @@ from services.balancer.asking import SHORTEST_TRY_S, Asked, Asking
 from services.balancer.book import Entry
 from services.balancer.decisions import MOST_OTHERS
 from services.balancer.line import Answer, Result
+from services.balancer.numbers import number
 from services.balancer.order import Order
 from services.balancer.search import Search
 from services.journal import JournalError
@@ -24,6 +25,8 @@ from services.routing.policies import LeastLoaded
 PAUSE_S = 0.2
 #: A request whose attempts were revoked elsewhere is sent again to the same substation, this often at most.
 MOST_REVOKED = 16
+#: Who says that one should wait longer than this (wall seconds) says nothing.
+MOST_WAIT_S = 10**9
 _LEAST_LOADED = LeastLoaded()
 _NUMBER = (int, float)
 
@@ -229,8 +232,8 @@ class Placer(Asking):
         search.attempt += 1
 
     def _learn_full(self, account: Account, search: Search, answer: Answer) -> None:
-        wait_s = answer.body.get("retry_after_s")
-        if isinstance(wait_s, int | float) and 0 <= wait_s <= 1e9:
+        wait_s = number(answer.body.get("retry_after_s"), MOST_WAIT_S)
+        if wait_s is not None and wait_s >= 0:
             search.fits_at_s += (self.now_s() + wait_s,)
         asked_power = search.order.request.power_kw is not None
         if asked_power and answer.report is not None and account.node.fits(search.order.power_w):

@@ -112,7 +112,7 @@ class Deadlines:
         self._timer = asyncio.get_running_loop().call_at(self._armed * TICK_S, self._look, context=self._context)
 
     def _look(self) -> None:
-        self._timer = None
+        self.close()
         now = max(self._armed, int(asyncio.get_running_loop().time() / TICK_S))
         late: list[Pending] = []
         while self._order and (self._order[0] <= now or not self._ticks[self._order[0]]):

@@ -86,6 +86,7 @@ def test_a_client_verb_imports_what_is_listed_and_nothing_else(typed: str, envir
     verb, *_ = typed.split()
     code, found = json.loads(_run(_LOADED, environment, *typed.split()))
     assert code in {0, 3}
+    found = [name for name in found if not name.endswith("__mypyc")]  # what is compiled, where it is, shares that
     others = {name for name in found if not name.startswith("_") and name.split(".")[0] not in sys.stdlib_module_names}
     allowed = ALLOWED[typed] | ({f"gridctl.commands.{verb}"} if verb in _VERBS else set())
     assert {name for name in others if name.split(".")[0] != "click"} - allowed == set()

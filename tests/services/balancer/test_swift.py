@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import chain, repeat
 from typing import Any, cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -148,6 +149,7 @@ def test_a_later_attempt_of_a_request_waits_until_what_it_owes_survives() -> Non
     assert asyncio.run(serve()) == ([1, 1, 2], 3)
 
 
+@pytest.mark.interpreted
 def test_one_that_fails_here_is_told_so_and_holds_up_nobody() -> None:
     class Broken(Dispatch):
         def started(self, entry: Entry) -> None:

@@ -351,6 +351,7 @@ class Broken(Forward):
         raise LookupError("this is another")
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("answer", [(202, b"{}"), (500, b"{}")])
 async def test_a_bug_here_is_answered(answer: tuple[int, bytes], caplog: pytest.LogCaptureFixture) -> None:
     balancer = Balancer((202, b"{}"), answer)
@@ -414,6 +415,7 @@ class NotingTracer(PassingTracer):
         return Noted(super().begin(method, route, parent), self.spans)
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("answer", [(202, b"{}"), (500, b"{}"), None])
 async def test_each_span_of_a_request_ends_once_also_of_one_that_is_dropped(answer: tuple[int, bytes] | None) -> None:
     balancer, tracer = Balancer(None, (202, b"{}")), NotingTracer()
