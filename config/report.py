@@ -10,10 +10,10 @@ from __future__ import annotations
 import functools
 import math
 import re
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -38,7 +38,7 @@ _FORM = re.compile(
     rf"cap_w=(-|\d{{1,19}});draining=([01]);ends=((?:{_STEP}(?:,{_STEP})*)?)",
     re.ASCII,
 )
-_IN_S, _LOAD_W = itemgetter(0), itemgetter(1)
+_IN_S = itemgetter(0)
 
 
 class Step(NamedTuple):
@@ -127,12 +127,10 @@ def _decoded(text: str) -> Report:
     return report
 
 
-def gather(
-    ends: Sequence[tuple[Any, ...]], most: int = MAX_STEPS, load_w: Callable[[Any], int] = _LOAD_W
-) -> tuple[Step, ...]:
+def gather(ends: Sequence[tuple[Any, ...]], most: int = MAX_STEPS, watts_at: int = 1) -> tuple[Step, ...]:
     """Planned ends, as (grid seconds, watts) ascending, in at most `most` (2 or more) steps of about equal size.
 
-    `load_w` finds the watts in an element where they stand elsewhere.
+    `watts_at` is where the watts of an element stand, if elsewhere.
 
     The first step is exact; every other one stands at the earliest end that it holds, so that nobody believes a place
     taken any longer than it is. Sums are kept. Where there are few distinct ends each is a step.
@@ -144,11 +142,18 @@ def gather(
         starts = [0, *dict.fromkeys(equal)]
     parts = list(pairwise([*starts, len(ends)]))
     in_s = [ends[start][0] for start, _ in parts]
-    loads_w = list(map(load_w, ends))
+    loads_w: list[int] = [end[watts_at] for end in ends]
     return steps_of(in_s, [stop - start for start, stop in parts], [sum(loads_w[start:stop]) for start, stop in parts])
 
 
 def _first_starts(ends: Sequence[tuple[Any, ...]], most: int) -> list[int]:
     """Where the first `most` distinct instants begin."""
-    starts = (at for at, end in enumerate(ends) if not at or ends[at - 1][0] != end[0])
-    return list(islice(starts, most))
+    starts: list[int] = []
+    at = 0
+    while at < len(ends) and len(starts) < most:
+        starts.append(at)
+        in_s = ends[at][0]
+        at += 1
+        if at < len(ends) and ends[at][0] == in_s:  # what came together ends together, and may be many
+            at = bisect_right(ends, in_s, at, key=_IN_S)
+    return starts

@@ -25,9 +25,9 @@ class Tally:
     __slots__ = ("total",)
 
     def __init__(self) -> None:
-        self.total: float = 0
+        self.total = 0.0
 
-    def inc(self, amount: float = 1) -> None:
+    def inc(self, amount: float = 1.0) -> None:
         """`amount` more, which must not be negative."""
         self.total += amount
 
@@ -75,12 +75,16 @@ class Counted(Told):
         return [("_total", {self._label: value}, tally.total, None) for value, tally in self._tallies.items()]
 
 
-class Total(Told, Tally):
+class Total(Told):
     """A counter without a label."""
 
     def __init__(self, name: str, about: str, registry: CollectorRegistry) -> None:
-        Tally.__init__(self)
-        Told.__init__(self, name, about, "counter", registry)
+        self.total = 0.0
+        super().__init__(name, about, "counter", registry)
+
+    def inc(self, amount: float = 1.0) -> None:
+        """See `Tally.inc`."""
+        self.total += amount
 
     def _samples(self) -> Iterable[tuple[str, dict[str, str], float, Exemplar | None]]:
         return [("_total", {}, self.total, None)]
@@ -129,13 +133,22 @@ class Durations(Spread):
 
     def observe(self, value: float, about: Callable[[], Mapping[str, str]] = dict) -> None:
         """Counts a duration; what `about` gives leads to it, at most 114 characters, and is asked for only where wanted."""
+        if self.count(value):
+            self.show(value, about())
+
+    def count(self, value: float) -> bool:
+        """Counts a duration; whether it is worth to `show` what it was."""
         at = bisect_left(self._bounds, value)
         self._sum += value
         self._counts[at] += 1
         now_s = self._now_s()
         if now_s - self._since_s >= 1.0:
             self._since_s, self._left = now_s, [EXEMPLARS_A_SECOND] * len(self._counts)
-        if self._left[at] > 0:
-            self._left[at] -= 1
-            if found := dict(about()):
-                self._exemplars[at] = Exemplar(found, value, time.time())
+        return self._left[at] > 0
+
+    def show(self, value: float, about: Mapping[str, str]) -> None:
+        """Of a duration that was counted: `about` leads to it, at most 114 characters; nothing in it, nothing is shown."""
+        at = bisect_left(self._bounds, value)
+        self._left[at] -= 1
+        if about:
+            self._exemplars[at] = Exemplar(dict(about), value, time.time())

@@ -77,7 +77,7 @@ class Journal:
         self._retry: asyncio.TimerHandle | None = None
         self._along: asyncio.TimerHandle | None = None
         self._worker = worker or JournalThread
-        self._thread: Worker | None = None
+        self._writer: Worker | None = None
 
     @property
     def exists(self) -> bool:
@@ -141,7 +141,7 @@ class Journal:
 
     async def close(self) -> None:
         """Write what waits, if the disk lets it, and let go of the file. Nothing may be asked of it afterwards."""
-        if self._thread is None and not self._units:
+        if self._writer is None and not self._units:
             return
         try:
             await asyncio.wait_for(self._flushed(), CLOSE_S)
@@ -211,10 +211,10 @@ class Journal:
         self._on_change(error)
 
     def _running(self) -> Worker:
-        if self._thread is None:
-            self._thread = self._worker(self._file, asyncio.get_running_loop())
-            self._thread.start()
-        return self._thread
+        if self._writer is None:
+            self._writer = self._worker(self._file, asyncio.get_running_loop())
+            self._writer.start()
+        return self._writer
 
 
 def _tell(told: Told, error: JournalError | None) -> None:

@@ -25,12 +25,20 @@ MOST_ATTEMPTS = 10**9
 _FINAL = ("charging", "ended", "dropped")
 
 
-@dataclass(frozen=True, slots=True)
 class Started:
     """`session` charges, or did: `repeated` where an earlier request with its id began it."""
 
-    session: Session
-    repeated: bool
+    __slots__ = ("repeated", "session")
+
+    def __init__(self, session: Session, repeated: bool) -> None:
+        self.session = session
+        self.repeated = repeated
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Started) and self.session is other.session and self.repeated == other.repeated
+
+    def __hash__(self) -> int:
+        return hash((id(self.session), self.repeated))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +164,7 @@ class Admission:
     def _start(self, charge: SubstationCharge, request_id: str, power_w: int, now_s: float) -> Session:
         ends_s = now_s + length_s(charge, power_w, self._session_s)
         self._number += 1
-        session = Session(request_id, charge.ev_id, charge.attempt, power_w, now_s, ends_s, number=self._number)
+        session = Session(request_id, charge.ev_id, charge.attempt, power_w, now_s, ends_s, self._number)
         self._run(session)
         return session
 

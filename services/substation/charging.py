@@ -81,14 +81,23 @@ class Charging:
     def admit(self, item: SubstationCharge | Problem, now_s: float) -> Started | Problem:
         """Reserves a place for `item`, or says why not; what is reserved must be settled."""
         if isinstance(item, Problem):
-            self._metrics.requests.labels("invalid").inc()
-            return item
-        if item.request_id is None:
-            item = item.model_copy(update={"request_id": new_id()})
-        outcome = self._admission.admit(item, item.request_id or "", now_s)
-        if isinstance(outcome, Started):
-            return outcome
-        return self._refuse(item, outcome.reason, self._problem(outcome))
+            return self.invalid(item)
+        charge = named(item)
+        outcome = self.reserve(charge, now_s)
+        return outcome if isinstance(outcome, Started) else self.refuse(charge, outcome)
+
+    def invalid(self, problem: Problem) -> Problem:
+        """Counts a charge that is none."""
+        self._metrics.requests.labels("invalid").inc()
+        return problem
+
+    def reserve(self, charge: SubstationCharge, now_s: float) -> Started | Refused:
+        """Reserves a place for a `named` charge; one that is refused must be told so by `refuse`."""
+        return self._admission.admit(charge, charge.request_id or "", now_s)
+
+    def refuse(self, charge: SubstationCharge, outcome: Refused) -> Problem:
+        """Why `charge` was not reserved; counted, and logged as what is being worked on."""
+        return self._refused(charge, outcome.reason, self._problem(outcome))
 
     def _problem(self, outcome: Refused) -> Problem:
         if outcome.reason == "closed" and self._keeper.error is not None:
@@ -109,7 +118,7 @@ class Charging:
             if not outcome.repeated:
                 self._admission.withdraw(outcome.session)
             problem = answers.unkept(self._settings.name, error)
-            left.append(self._refuse(item, problem.reason, problem))
+            left.append(self._refused(item, problem.reason, problem))
         return left
 
     def accept(self, outcome: Started) -> Answer:
@@ -129,9 +138,14 @@ class Charging:
             self.accepted += 1
             self._begun.inc()
 
-    def _refuse(self, charge: SubstationCharge, reason: str, problem: Problem) -> Problem:
+    def _refused(self, charge: SubstationCharge, reason: str, problem: Problem) -> Problem:
         self.refused += 1
         self._metrics.requests.labels(reason).inc()
         about = {"request_id": charge.request_id, "ev_id": charge.ev_id, "attempt": charge.attempt}
         _log.info("refused", extra={**about, "reason": reason, "retry_after_s": problem.retry_after_s})
         return problem
+
+
+def named(charge: SubstationCharge) -> SubstationCharge:
+    """`charge` with a request_id: a new one where it has none."""
+    return charge if charge.request_id is not None else charge.model_copy(update={"request_id": new_id()})

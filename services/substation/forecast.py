@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from operator import itemgetter
 from typing import Any
 
 from config.report import Step, gather, steps_of
@@ -64,7 +63,7 @@ class Forecast:
         return steps_of(in_s, map(self._sessions.__getitem__, held), map(self._load_w.__getitem__, held))
 
     def _gather(self) -> None:
-        steps = gather(self._ends(), load_w=itemgetter(2))
+        steps = gather(self._ends(), watts_at=2)
         self._at_s = [step.in_s for step in steps]
         self._sessions = [step.sessions for step in steps]
         self._load_w = [step.load_w for step in steps]

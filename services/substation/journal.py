@@ -175,7 +175,11 @@ _LAST_END = """
     FROM sessions WHERE state = 'charging'"""
 
 # What is written; each is one entry for `services.journal.Journal`.
-_STARTED = "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_STARTED = "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, 'charging', '')"
+_PASSED = "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ENDED_AS_PLANNED = (
+    "UPDATE sessions SET ended_s = ends_s, ended_unix_s = ?, state = 'ended', reason = '' WHERE number = ?"
+)
 _ENDED = "UPDATE sessions SET ended_s = ?, ended_unix_s = ?, state = ?, reason = ? WHERE number = ?"
 _ATTEMPTED = "UPDATE sessions SET attempt = ? WHERE number = ?"
 _GONE = "DELETE FROM sessions WHERE number = ?"
@@ -191,9 +195,8 @@ _LIMITED = """INSERT INTO limits (unix_s, grid_s, max_sessions, capacity_w, admi
 
 def started(session: Session, clock: Clock) -> Entry:
     """`session` as it is now, not yet written."""
-    unix_s = clock.unix_s(session.started_s) if session.started_unix_s is None else session.started_unix_s
-    ended_s = session.ended_s
-    return _STARTED, (
+    unix_s = session.started_unix_s
+    begun = (
         session.number,
         session.request_id,
         session.ev_id,
@@ -201,19 +204,23 @@ def started(session: Session, clock: Clock) -> Entry:
         session.power_w,
         session.started_s,
         session.ends_s,
-        unix_s,
-        ended_s,
-        None if ended_s is None else clock.unix_s(ended_s),
-        session.state,
-        session.reason,
+        clock.unix_s(session.started_s) if unix_s is None else unix_s,
     )
+    if session.state == "charging":
+        return _STARTED, begun
+    return _PASSED, (*begun, *_end(session, clock))
 
 
 def ended(session: Session, clock: Clock) -> Entry:
     """The end of `session`, which was written when it started."""
+    if session.state == "ended":
+        return _ENDED_AS_PLANNED, (clock.unix_s(session.ends_s), session.number)
+    return _ENDED, (*_end(session, clock), session.number)
+
+
+def _end(session: Session, clock: Clock) -> tuple[float | None, float | None, State, str]:
     ended_s = session.ended_s
-    unix_s = None if ended_s is None else clock.unix_s(ended_s)
-    return _ENDED, (ended_s, unix_s, session.state, session.reason, session.number)
+    return ended_s, None if ended_s is None else clock.unix_s(ended_s), session.state, session.reason
 
 
 def attempted(session: Session) -> Entry:

@@ -204,19 +204,17 @@ def _latest_s(found: Contents) -> float:
 
 
 def _session(record: SessionRecord) -> Session:
-    return Session(
-        request_id=record.request_id,
-        ev_id=record.ev_id,
-        attempt=record.attempt,
-        power_w=record.power_w,
-        started_s=record.started_s,
-        ends_s=record.ends_s,
-        ended_s=record.ended_s,
-        state=record.state,
-        reason=record.reason,
-        number=record.number,
-        started_unix_s=record.started_unix_s,
-        ended_unix_s=record.ended_unix_s,
-        noted=record.attempt,
-        kept=record.attempt,
+    session = Session(
+        record.request_id,
+        record.ev_id,
+        record.attempt,
+        record.power_w,
+        record.started_s,
+        record.ends_s,
+        record.number,
+        record.state,
     )
+    session.ended_s, session.reason = record.ended_s, record.reason
+    session.started_unix_s, session.ended_unix_s = record.started_unix_s, record.ended_unix_s
+    session.noted = session.kept = record.attempt
+    return session

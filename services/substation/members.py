@@ -14,10 +14,10 @@ from services.journal import JournalError
 from services.problem import to_json
 from services.stream.member import Member, fail
 from services.substation.admission import Started
-from services.substation.charging import Answer, Charging
+from services.substation.charging import Answer, Charging, named
 from services.tracing import CURRENT, REQUEST_ID, about, about_of
 
-_Reserved = tuple[Member, SubstationCharge | Problem, Started]
+_Reserved = tuple[Member, SubstationCharge, Started]
 
 
 class Members:
@@ -25,7 +25,7 @@ class Members:
 
     def __init__(self, charging: Charging, metrics: SubstationMetrics, settled: Callable[[], None]) -> None:
         self._charging = charging
-        self._metrics = metrics
+        self._durations = metrics.request_duration_s
         self._settled = settled
 
     def take(self, members: Sequence[Member], refusal: Problem | None) -> None:
@@ -33,21 +33,41 @@ class Members:
         reserved: list[_Reserved] = []
         now_s = self._charging.now_s()  # one moment for all that came together
         for member in members:
-            item = read_message(member.body, SubstationCharge)
-            _work_for(member, item)
-            if refusal is not None and not isinstance(item, Problem):
-                self._answer(member, refusal)
+            charge = read_message(member.body, SubstationCharge)
+            if refusal is not None or isinstance(charge, Problem):
+                self._turn_away(member, charge, refusal)
                 continue
-            outcome = self._charging.admit(item, now_s)
-            if isinstance(outcome, Problem):
-                self._answer(member, outcome)
-            elif outcome.session.is_kept:
+            charge = named(charge)
+            outcome = self._reserve(member, charge, now_s)
+            if outcome is None:
+                continue
+            if outcome.session.is_kept:
                 self._accept(member, outcome, now_s)
             else:
-                reserved.append((member, item, outcome))
+                reserved.append((member, charge, outcome))
         if reserved:
             self._charging.keep([made.session for _, _, made in reserved], partial(self._kept, reserved))
         self._settled()
+
+    def _turn_away(self, member: Member, item: SubstationCharge | Problem, refusal: Problem | None) -> None:
+        _work_for(member, item)
+        if isinstance(item, Problem):
+            self._answer(member, self._charging.invalid(item))
+        elif refusal is not None:
+            self._answer(member, refusal)
+
+    def _reserve(self, member: Member, charge: SubstationCharge, now_s: float) -> Started | None:
+        """What it shall get; None where it was refused, and is answered. Only a log needs to know whose work it is."""
+        try:
+            outcome = self._charging.reserve(charge, now_s)
+        except Exception:
+            _work_for(member, charge)
+            raise
+        if isinstance(outcome, Started):
+            return outcome
+        _work_for(member, charge)
+        self._answer(member, self._charging.refuse(charge, outcome))
+        return None
 
     def _kept(self, reserved: Sequence[_Reserved], error: JournalError | None) -> None:
         """Answers those who wait for a commit, in the turn in which it is known how it ended: without a task."""
@@ -66,19 +86,20 @@ class Members:
         for member, item, outcome in reserved:
             copy_context().run(self._refuse, member, item, outcome, error)
 
-    def _refuse(self, member: Member, item: SubstationCharge | Problem, outcome: Started, error: JournalError) -> None:
+    def _refuse(self, member: Member, item: SubstationCharge, outcome: Started, error: JournalError) -> None:
         """In a context of its own: others are told next that a commit ended, each of its own work."""
         _work_for(member, item)
         for answer in self._charging.settled([item], [outcome], error):
             self._answer(member, answer)
 
     def _accept(self, member: Member, outcome: Started, now_s: float) -> None:
-        told = partial(about_of, member.span, outcome.session.request_id)
-        self._metrics.request_duration_s.observe(time.perf_counter() - member.began_s, told)
+        took_s = time.perf_counter() - member.began_s
+        if self._durations.count(took_s):
+            self._durations.show(took_s, about_of(member.span, outcome.session.request_id))
         member.answer(202, self._charging.accept_json(outcome, now_s))
 
     def _answer(self, member: Member, answer: Answer) -> None:
-        self._metrics.request_duration_s.observe(time.perf_counter() - member.began_s, about)
+        self._durations.observe(time.perf_counter() - member.began_s, about)
         if isinstance(answer, Problem):
             member.refuse(answer)
         else:

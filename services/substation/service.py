@@ -35,12 +35,13 @@ from services.substation import answers
 from services.substation.admission import Admission, Limits
 from services.substation.adoption import adopt
 from services.substation.charging import Answer, Charging
+from services.substation.endings import Endings
 from services.substation.fences import Fences
 from services.substation.keeping import Keeper
 from services.substation.members import Members
 from services.substation.pushes import Post, Pushes
 from services.substation.recovery import Recovery
-from services.substation.session import Session, watts
+from services.substation.session import watts
 from services.substation.sessions import SessionRoutes
 from services.tracing import REQUEST_ID, Timed, apart
 
@@ -81,11 +82,12 @@ class SubstationService:
         self._empty = asyncio.Event()
         self._metrics = SubstationMetrics(self.registry)
         self._keeper = Keeper(settings, clock, self._journal_changed, open_journal)
-        self.admission = Admission(settings, random.getrandbits(62) + 1, self._ended, on_forget=self._keeper.forgotten)
+        self._pushes = Pushes(clock.monotonic_s, self._pushed, post, token)
+        over = Endings(self._metrics, self._keeper, self._pushes).over
+        self.admission = Admission(settings, random.getrandbits(62) + 1, over, on_forget=self._keeper.forgotten)
         self._charging = Charging(settings, self.admission, self._keeper, self._metrics)
         keeper = self._keeper
         self._recovery = Recovery(self.name, lambda: keeper.recover(self.admission), clock.monotonic_s, keeper.is_new)
-        self._pushes = Pushes(clock.monotonic_s, self._pushed, post, token)
         self._fences = Fences()
         self._sessions = SessionRoutes(self.admission, self._keeper, self._recovery, self._set_timer)
         self._members = Members(self._charging, self._metrics, self._set_timer)
@@ -269,13 +271,6 @@ class SubstationService:
         self._timer, self._timer_end_s = None, math.inf
         self.admission.advance(self._clock.grid_s())
         self._set_timer()
-
-    def _ended(self, session: Session) -> None:
-        self._metrics.charging_time_s.observe((session.ended_s or session.started_s) - session.started_s)
-        self._metrics.energy_kwh.inc(session.energy_kwh)
-        self._keeper.ended(session)
-        if session.state != "ended":
-            self._pushes.soon()
 
 
 def _limits(nominal: Limits, order: Mapping[str, Any]) -> Limits:

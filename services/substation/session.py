@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from config.messages import ChargeRequest
@@ -13,7 +12,6 @@ State = Literal["charging", "ended", "revoked", "cancelled", "dropped"]
 WATT_SECONDS_PER_KWH = 3_600_000.0
 
 
-@dataclass(slots=True, eq=False)
 class Session:
     """A session of `power_w` watts from `started_s` to (as planned) `ends_s`; `*_s` are grid seconds of its substation.
 
@@ -22,20 +20,47 @@ class Session:
     Of its journal: `noted` is the attempt that was handed to it, `kept` the one that survives by now (0: none yet).
     """
 
-    request_id: str
-    ev_id: str
-    attempt: int
-    power_w: int
-    started_s: float
-    ends_s: float
-    ended_s: float | None = None
-    state: State = "charging"
-    reason: str = ""
-    number: int = 0
-    started_unix_s: float | None = None
-    ended_unix_s: float | None = None
-    noted: int = 0
-    kept: int = 0
+    __slots__ = (
+        "attempt",
+        "ended_s",
+        "ended_unix_s",
+        "ends_s",
+        "ev_id",
+        "kept",
+        "noted",
+        "number",
+        "power_w",
+        "reason",
+        "request_id",
+        "started_s",
+        "started_unix_s",
+        "state",
+    )
+
+    def __init__(
+        self,
+        request_id: str,
+        ev_id: str,
+        attempt: int,
+        power_w: int,
+        started_s: float,
+        ends_s: float,
+        number: int = 0,
+        state: State = "charging",
+    ) -> None:
+        self.request_id = request_id
+        self.ev_id = ev_id
+        self.attempt = attempt
+        self.power_w = power_w
+        self.started_s = started_s
+        self.ends_s = ends_s
+        self.ended_s: float | None = None
+        self.state: State = state
+        self.reason = ""
+        self.number = number
+        self.started_unix_s: float | None = None
+        self.ended_unix_s: float | None = None
+        self.noted = self.kept = 0
 
     @property
     def is_kept(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,7 +18,9 @@ from services.balancer.line import HttpLine, Result
 from services.balancer.targets import Target
 from services.clock import SystemClock
 from services.http import application
-from services.journal import Journal
+from services.journal import Job, Journal
+from services.journalfile import JournalFile
+from services.journalthread import JournalThread
 from services.service import Asked
 from services.stream.member import Member
 from services.stream.wire import PATH
@@ -152,30 +155,31 @@ async def test_a_substation_that_stops_is_asked_no_more_on_the_stream_but_answer
         await station.stop()
 
 
-class Counted(Journal):
-    """A journal that counts what was written together."""
+class Counting:
+    """Writes a journal as usual, and counts what was written together."""
 
-    def __init__(self, *given: Any, **more: Any) -> None:
-        super().__init__(*given, **more)
-        self.groups: list[int] = []
+    def __init__(self, file: JournalFile, loop: asyncio.AbstractEventLoop) -> None:
+        self._thread = JournalThread(file, loop)
+        self.start, self.end, self.join = self._thread.start, self._thread.end, self._thread.join
+        self.jobs = 0
 
-    def _written(self, units: Any, error: Any) -> None:
-        self.groups.append(sum(unit.told is not None for unit in units))
-        super()._written(units, error)
+    def do(self, job: Job[Any]) -> None:
+        self.jobs += 1
+        self._thread.do(job)
 
 
 async def test_what_comes_together_is_written_with_one_commit(tmp_path: Path) -> None:
     async with a_grid() as grid:
-        journals: list[Counted] = []
+        writers: list[Counting] = []
 
-        def opened(*given: Any) -> Counted:
-            journals.append(Counted(*given))
-            return journals[-1]
+        def counting(file: JournalFile, loop: asyncio.AbstractEventLoop) -> Counting:
+            writers.append(Counting(file, loop))
+            return writers[-1]
 
         settings = SubstationSettings(name="substation1", max_sessions=1000, journal=str(tmp_path / "1.db"))
-        await grid.serve(SubstationService(settings, SystemClock(), Random(), opened))
+        await grid.serve(SubstationService(settings, SystemClock(), Random(), partial(Journal, worker=counting)))
         await grid.balancer("substation1")
         answer = await grid.post("balancer", "/route", [{"ev_id": f"EV{number}"} for number in range(200)])
         assert {each["status_code"] for each in await answer.json()} == {202}
-        commits = [group for group in journals[0].groups if group]
-        assert len(commits) <= 10, "a commit a message, or fewer"
+        assert len(writers) == 1
+        assert 1 <= writers[0].jobs <= 10, "a commit a message, or fewer"

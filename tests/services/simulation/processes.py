@@ -248,15 +248,15 @@ class Desk(Process):
 
 
 def _session(row: substation_journal.SessionRecord) -> Session:
-    return Session(
+    session = Session(
         row.request_id,
         row.ev_id,
         row.attempt,
         row.power_w,
         row.started_s,
         row.ends_s,
-        row.ended_s,
-        row.state,
-        row.reason,
         row.number,
+        row.state,
     )
+    session.ended_s, session.reason = row.ended_s, row.reason
+    return session

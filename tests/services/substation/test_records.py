@@ -7,7 +7,9 @@ from services.substation.session import Session
 
 
 def _session(request_id: str) -> Session:
-    return Session(request_id, "EV1", 1, 7400, 0.0, 1.0, 1.0, "ended")
+    session = Session(request_id, "EV1", 1, 7400, 0.0, 1.0, state="ended")
+    session.ended_s = 1.0
+    return session
 
 
 def test_the_newest_are_kept() -> None:
