@@ -15,7 +15,8 @@ from services.balancer.connections import said
 from services.balancer.reading import Answer, Result, answer_of
 from services.balancer.targets import Target
 from services.stream.caller import Caller
-from services.stream.seam import Dials, Heard, NoStream, Unsent, Wire
+from services.stream.seam import Dials, NoStream, Unsent, Wire
+from services.stream.wire import Said
 from services.tracing import REQUEST, SUBSTATION, Hop
 
 #: Of targets that were asked once so many are kept though nothing is open to them.
@@ -72,8 +73,8 @@ class Ways:
             return False
         return True
 
-    def _tell(self, target: Target, hop: Hop, tell: Tell, what: Heard | Exception) -> None:
-        if isinstance(what, Heard):
+    def _tell(self, target: Target, hop: Hop, tell: Tell, what: Said | Exception) -> None:
+        if isinstance(what, Said):
             hop.end(what.status)
             tell(answer_of(target, what.status, self._report(target, what.head), what.body))
             return

@@ -31,8 +31,9 @@ from services.charge_request.reply import (
 )
 from services.stream.caller import Caller
 from services.stream.pending import Tell
-from services.stream.seam import Crowded, Heard, NoStream, Unsent
+from services.stream.seam import Crowded, NoStream, Unsent
 from services.stream.websocket import Dialer
+from services.stream.wire import Said
 from services.tracing import PEER, Hop, Span
 
 #: A balancer that refuses connections, or breaks them, is asked again after this, doubled up to the cap (wall seconds).
@@ -166,9 +167,9 @@ class Forward:
         way.caller.begin(body, timeout_s, hop.headers(), tell)
         return First(way.url, body, now_s + timeout_s, hop)
 
-    def reply_to(self, first: First, heard: Heard | Exception) -> Reply | None:
+    def reply_to(self, first: First, heard: Said | Exception) -> Reply | None:
         """What a client is answered by `heard`; None where that is for `send_on` to say. To be called once."""
-        if not isinstance(heard, Heard):
+        if not isinstance(heard, Said):
             first.hop.end(None)
             return None
         first.hop.end(heard.status)
@@ -178,7 +179,7 @@ class Forward:
             return None
         return reply if self._is_final(reply) else None
 
-    async def send_on(self, first: First, heard: Heard | Exception, deadline_s: float) -> Reply | Problem:
+    async def send_on(self, first: First, heard: Said | Exception, deadline_s: float) -> Reply | Problem:
         """As `send`, after the `first` try, of which this was `heard`."""
         tries, trying = _Tries(), self._take_up(first, heard)
         reply = await self._tried(tries, first.url, trying, first.until_s - self._now_s(), deadline_s)
@@ -236,10 +237,10 @@ class Forward:
                     return await self._exchange_together(url, path, body, timeout_s)
             return await self._exchange.ask(method, url.with_path(path), body, self._left_s(until_s))
 
-    async def _take_up(self, first: First, heard: Heard | Exception) -> Reply:
+    async def _take_up(self, first: First, heard: Said | Exception) -> Reply:
         """As `_try`, of which this was heard."""
         with _as_no_reply():
-            if isinstance(heard, Heard):
+            if isinstance(heard, Said):
                 return read_reply(heard.status, heard.retry_after, heard.body)
             if not isinstance(heard, NoStream):
                 raise heard

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
+from pydantic_core import SchemaValidator, core_schema
 from pydantic_core import from_json as decoded
 
 from config.messages import BALANCER_STATUSES
@@ -13,21 +14,28 @@ from services.problem import from_json, problem_response, to_json
 
 #: What another balancer may be able to do: this one takes over from another, or cannot read its journal.
 _ELSEWHERE = frozenset({"recovering", "journal-newer", "journal-corrupt"})
+#: Makes nothing of what an object holds: that would take twice as long.
+_parse: Final = SchemaValidator(core_schema.typed_dict_schema({})).validate_json
 
 
 class Reply:
-    """A balancer's answer, as it came; `said` is the object that its JSON `body` holds.
+    """A balancer's answer, as it came: `body` is a JSON object, from `status` 400 on a problem (RFC 9457)."""
 
-    From 400 on it is a problem (RFC 9457).
-    """
+    __slots__ = ("_said", "body", "retry_after", "status")
 
-    __slots__ = ("body", "retry_after", "said", "status")
-
-    def __init__(self, status: int, body: bytes, said: dict[str, Any], retry_after: str | None = None) -> None:
+    def __init__(self, status: int, body: bytes, said: dict[str, Any] | None, retry_after: str | None = None) -> None:
+        """`said` is None where it was not decoded yet, and can be."""
         self.status = status
         self.body = body
-        self.said = said
+        self._said = said
         self.retry_after = retry_after
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What the JSON `body` holds."""
+        if self._said is None:
+            self._said = decoded(self.body)
+        return self._said
 
     @property
     def content_type(self) -> str:
@@ -61,17 +69,31 @@ class BadReplyError(NoReplyError):
 def read_reply(status: int, wait: str, body: bytes, is_passed_on: bool = False) -> Reply:
     """What was answered, as a reply; a `BadReplyError` where it is none that a balancer gives.
 
-    Of one that `is_passed_on` as it came, numbers may be larger than we would write.
+    Of one that `is_passed_on` as it came, numbers may be larger than we would write; it is decoded where one asks for it.
     """
     if status not in BALANCER_STATUSES:
         raise bad(f"with status {status}")
+    again = wait if wait.isascii() and wait.isdigit() else None
+    if is_passed_on and _is_object(body):
+        return Reply(status, body, None, again)
     try:
         said = decoded(body, allow_inf_nan=False) if is_passed_on else from_json(body)
     except ValueError as error:
         raise bad(f"with status {status} and no JSON") from error
     if not isinstance(said, dict):
         raise bad(f"with status {status} and JSON that says nothing")
-    return Reply(status, body, said, wait if wait.isascii() and wait.isdigit() else None)
+    return Reply(status, body, said, again)
+
+
+def _is_object(body: bytes) -> bool:
+    """Whether `body` is a JSON object, by its syntax; False also where it says what may be no JSON."""
+    if b"NaN" in body or b"Infinity" in body:
+        return False
+    try:
+        _parse(body)
+    except ValueError:
+        return False
+    return True
 
 
 def silent() -> Problem:

@@ -23,7 +23,7 @@ from services.charge_request.reply import Reply, named, passed_on
 from services.http import internal_error
 from services.problem import problem_response
 from services.service import Drop, Tell
-from services.stream.seam import Heard
+from services.stream.wire import Said
 from services.tracing import CURRENT, REQUEST_ID, Span, Tracer, apart
 from services.whole import Whole, read_one
 
@@ -90,7 +90,7 @@ class _One:
         self._first = self._swift.forward.begin(way, body, now_s, deadline_s, self._span, self._hear)
         self._number = self._swift.desk.hold(now_s)
 
-    def _hear(self, heard: Heard | Exception) -> None:
+    def _hear(self, heard: Said | Exception) -> None:
         """See `services.stream.pending.Tell`."""
         if self._is_over:
             return
@@ -103,7 +103,7 @@ class _One:
         except Exception:  # noqa: BLE001  the last line: whatever it was, it is logged and answered
             self._fail()
 
-    async def _go_on(self, heard: Heard | Exception) -> None:
+    async def _go_on(self, heard: Said | Exception) -> None:
         CURRENT.set(self._span)
         REQUEST_ID.set(self._request_id)
         try:

@@ -10,7 +10,8 @@ from functools import cached_property
 
 from services.stream.link import Link
 from services.stream.pending import Awaited, Deadlines, Pending, Tell
-from services.stream.seam import Connect, Crowded, Heard, NoStream, Unsent
+from services.stream.seam import Connect, Crowded, NoStream, Unsent
+from services.stream.wire import Said
 
 #: So many may wait to be sent; who comes then is told so at once.
 MOST_WAITING = 8192
@@ -37,7 +38,7 @@ class Caller:
     def _loop(self) -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()  # this asks the kernel each time, until Python 3.11
 
-    async def ask(self, body: bytes, timeout_s: float, headers: Mapping[str, str] = _NOTHING) -> Heard:
+    async def ask(self, body: bytes, timeout_s: float, headers: Mapping[str, str] = _NOTHING) -> Said:
         """The answer to `body`, of whose `headers` the trace goes along.
 
         NoStream; Unsent where nothing was sent; Broken or TimeoutError where it was, and nobody knows.

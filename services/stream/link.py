@@ -10,21 +10,21 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
+from typing import Final
 
 from services.stream import wire
 from services.stream.closing import then
 from services.stream.pending import Pending
-from services.stream.seam import Broken, Connect, Heard, NoStream, Unsent, Wire
+from services.stream.seam import Broken, Connect, NoStream, Unsent, Wire
+from services.stream.wire import Said
 from services.tracing import TRACEPARENT, TRACESTATE
 
 #: Members that may be unanswered on one connection; more wait here, within their time.
-MOST_UNANSWERED = 1024
+MOST_UNANSWERED: Final = 1024
 #: A stream on which nothing was asked for so long is closed (wall seconds): before a router between forgets it.
 IDLE_S = 30.0
 #: One that nobody asks on any more is closed after this at the latest, whoever may still be waited for.
 RETIRED_S = 60.0
-
-_new = tuple.__new__  # a named tuple's own is in Python, and takes three times as long
 
 
 class Link:
@@ -164,20 +164,20 @@ class Link:
                 if message == wire.BYE:
                     self.retire()
                     continue
-                head, answers = wire.answers_of(message)
+                answers = wire.answers_of(message)
             except (ConnectionError, ValueError):
                 return
             self.heard_s = self._loop.time()
             for said in answers:
-                self._settle(said, head)
+                self._settle(said)
             if self.waiting or self._is_retired:
                 self._rouse()
 
-    def _settle(self, said: wire.Said, head: str) -> None:
+    def _settle(self, said: Said) -> None:
         member = self.unanswered.pop(said.number, None)
         if member is None or member.is_over:
             return
         if said.status == wire.LOST:
             member.settle(Broken("its answer is lost"))
         else:
-            member.settle(_new(Heard, (said.status, said.body, said.retry_after, head)))
+            member.settle(said)

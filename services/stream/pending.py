@@ -7,13 +7,13 @@ import heapq
 from collections.abc import Callable, Mapping
 from contextvars import Context
 
-from services.stream.seam import Heard
+from services.stream.wire import Said
 
 #: Who has waited long enough is told at most this much later (wall seconds): all of one tick share a timer.
 TICK_S = 0.004
 
 #: Told once what came of a member; must not ask anything itself before it returns, and must not raise.
-Tell = Callable[[Heard | Exception], None]
+Tell = Callable[[Said | Exception], None]
 
 
 class Pending:
@@ -35,7 +35,7 @@ class Pending:
         """Whether nobody waits for its answer."""
         return self._tell is None
 
-    def settle(self, what: Heard | Exception) -> None:
+    def settle(self, what: Said | Exception) -> None:
         """What came of it; only the first counts."""
         tell, self._tell = self._tell, None
         if self.tick is not None:
@@ -53,14 +53,14 @@ class Awaited(Pending):
         self, body: bytes, until_s: float, headers: Mapping[str, str], loop: asyncio.AbstractEventLoop
     ) -> None:
         super().__init__(body, until_s, headers, None)
-        self.heard: asyncio.Future[Heard] = loop.create_future()
+        self.heard: asyncio.Future[Said] = loop.create_future()
 
     @property
     def is_over(self) -> bool:
         """See `Pending.is_over`; who was cancelled does not wait."""
         return self.heard.done()
 
-    def settle(self, what: Heard | Exception) -> None:
+    def settle(self, what: Said | Exception) -> None:
         """See `Pending.settle`."""
         self.drop()
         if self.heard.done():

@@ -8,7 +8,7 @@ Broken
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 
 class Unsent(ConnectionError):
@@ -49,15 +49,6 @@ class Wire(Protocol):
 
 #: Opens a wire; NoStream, or ConnectionError or TimeoutError where nobody is reached.
 Connect = Callable[[], Awaitable[Wire]]
-
-
-class Heard(NamedTuple):
-    """An answer, and the head of the message in which it came."""
-
-    status: int
-    body: bytes
-    retry_after: str
-    head: str
 
 
 class Dials(Protocol):

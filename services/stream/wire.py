@@ -13,48 +13,55 @@ come in any order, each as soon as it is ready. `BYE` says that no call is to be
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final
 
 #: Where a service takes a stream, by a WebSocket's handshake.
 PATH = "/stream"
 #: What waits goes together up to this many members and bytes of bodies; one that is longer goes alone.
-MOST_MEMBERS = 256
-MOST_BYTES = 1 << 18
+MOST_MEMBERS: Final = 256
+MOST_BYTES: Final = 1 << 18
 #: No message is longer: a body over HTTP may have 1 MiB.
 MOST_MESSAGE_BYTES = 1 << 21
 #: Whoever answers stops: what was asked is still answered.
-BYE = b"bye"
+BYE: Final = b"bye"
 #: The status of a member whose answer is lost: nobody can know what became of it.
-LOST = 0
+LOST: Final = 0
 
-_NONE = "-"
-_new = tuple.__new__  # a named tuple's own is in Python, and takes three times as long
-
-_new = tuple.__new__  # a named tuple's own is in Python, and takes three times as long
+_NONE: Final = "-"
 
 
-class Call(NamedTuple):
+class Call:
     """One member that is asked; the answer is worth nothing after `left_ms`. `traceparent` and `tracestate` may be ""."""
 
-    number: int
-    left_ms: int
-    body: bytes
-    traceparent: str = ""
-    tracestate: str = ""
+    __slots__ = ("body", "left_ms", "number", "traceparent", "tracestate")
+
+    def __init__(self, number: int, left_ms: int, body: bytes, traceparent: str = "", tracestate: str = "") -> None:
+        self.number = number
+        self.left_ms = left_ms
+        self.body = body
+        self.traceparent = traceparent
+        self.tracestate = tracestate
 
 
-class Said(NamedTuple):
-    """The answer to the member `number`: what over HTTP are the status, the header `Retry-After` ("": none), the body."""
+class Said:
+    """The answer to the member `number`: what over HTTP are the status, the header `Retry-After` ("": none), the body.
 
-    number: int
-    status: int
-    body: bytes
-    retry_after: str = ""
+    `head` is that of the message in which it came.
+    """
+
+    __slots__ = ("body", "head", "number", "retry_after", "status")
+
+    def __init__(self, number: int, status: int, body: bytes, retry_after: str = "", head: str = "") -> None:
+        self.number = number
+        self.status = status
+        self.body = body
+        self.retry_after = retry_after
+        self.head = head
 
 
 def put_call(call: Call) -> bytes:
     """The lines of one call."""
-    return a_call(*call)
+    return a_call(call.number, call.left_ms, call.body, call.traceparent, call.tracestate)
 
 
 def a_call(number: int, left_ms: int, body: bytes, traceparent: str = "", tracestate: str = "") -> bytes:
@@ -64,7 +71,7 @@ def a_call(number: int, left_ms: int, body: bytes, traceparent: str = "", traces
 
 def put_answer(said: Said) -> bytes:
     """The lines of one answer."""
-    return an_answer(*said)
+    return an_answer(said.number, said.status, said.body, said.retry_after)
 
 
 def an_answer(number: int, status: int, body: bytes, retry_after: str = "") -> bytes:
@@ -86,22 +93,22 @@ def calls_of(message: bytes) -> list[Call]:
     for at in range(0, len(lines), 2):
         number, left_ms, traceparent, tracestate = lines[at].decode("ascii").split(" ", 3)
         parent = "" if traceparent == _NONE else traceparent
-        found.append(_new(Call, (int(number), int(left_ms), lines[at + 1], parent, tracestate)))
+        found.append(Call(int(number), int(left_ms), lines[at + 1], parent, tracestate))
     return found
 
 
-def answers_of(message: bytes) -> tuple[str, list[Said]]:
-    """The head and the answers in `message`; ValueError where it is none."""
+def answers_of(message: bytes) -> list[Said]:
+    """The answers in `message`; ValueError where it is none."""
     head, found, rest = message.partition(b"\n")
     if not found:
         raise ValueError("a message of answers begins with a line of its own")
-    lines = _lines(rest)
+    lines, shared = _lines(rest), head.decode("ascii")
     answers = []
     for at in range(0, len(lines), 2):
         number, status, retry_after = lines[at].decode("ascii").split(" ")
         again = "" if retry_after == _NONE else retry_after
-        answers.append(_new(Said, (int(number), int(status), lines[at + 1], again)))
-    return head.decode("ascii"), answers
+        answers.append(Said(int(number), int(status), lines[at + 1], again, shared))
+    return answers
 
 
 def _lines(message: bytes) -> list[bytes]:

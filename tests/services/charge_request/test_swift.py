@@ -25,7 +25,7 @@ from services.charge_request.desk import Desk
 from services.charge_request.forward import First, Forward
 from services.charge_request.reply import Reply
 from services.charge_request.service import ChargeRequestService
-from services.charge_request.swift import Swift
+from services.charge_request.swift import MOST_AS_CAME, Swift
 from services.clock import SystemClock
 from services.heads import Head
 from services.lane import Begun
@@ -35,8 +35,7 @@ from services.stream import websocket
 from services.stream.answering import Fate, Fates, Streams
 from services.stream.member import Member
 from services.stream.pending import Pending
-from services.stream.seam import Heard
-from services.stream.wire import PATH
+from services.stream.wire import PATH, Said
 from services.tracing import CURRENT, Parent, PassingTracer, Span, parent_in
 from services.traffic import Traffic
 from services.whole import Whole
@@ -219,6 +218,29 @@ async def test_its_id_is_its_own_or_its_headers_or_made() -> None:
         assert (ids[:3], len(ids[3])) == (["r1", "r2", "r3"], 32)
 
 
+async def test_one_that_names_itself_goes_on_as_it_came_and_any_other_is_written_anew() -> None:
+    named = b' { "ev_id": "EV 1",\n"request_id":"r1", "power_kw": null }\n'
+    long = b'{"ev_id": "EV1", "request_id": "r2"%b}' % (b" " * MOST_AS_CAME)
+    nameless = b'{"ev_id": "EV1", "request_id": null}'
+    balancer = Balancer()
+    async with a_front(balancer) as front:
+        for body in (named, long, nameless):
+            told: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+            assert front.begin(body, told.set_result) is not None
+            assert (await told).startswith(b"HTTP/1.1 202 ")
+        came = [member.body for member in balancer.taken]
+    assert came[0] == named.replace(b"\n", b" ")
+    assert came[1] == b'{"ev_id":"EV1","request_id":"r2"}'
+    assert (came[2].count(b"request_id"), json.loads(came[2])["ev_id"]) == (1, "EV1")
+
+
+@pytest.mark.parametrize("said", ["NaN", "-Infinity", "0"])
+async def test_an_answer_may_say_what_would_be_no_number(said: str) -> None:
+    async with a_front(Balancer((202, b'{"vehicle_id": "%b"}' % said.encode()))) as front:
+        status, _, body = await front.ask()
+        assert (status, body["vehicle_id"]) == (202, said)
+
+
 @pytest.mark.parametrize(
     ("body", "key"),
     [
@@ -259,7 +281,18 @@ async def test_a_refusal_is_passed_on_with_the_id_and_counted() -> None:
         assert front.counted("charge_requests_total", status="409") == 1
 
 
-@pytest.mark.parametrize("answer", [(500, b"{}"), (202, b"no JSON"), (202, b"[]"), (418, b"{}")])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (500, b"{}"),
+        (202, b"no JSON"),
+        (202, b"[]"),
+        (202, b'{"a": NaN}'),
+        (202, b'{"a": -Infinity}'),
+        (202, b"{}{"),
+        (418, b"{}"),
+    ],
+)
 async def test_an_answer_that_no_balancer_gives_is_said_to_be_one(answer: tuple[int, bytes]) -> None:
     async with a_front(Balancer(answer)) as front:
         status, _, body = await front.ask({"ev_id": "EV1", "request_id": "r1"})
@@ -342,12 +375,12 @@ async def test_a_trace_goes_on(caplog: pytest.LogCaptureFixture) -> None:
 class Broken(Forward):
     """Has two bugs."""
 
-    def reply_to(self, first: First, heard: Heard | Exception) -> Reply | None:
+    def reply_to(self, first: First, heard: Said | Exception) -> Reply | None:
         if b"bug" in first.body:
             raise LookupError("this is a bug")
         return super().reply_to(first, heard)
 
-    async def send_on(self, first: First, heard: Heard | Exception, deadline_s: float) -> Reply | Problem:
+    async def send_on(self, first: First, heard: Said | Exception, deadline_s: float) -> Reply | Problem:
         raise LookupError("this is another")
 
 

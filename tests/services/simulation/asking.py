@@ -11,7 +11,7 @@ from zlib import crc32
 
 from services.deadline import grant
 from services.stream.caller import Caller
-from services.stream.seam import Heard
+from services.stream.wire import Said
 from tests.services.simulation.network import Network, Reply
 from tests.services.simulation.streams import Lines
 
@@ -41,5 +41,5 @@ class Asking:
         await asyncio.gather(*(caller.close() for caller in self._callers.values()))
 
 
-def _reply(heard: Heard) -> Reply:
+def _reply(heard: Said) -> Reply:
     return Reply(heard.status, {}, heard.body)

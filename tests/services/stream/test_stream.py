@@ -11,7 +11,7 @@ import pytest
 
 from services.stream import answering, caller, link, wire
 from services.stream.answering import Fate, Fates, Streams
-from services.stream.seam import Broken, Crowded, Heard, NoStream, Unsent
+from services.stream.seam import Broken, Crowded, NoStream, Unsent
 from services.tracing import TRACEPARENT, TRACESTATE, PassingTracer
 from services.traffic import Traffic
 from tests.services.grid import until
@@ -29,7 +29,7 @@ async def an_exchange(instant: bool = True, fates: Fates = lambda: None) -> Asyn
         await exchange.close()
 
 
-def asked(exchange: Exchange, *bodies: bytes, timeout_s: float = LONG_S) -> list[asyncio.Future[Heard]]:
+def asked(exchange: Exchange, *bodies: bytes, timeout_s: float = LONG_S) -> list[asyncio.Future[wire.Said]]:
     return [asyncio.ensure_future(exchange.caller.ask(body, timeout_s)) for body in bodies]
 
 
@@ -68,7 +68,8 @@ async def test_a_slow_member_delays_no_other() -> None:
         assert (await quick).body == b"1"
         assert [slow.done(), late.done()] == [False, False]
         exchange.desk.named(b"late").answer(503, b"2", "7")
-        assert (await late)[:3] == (503, b"2", "7")
+        said = await late
+        assert (said.status, said.body, said.retry_after) == (503, b"2", "7")
         exchange.desk.named(b"slow").answer(200, b"3")
         assert (await slow).body == b"3"
 
@@ -204,7 +205,7 @@ async def test_who_was_not_sent_in_time_is_not_sent_later() -> None:
         assert b"late" not in [member.body for member in exchange.desk.taken]
 
 
-async def caller_answer(exchange: Exchange, body: bytes) -> Heard:
+async def caller_answer(exchange: Exchange, body: bytes) -> wire.Said:
     exchange.desk.instant = True
     return await exchange.caller.ask(body, LONG_S)
 
@@ -247,7 +248,7 @@ async def test_who_left_asks_no_more_and_what_was_sent_is_answered() -> None:
 @pytest.mark.parametrize("moments", [0, 1, 2, 5])
 async def test_closing_leaves_nobody_waiting(moments: int) -> None:
     exchange = Exchange(Desk(instant=False))
-    begun: list[Awaitable[Heard]] = list(asked(exchange, b"1", b"2"))
+    begun: list[Awaitable[wire.Said]] = list(asked(exchange, b"1", b"2"))
     for _ in range(moments):
         await asyncio.sleep(0)  # sleep: at any moment
     await exchange.close()

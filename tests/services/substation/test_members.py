@@ -79,7 +79,7 @@ class Station:
     @property
     def told(self) -> dict[int, int]:
         """The status of each call that was answered."""
-        return {answer.number: answer.status for said in self._there.sent for answer in wire.answers_of(said)[1]}
+        return {answer.number: answer.status for said in self._there.sent for answer in wire.answers_of(said)}
 
     async def stop(self) -> None:
         self._serving.cancel()
