@@ -17,6 +17,10 @@ WORKERS ?= 2
 TEST_PROGRAMS := curl tmux procps openssl prometheus prometheus-alertmanager
 # kubectl comes in several packages that do not go together: whichever is there will do.
 TEST_PROGRAMS += $(if $(shell command -v kubectl),,kubernetes-client)
+# A C compiler, and this Python's headers: Debian has those of its own Python in a package, other Pythons bring theirs.
+TEST_PROGRAMS += $(if $(shell command -v cc),,gcc libc6-dev)
+HEADERS := $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))' 2>/dev/null)
+TEST_PROGRAMS += $(if $(wildcard $(HEADERS)/Python.h),,python3-dev)
 
 # What `make bench` compares with and compiles by, as program:Debian package.
 BENCH_PROGRAMS := haproxy:haproxy nginx:nginx-light wrk:wrk cc:gcc python3-config:python3-dev
@@ -25,7 +29,7 @@ GROWTH_ARGS ?=
 THOUSAND_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up install wheel compiled test coverage test-deps check format bench bench-growth thousand bench-deps bench-more docs dashboards dashboards-picture picture herd lock clean
+.PHONY: help up install wheel compiled test test-compiled coverage test-deps check format bench bench-growth thousand bench-deps bench-more docs dashboards dashboards-picture picture herd lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -66,6 +70,15 @@ check: install ## Lint, formatting, types, the tower of imports and the house's 
 
 test: check ## Everything this machine can run; what lacks a program skips and says which
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+# In a copy: what is compiled in place would hide the sources. What was compiled before is kept, so the next time is quick.
+test-compiled: install ## The services' tests, on what `make wheel` compiles (others: PYTEST_ARGS=tests/e2e)
+	@mkdir -p build/compiled
+	@find build/compiled -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} +
+	@git ls-files -co --exclude-standard -z | tar -c --null -T - | tar -x -C build/compiled
+	cd build/compiled && GRIDCTL_COMPILE=1 $(CURDIR)/$(BIN)/python setup.py --quiet build_ext --inplace
+	cd build/compiled && PYTHONPATH=$(CURDIR)/build/compiled $(CURDIR)/$(BIN)/python -m pytest -m 'not interpreted' \
+	  -n $(WORKERS) --dist worksteal $(or $(PYTEST_ARGS),tests/services)
 
 coverage: install ## All tests, with the coverage of every process and its gate; takes half as long again
 	@rm -f .coverage .coverage.*
