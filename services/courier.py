@@ -23,7 +23,18 @@ MOST_LATER: Final = 1 << 16
 class Courier:
     """Carries what comes on one `connection` (a `services.express.Express`) to the `lane`, and back what is answered."""
 
-    __slots__ = ("_at_start", "_connection", "_heads", "_held", "_lane", "_later", "_loop", "_traffic", "doing")
+    __slots__ = (
+        "_at_start",
+        "_connection",
+        "_heads",
+        "_held",
+        "_idle_s",
+        "_lane",
+        "_later",
+        "_loop",
+        "_traffic",
+        "doing",
+    )
 
     def __init__(self, connection: Any, lane: Lane, loop: asyncio.AbstractEventLoop) -> None:
         #: None once it is lost.
@@ -32,6 +43,7 @@ class Courier:
         self._heads = lane.heads
         self._traffic = lane.traffic
         self._loop = loop
+        self._idle_s = float(connection._keepalive_timeout)
         self._at_start = bool(lane.heads.starts)
         self._held = b""
         self._later = b""
@@ -187,7 +199,7 @@ class Courier:
             self.received(later)
 
     def _was_used(self, connection: Any) -> None:
-        connection._next_keepalive_close_time = self._loop.time() + connection._keepalive_timeout
+        connection._next_keepalive_close_time = self._loop.time() + self._idle_s
 
     def _wait(self, data: bytes) -> None:
         self._later += data

@@ -9,13 +9,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from config.access import LOCAL, Access
-from config.messages import MAX_BODY_BYTES, Batch, read_batch
+from config.messages import MAX_BODY_BYTES, Batch, ChargeRequest, read_batch
 from config.names import NAME_RULE, is_name
 from config.problems import FieldFault, Problem, bad_fields
 from services.gate import Gate
@@ -27,8 +27,9 @@ from services.stream.streaming import Streaming
 from services.stream.wire import PATH
 from services.tracing import CURRENT, REQUEST_ID, PassingTracer, Span, Tracer, parent_of
 from services.traffic import Traffic
-from services.whole import IDEMPOTENCY_KEY, Message, Whole
+from services.whole import IDEMPOTENCY_KEY, Whole
 
+Message = TypeVar("Message", bound=ChargeRequest)
 Handler = Callable[[Any], Awaitable[web.StreamResponse]]
 
 #: `/health?live` asks whether anybody answers at all; only that is a reason to kill a service.

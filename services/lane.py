@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
+from typing import Final
 
 from aiohttp import web
 
@@ -22,7 +23,7 @@ from services.gate import Gate
 from services.heads import Head, Heads
 from services.http import REFUSED, Handler, Wellbeing, answered, internal_error
 from services.problem import problem_response, to_json
-from services.service import Asked, Drop, Frequented, Glanced, Instant, Listener, Prompt, Service
+from services.service import Asked, Begin, Drop, Frequented, Glanced, Instant, Listener, Prompt, Service
 from services.tracing import CURRENT, PassingTracer, Tracer
 from services.traffic import Traffic
 from services.whole import Whole
@@ -30,6 +31,9 @@ from services.whole import Whole
 Answering = Callable[[Asked], Awaitable[web.Response]]
 
 _JSON = {"Content-Type": "application/json"}
+
+#: Unix time.
+_now_s: Final = time.time
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +61,7 @@ class Lane:
         }
         if health is not None:
             self._instant["/health"] = partial(self._well, health)
-        self._prompt = service.prompt() if isinstance(service, Prompt) else {}
+        self._prompt: dict[str, Begin] = dict(service.prompt()) if isinstance(service, Prompt) else {}
         self._heard = service.heard if isinstance(service, Listener) else None
         self._more = service.headers
         #: Where it stops, what comes goes the usual way, and its connection is closed.
@@ -226,7 +230,7 @@ class Dates:
 
     def now(self) -> str:
         """The time, as HTTP has it."""
-        now_s = int(time.time())
+        now_s = int(_now_s())
         if now_s != self._at_s:
             self._at_s, self._text = now_s, formatdate(now_s, usegmt=True)
         return self._text

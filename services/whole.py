@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Final
 
 from multidict import CIMultiDictProxy, istr
 from pydantic import ValidationError
@@ -11,10 +12,9 @@ from config.messages import ChargeRequest
 from config.names import is_name
 from services.tracing import Parent
 
-Message = TypeVar("Message", bound=ChargeRequest)
-
 #: Sets a single request's `request_id`; refused with an array. (An `istr`: else each look at headers makes one of it.)
-IDEMPOTENCY_KEY = istr("Idempotency-Key")
+IDEMPOTENCY_KEY: Final = istr("Idempotency-Key")
+_validated: Final[Callable[[bytes], ChargeRequest]] = ChargeRequest.__pydantic_validator__.validate_json
 
 
 class Whole:
@@ -35,8 +35,8 @@ class Whole:
         self.method = method
 
 
-def read_one(request: Whole, model: type[Message]) -> tuple[Message, str | None] | None:
-    """The one message in the body of `request`, and the `request_id` that it has, or the header `Idempotency-Key` gives it.
+def read_one(request: Whole) -> tuple[ChargeRequest, str | None, str | None] | None:
+    """The one charge request in the body of `request`, its own `request_id`, and what the header `Idempotency-Key` gives.
 
     None where there is none, or several, or anything is wrong: `services.http.read_messages` says what.
     """
@@ -44,10 +44,8 @@ def read_one(request: Whole, model: type[Message]) -> tuple[Message, str | None]
     if not body.startswith(b"{") and body.lstrip().startswith(b"["):
         return None
     try:  # as `config.messages.read_message`, which makes a problem of it
-        item: Message = model.__pydantic_validator__.validate_json(body)
+        item = _validated(body)
     except ValidationError:
         return None
-    key = request.headers.get(IDEMPOTENCY_KEY)
-    if key is None:
-        return item, item.request_id
-    return (item, key) if is_name(key) and item.request_id in (None, key) else None
+    own, key = item.request_id, request.headers.get(IDEMPOTENCY_KEY)
+    return (item, own, key) if key is None or (is_name(key) and (own is None or own == key)) else None

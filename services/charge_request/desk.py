@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
 from monitoring.metrics import FAILURES, REFUSED, ChargeRequestMetrics
@@ -21,14 +20,18 @@ class Desk:
 
     def __init__(self, metrics: ChargeRequestMetrics, timeout_s: float) -> None:
         self.metrics = metrics
+        self.durations = metrics.request_duration_s
         #: What each may use of its time (wall seconds).
         self.usable_s = usable_s(timeout_s)
         self._patience_s = timeout_s / 2
-        #: How many were answered, by status.
-        self.statuses: Counter[str] = Counter()
         self._held_since_s: dict[int, float] = {}
         self._number = 0
-        self._told: dict[int, tuple[str, Tally]] = {}
+        self._told: dict[int, Tally] = {}
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """How many were answered, by status."""
+        return {str(status): int(told.total) for status, told in self._told.items()}
 
     def is_crowded(self, now_s: float) -> bool:
         """Whether another one is to be refused at once."""
@@ -49,16 +52,12 @@ class Desk:
 
     def count(self, status: int, reason: str = "") -> None:
         """One request, or element of an array, was answered."""
-        word, told = self._told.get(status) or self._tell(status)
-        self.statuses[word] += 1
+        told = self._told.get(status)
+        if told is None:
+            told = self._told[status] = self.metrics.requests.labels(str(status))
         told.inc()
         if status >= 500 and reason not in REFUSED:
             self.metrics.failures.labels(_failure(reason)).inc()
-
-    def _tell(self, status: int) -> tuple[str, Tally]:
-        word = str(status)
-        told = self._told[status] = word, self.metrics.requests.labels(word)
-        return told
 
 
 def _failure(reason: str) -> str:

@@ -72,7 +72,7 @@ class ChargeRequestService:
 
     def health(self) -> Health:
         """Its answers by status since it started."""
-        return Health("ok", {"requests_total": dict(self._desk.statuses)})
+        return Health("ok", {"requests_total": self._desk.statuses})
 
     def command(self, order: Mapping[str, Any]) -> None:
         """Knows no verb."""

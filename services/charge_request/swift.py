@@ -30,6 +30,9 @@ from services.whole import Whole, read_one
 #: A longer message is written anew, without what it says twice, or between its words.
 MOST_AS_CAME: Final = 1024
 
+#: Of durations.
+_now_s: Final = time.perf_counter
+
 _log = logging.getLogger(__name__)
 
 
@@ -43,17 +46,16 @@ class Swift:
 
     def begin(self, whole: Whole, tracer: Tracer, tell: Tell) -> Drop | None:
         """See `services.service.Begin`."""
-        began_s, now_s = time.perf_counter(), self._now_s()
+        began_s, now_s = _now_s(), self._now_s()
         deadline_s = now_s + self.desk.usable_s
         way = None if self.desk.is_crowded(now_s) else self.forward.way(deadline_s - now_s)
-        found = None if way is None else read_one(whole, ChargeRequest)
+        found = None if way is None else read_one(whole)
         if way is None or found is None:
             return None
-        item, key = found
-        if item.request_id is None or len(whole.body) > MOST_AS_CAME:
+        item, request_id, key = found
+        body = whole.body
+        if request_id is None or len(body) > MOST_AS_CAME:
             request_id, body = sent(item, key)
-        else:
-            request_id, body = item.request_id, whole.body
         one = _One(self, tracer.begin(whole.method, whole.path, whole.parent), request_id, tell, began_s)
         one.begin(way, body, now_s, deadline_s)
         return one.drop
@@ -145,8 +147,11 @@ class _One:
 
     def _end(self, status: int | None) -> None:
         self._is_over = True
-        self._swift.desk.release(self._number)
-        self._swift.desk.metrics.request_duration_s.observe(time.perf_counter() - self._began_s, self._about)
+        desk = self._swift.desk
+        desk.release(self._number)
+        took_s = _now_s() - self._began_s
+        if desk.durations.count(took_s):
+            desk.durations.show(took_s, self._about())
         self._span.end(status)
 
     def _about(self) -> dict[str, str]:

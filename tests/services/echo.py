@@ -89,10 +89,10 @@ class Echo:
         return json_response({"ev_id": item.ev_id}, 202)
 
     def _begin(self, whole: Whole, tracer: Tracer, tell: Tell) -> Drop | None:
-        found = read_one(whole, ChargeRequest)
+        found = read_one(whole)
         if found is None or found[0].ev_id == "unusual":
             return None
-        item, _ = found
+        item, *_ = found
         self.begun.append(partial(tell, to_json({"ev_id": item.ev_id})))
         if item.ev_id != "held":
             asyncio.get_running_loop().call_soon(self.begun.pop())

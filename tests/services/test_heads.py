@@ -135,6 +135,7 @@ def _named(number: int) -> bytes:
     return _head("POST /charge HTTP/1.1", [*PLAIN, *own, f"Content-Length: {number + 1}"])
 
 
+@pytest.mark.interpreted
 async def test_what_each_has_of_its_own_is_not_read_as_a_head_again() -> None:
     read: list[bytes] = []
 
@@ -151,6 +152,7 @@ async def test_what_each_has_of_its_own_is_not_read_as_a_head_again() -> None:
     assert [head and head.length for head in found] == list(range(1, 51))
 
 
+@pytest.mark.interpreted
 async def test_what_is_met_often_is_known_by_its_layout() -> None:
     judged: list[bytes] = []
 
