@@ -22,10 +22,14 @@ def started(entry: Entry, now_s: float, time_scale: float) -> dict[str, Any]:
 
 def started_json(entry: Entry, now_s: float, time_scale: float) -> bytes:
     """`started` as JSON, from its pieces: most of what is answered is this."""
-    left_s = round(max(0.0, entry.ends_at_s - now_s) * time_scale, 3)
+    left_s = entry.ends_at_s - now_s
+    ends_in_s = repr(round(left_s * time_scale if left_s > 0.0 else 0.0, 3))
+    ev_id: str = _quoted(entry.ev_id)
+    substation: str = _quoted(entry.substation)
+    request_id: str = _quoted(entry.request_id)
     text = (
-        f'{{"response":{{"status":"charging started","vehicle_id":{_quoted(entry.ev_id)}}},'
-        f'"routed_to":{_quoted(entry.substation)},"request_id":{_quoted(entry.request_id)},"ends_in_s":{left_s!r}}}'
+        f'{{"response":{{"status":"charging started","vehicle_id":{ev_id}}},'
+        f'"routed_to":{substation},"request_id":{request_id},"ends_in_s":{ends_in_s}}}'
     )
     return text.encode()
 

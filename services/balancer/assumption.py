@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from config.report import Step
@@ -18,13 +17,15 @@ class Release(NamedTuple):
     since_s: float = 0.0
 
 
-@dataclass(slots=True)
 class Assumption:
     """A session that was sent at `since_s` and is in no report yet; `unknown_since_s`: when its answer was given up."""
 
-    power_w: int
-    since_s: float
-    unknown_since_s: float | None = None
+    __slots__ = ("power_w", "since_s", "unknown_since_s")
+
+    def __init__(self, power_w: int, since_s: float) -> None:
+        self.power_w = power_w
+        self.since_s = since_s
+        self.unknown_since_s: float | None = None
 
 
 def releases_of(ends: Iterable[Step], made_s: float, time_scale: float) -> list[Release]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Collection
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Literal, get_args
 
@@ -30,7 +29,6 @@ def state_of(found: object) -> State | None:
     return next((state for state in get_args(State) if found == state), None)
 
 
-@dataclass(slots=True, eq=False)
 class Entry:
     """A request that was placed: at `substation`, by `attempt`, to charge until `ends_at_s` (wall, monotonic).
 
@@ -39,15 +37,30 @@ class Entry:
     may have given it up.
     """
 
-    request_id: str
-    ev_id: str
-    substation: str
-    attempt: int
-    ends_at_s: float
-    epoch: int | None
-    state: State = "charging"
-    reason: str | None = None
-    sure: bool = True
+    __slots__ = (
+        "attempt", "ends_at_s", "epoch", "ev_id", "reason", "request_id", "state", "substation", "sure",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        request_id: str,
+        ev_id: str,
+        substation: str,
+        attempt: int,
+        ends_at_s: float,
+        epoch: int | None,
+        state: State = "charging",
+        sure: bool = True,
+    ) -> None:
+        self.request_id = request_id
+        self.ev_id = ev_id
+        self.substation = substation
+        self.attempt = attempt
+        self.ends_at_s = ends_at_s
+        self.epoch = epoch
+        self.state: State = state
+        self.reason: str | None = None
+        self.sure = sure
 
     @property
     def is_hearsay(self) -> bool:

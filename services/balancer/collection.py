@@ -83,5 +83,6 @@ def entry(record: Any, substation: str, epoch: Any, offset_s: float) -> Entry | 
         return None
     if not (isinstance(attempt, int) and 1 <= attempt <= MOST_ATTEMPTS) or ends_s is None:
         return None
-    why = reason if isinstance(reason, str) and reason else None
-    return Entry(request_id, ev_id, substation, attempt, ends_s + offset_s, epoch, state, why, sure=False)
+    found = Entry(request_id, ev_id, substation, attempt, ends_s + offset_s, epoch, state, sure=False)
+    found.reason = reason if isinstance(reason, str) and reason else None
+    return found

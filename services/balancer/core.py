@@ -117,7 +117,9 @@ class Core:
             random,
             self._settings.time_scale,
             self._now_s,
-            decisions=Decisions(View(self.ledger.heard_at_s, self._everyone, self._now_s), self._clock.time_s),
+            decisions=Decisions(
+                View(self.ledger.heard_at_s, self._everyone, self._now_s, self.ledger.shown), self._clock.time_s
+            ),
             doubts=Doubts(self.journal),
             restarted=self._look,
             reported=self._reported,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -27,20 +26,38 @@ _RANKS = {FRESH: "fresh", STALE: "stale", SUSPECT: "suspect"}
 Candidate = tuple[str, int, int, int, int | None, int, float | None]
 #: One attempt's end: of which choice, attempt, the result's word, why, when it was asked, when that was known.
 Try = tuple[int, int, str, str, float, float]
-#: One choice: when, among how many that may be asked at all, who, then all that `Candidate` has, one candidate (the chosen
-#: one first) after the other. Where nobody was left to be asked they are the first few of all, whatever kept them out. It is
-#: flat, as `Decision.tries` is, since Python looks through each list time and again, and through such a tuple once.
+#: One choice: when, among how many that may be asked at all, who, then the candidates, the chosen one first. Where nobody
+#: was left to be asked they are the first few of all, whatever kept them out. It is a tuple, as `Decision.tries` is, since
+#: Python looks through each list time and again, and through such a tuple once.
 Round = tuple[Any, ...]
-_EACH, _A_TRY = 7, 6
+_A_TRY = 6
 
 
-@dataclass(frozen=True, slots=True)
 class View:
-    """What a balancer sees: when a substation was last heard, on the clock `now_s` (monotonic), and all nodes."""
+    """What a balancer sees: when a substation was last heard, on the clock `now_s` (monotonic), and all nodes.
 
-    heard_at_s: Callable[[str], float | None] = lambda _name: None
-    everyone: Callable[[], Iterable[Node]] = tuple
-    now_s: Callable[[], float] = time.monotonic
+    `shown` gives what `show` would, of one that did not change maybe the same as before.
+    """
+
+    def __init__(
+        self,
+        heard_at_s: Callable[[str], float | None] = lambda _name: None,
+        everyone: Callable[[], Iterable[Node]] = tuple,
+        now_s: Callable[[], float] = time.monotonic,
+        shown: Callable[[Node], Candidate] | None = None,
+    ) -> None:
+        self.heard_at_s = heard_at_s
+        self.everyone = everyone
+        self.now_s = now_s
+        self.shown: Callable[[Node], Candidate] = shown or self._show
+
+    def _show(self, node: Node) -> Candidate:
+        return show(node, self.heard_at_s(node.name))
+
+
+def show(node: Node, heard_at_s: float | None) -> Candidate:
+    """`node` as it is now."""
+    return (node.name, node.sessions, node.max_sessions, node.load_w, node.capacity_w, node.rank, heard_at_s)
 
 
 class Decision:
@@ -77,12 +94,13 @@ class Decision:
             self.rounds = self.rounds[1:]
             self.left_out += 1
         if chosen is None:
-            name, shown = None, list(islice(view.everyone(), 1 + MOST_OTHERS))
+            shown = list(islice(view.everyone(), 1 + MOST_OTHERS))
         else:
-            name, shown = chosen.name, [chosen, *[node for node in nodes if node is not chosen][:MOST_OTHERS]]
+            shown = [chosen]
+            shown += [node for node in nodes if node is not chosen][:MOST_OTHERS]
+        name = None if chosen is None else chosen.name
         made: list[Any] = [view.now_s(), len(nodes) if count is None else count, name]
-        for n in shown:
-            made += (n.name, n.sessions, n.max_sessions, n.load_w, n.capacity_w, n.rank, view.heard_at_s(n.name))
+        made += [view.shown(node) for node in shown]
         self.rounds += (tuple(made),)
 
     def tried(self, attempt: int, result: str, detail: str, asked_at_s: float) -> None:
@@ -150,8 +168,7 @@ def _outcome(status: int, where: str, detail: str) -> dict[str, Any]:
 
 
 def _round(decision: Decision, number: int, made: Round) -> dict[str, Any]:
-    at_s, count, chosen, *flat = made
-    candidates: Iterable[Candidate] = zip(*[iter(flat)] * _EACH, strict=True)
+    at_s, count, chosen, *candidates = made
     tries: Iterable[Try] = zip(*[iter(decision.tries)] * _A_TRY, strict=True)
     return {
         "after_s": round(at_s - decision.began_at_s, 6),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 from services.balancer.account import Account
+from services.balancer.decisions import Candidate, show
 from services.balancer.standing import MOST_EJECTED_SHARE
 from services.balancer.targets import Target
 from services.routing.fleet import Fleet, Want
@@ -32,10 +33,25 @@ class Totals:
         return max(load, self.load_w / self.capacity_w) if self.capacity_w else load
 
 
-_new = tuple.__new__  # a named tuple's own is in Python, and takes three times as long
-
-
 def _nothing() -> None: ...
+
+
+class _Askable:
+    """Whether a node may be asked for about `power_w` watts, certainly `least_w`, at `now_s`."""
+
+    __slots__ = ("_accounts", "_least_w", "_now_s", "_power_w")
+
+    def __init__(self, accounts: dict[str, Account], power_w: int, least_w: int, now_s: float) -> None:
+        self._accounts = accounts
+        self._power_w = power_w
+        self._least_w = least_w
+        self._now_s = now_s
+
+    def __call__(self, node: Node) -> bool:
+        account = self._accounts[node.name]
+        if not account.can_ever_fit(self._least_w):
+            return False
+        return not account.is_certainly_full(self._power_w, self._least_w, self._now_s)
 
 
 class Ledger:
@@ -57,6 +73,7 @@ class Ledger:
         self._due: list[tuple[float, int, Account]] = []
         self._queued: dict[int, float] = {}
         self._stale: dict[Account, None] = {}
+        self._shown: dict[int, Candidate] = {}
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self._accounts.values())
@@ -73,6 +90,14 @@ class Ledger:
         account = self._accounts.get(name)
         return None if account is None else account.heard_at_s
 
+    def shown(self, node: Node) -> Candidate:
+        """`node` as it is now, for who explains a choice; made once for all choices until it changes."""
+        self._settle()
+        found = self._shown.get(node.order)
+        if found is None:
+            found = self._shown[node.order] = show(node, self.heard_at_s(node.name))
+        return found
+
     def update(self, targets: Iterable[Target]) -> tuple[list[Account], list[Account]]:
         """Makes the accounts those of `targets`; returns (new ones, those that left).
 
@@ -84,6 +109,7 @@ class Ledger:
         for account in gone:
             del self._accounts[account.target.name]
             self._fleet.remove(account.node)
+            self._shown.pop(account.node.order, None)
             self._queued.pop(account.node.order, None)
         new = []
         for name, target in wanted.items():
@@ -153,14 +179,10 @@ class Ledger:
     def beside(self, power_w: int, tried: Collection[str], most: int = 16) -> list[Node]:
         """Up to `most` that the last pick had before it, the best first; see `Fleet.beside`."""
         self._settle()
-        return self._fleet.beside(_new(Want, (power_w, tried, None)), most)
+        return self._fleet.beside(Want(power_w, tried), most)
 
     def _want(self, power_w: int, least_w: int, now_s: float, tried: Collection[str]) -> Want:
-        def may_ask(node: Node) -> bool:
-            account = self._accounts[node.name]
-            return account.can_ever_fit(least_w) and not account.is_certainly_full(power_w, least_w, now_s)
-
-        return _new(Want, (power_w, tried, may_ask))
+        return Want(power_w, tried, _Askable(self._accounts, power_w, least_w, now_s))
 
     def can_ever_fit(self, power_w: int) -> bool:
         """Whether any substation would take `power_w` when empty."""
@@ -248,6 +270,7 @@ class Ledger:
             return
         stale, self._stale = self._stale, {}
         for account in stale:
+            self._shown.pop(account.node.order, None)
             self._fleet.touch(account.node)
             if self._accounts.get(account.target.name) is account:
                 self._queue(account)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from config.messages import ChargeRequest
 from services.problem import to_json
 from services.substation.session import length_s, watts
 
-_new = tuple.__new__  # a named tuple's own is in Python, and takes three times as long
 
-
-class Order(NamedTuple):
+class Order:
     """A request that is to be placed by `deadline_s` (wall seconds, monotonic).
 
     `power_w` and `length_s` (grid seconds) are estimates where the request leaves them to the substation; `least_w` is
@@ -19,14 +15,30 @@ class Order(NamedTuple):
     was read as `request` (b"": not at hand).
     """
 
-    request: ChargeRequest
-    request_id: str
-    deadline_s: float
-    power_w: int
-    least_w: int
-    length_s: float
-    careful: bool = False
-    text: bytes = b""
+    __slots__ = (
+        "careful", "deadline_s", "ev_id", "least_w", "length_s", "power_w", "request", "request_id", "text",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        request: ChargeRequest,
+        request_id: str,
+        deadline_s: float,
+        power_w: int,
+        least_w: int,
+        length_s: float,
+        careful: bool,
+        text: bytes,
+    ) -> None:
+        self.request = request
+        self.request_id = request_id
+        self.ev_id = request.ev_id
+        self.deadline_s = deadline_s
+        self.power_w = power_w
+        self.least_w = least_w
+        self.length_s = length_s
+        self.careful = careful
+        self.text = text
 
     @staticmethod
     def of(
@@ -39,10 +51,11 @@ class Order(NamedTuple):
         text: bytes = b"",
     ) -> Order:
         """The order for `request`; `power_kw` and `session_s` are what substations take where a request says nothing."""
-        power_w = watts(request.power_kw if request.power_kw is not None else power_kw)
-        least_w = 1 if request.power_kw is None else power_w
+        asked_kw = request.power_kw
+        power_w = watts(power_kw if asked_kw is None else asked_kw)
+        least_w = 1 if asked_kw is None else power_w
         lasts_s = length_s(request, power_w, session_s)
-        return _new(Order, (request, request_id, deadline_s, power_w, least_w, lasts_s, careful, text))
+        return Order(request, request_id, deadline_s, power_w, least_w, lasts_s, careful, text)
 
     def body(self, attempt: int | None) -> bytes:
         """The JSON for a substation; an external one (`attempt` None) is told only what the client told us."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 
 from config.problems import Problem
 from services.balancer import refusals
@@ -16,7 +15,6 @@ from services.balancer.order import Order
 _NOBODY: frozenset[str] = frozenset()
 
 
-@dataclass(slots=True)
 class Search:
     """One order's way so far: who was `tried`, the `attempt` that is next, what the tried ones answered.
 
@@ -25,15 +23,28 @@ class Search:
     It is void once its balancer has another `incarnation`. Most orders keep nothing: nothing is made for that.
     """
 
-    order: Order
-    attempt: int
-    spare_s: float
-    decision: Decision
-    kept: Callable[[], Collection[str]] = tuple
-    incarnation: int = 0
-    tried: frozenset[str] = _NOBODY
-    results: tuple[Result, ...] = ()
-    fits_at_s: tuple[float, ...] = ()
+    __slots__ = (
+        "attempt", "decision", "fits_at_s", "incarnation", "kept", "order", "results", "spare_s", "tried",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        order: Order,
+        attempt: int,
+        spare_s: float,
+        decision: Decision,
+        kept: Callable[[], Collection[str]] = tuple,
+        incarnation: int = 0,
+    ) -> None:
+        self.order = order
+        self.attempt = attempt
+        self.spare_s = spare_s
+        self.decision = decision
+        self.kept = kept
+        self.incarnation = incarnation
+        self.tried: frozenset[str] = _NOBODY
+        self.results: tuple[Result, ...] = ()
+        self.fits_at_s: tuple[float, ...] = ()
 
     def again(self) -> None:
         """Forgets who was tried."""

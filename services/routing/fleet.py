@@ -11,7 +11,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain
 from random import Random
-from typing import NamedTuple
 
 from services.routing.demand import Demand
 from services.routing.index import Index
@@ -26,15 +25,20 @@ MOST_INDEXES = 48
 _DRAWS = 4
 
 
-class Want(NamedTuple):
+class Want:
     """What a choice is for: `power_w` watts, at none of `tried` (names).
 
     Of the nodes that do not fit by estimate only those may be asked that `may_ask` lets through (None: all).
     """
 
-    power_w: int
-    tried: Collection[str] = ()
-    may_ask: Callable[[Node], bool] | None = None
+    __slots__ = ("may_ask", "power_w", "tried")
+
+    def __init__(
+        self, power_w: int, tried: Collection[str] = (), may_ask: Callable[[Node], bool] | None = None
+    ) -> None:
+        self.power_w = power_w
+        self.tried = tried
+        self.may_ask = may_ask
 
     def allows(self, node: Node) -> bool:
         """Whether `node` may be asked."""

@@ -28,6 +28,8 @@ BYE: Final = b"bye"
 LOST: Final = 0
 
 _NONE: Final = "-"
+#: Python looks for one byte at once, and for a string of one only after it tried whether that is a number.
+_LINE_END: Final = 10
 
 
 class Call:
@@ -76,7 +78,7 @@ def put_answer(said: Said) -> bytes:
 
 def an_answer(number: int, status: int, body: bytes, retry_after: str = "") -> bytes:
     """`put_answer` of what a `Said` has."""
-    if b"\n" in body:
+    if _LINE_END in body:
         body = body.replace(b"\n", b" ")
     return b"%d %d %b\n%b\n" % (number, status, retry_after.encode() or b"-", body)
 
@@ -121,4 +123,4 @@ def _lines(message: bytes) -> list[bytes]:
 
 
 def _one_line(body: bytes) -> bytes:
-    return (body.replace(b"\n", b" ") if b"\n" in body else body) + b"\n"
+    return (body.replace(b"\n", b" ") if _LINE_END in body else body) + b"\n"
