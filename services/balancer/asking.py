@@ -16,8 +16,10 @@ from services.balancer.book import Book
 from services.balancer.decisions import Decisions
 from services.balancer.doubts import Doubts, Watch
 from services.balancer.ledger import Ledger
-from services.balancer.line import Answer, Line, Result
+from services.balancer.line import Line
 from services.balancer.probes import Probes
+from services.balancer.reading import ACCEPTED, Answer
+from services.balancer.result import Result
 from services.balancer.revocations import Revocations
 from services.balancer.search import Search
 from services.routing.policy import Policy
@@ -98,8 +100,11 @@ class Asking:
         order, name = search.order, account.target.name
         if answer is None:
             account.forget(order.request_id)
+        if answer is not None and answer.result is ACCEPTED:
+            self.probes.ended(name, False)
+            return
         self.probes.ended(name, answer is None or answer.result in _FAILED)
-        if order.careful and answer is not None and answer.result not in {Result.ACCEPTED, Result.UNKNOWN}:
+        if order.careful and answer is not None and answer.result is not Result.UNKNOWN:
             self.doubts.retract(name, order.request_id, search.attempt)
 
     async def _prepare(self, account: Account, search: Search) -> None:
@@ -177,12 +182,15 @@ class Asking:
 
     def _learn(self, account: Account, search: Search, answer: Answer, asked_at_s: float) -> None:
         """What `answer` says of `account`, which was asked at `asked_at_s`."""
-        self.metrics.attempts.labels(answer.result.word).inc()
-        search.decision.tried(search.attempt, answer.result.word, answer.detail, asked_at_s)
+        word: str = answer.result.word
+        self.metrics.attempts.labels(word).inc()
+        search.decision.tried(search.attempt, word, answer.detail, asked_at_s)
         if answer.report is not None:
             self.reported(account.target.name, answer.report)
             if account.fold(answer.report, asked_at_s, self.now_s()):
                 self.restarted(account.target.name)
+        if answer.result is ACCEPTED:
+            return
         if answer.result is Result.FENCED and isinstance(fence := answer.body.get("incarnation"), int):
             self.fenced(fence)
         if answer.result in {Result.UNKNOWN, Result.UNREACHABLE}:

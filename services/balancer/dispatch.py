@@ -128,7 +128,7 @@ class Dispatch:
 
     def _told(self, request: ChargeRequest, request_id: str) -> Outcome | None:
         """What can be answered at once; what is doubtful is asked for by the next attempt of whoever owns the EV."""
-        known = self._known(request, request_id)
+        known = self._known(request.ev_id, request_id)
         if not (isinstance(known, Entry) and self._is_doubtful(known)):
             return known
         if not self._owns(request.ev_id):
@@ -158,12 +158,12 @@ class Dispatch:
         same = running.request_id == request_id and running.began_at_s >= arrived_at_s
         return outcome if same and isinstance(outcome, Problem) else None
 
-    def _known(self, request: ChargeRequest, request_id: str) -> Outcome | None:
+    def _known(self, ev_id: str, request_id: str) -> Outcome | None:
         found = self._look_up(request_id)
         if found is None:
-            waiting = self._queue.of_ev(request.ev_id)
-            return None if waiting is None else refusals.ev_is_queued(request.ev_id, waiting.request_id)
-        if found.ev_id != request.ev_id:
+            waiting = self._queue.of_ev(ev_id)
+            return None if waiting is None else refusals.ev_is_queued(ev_id, waiting.request_id)
+        if found.ev_id != ev_id:
             return refusals.request_id_taken()
         if isinstance(found, Waiting) or found.state in ("charging", "ended"):
             return found
@@ -215,12 +215,11 @@ class Dispatch:
         """Whether others wait already."""
         return self._attendant.admits and len(self._queue) > 0
 
-    def is_usual(self, request: ChargeRequest, request_id: str, now_s: float) -> bool:
-        """Whether nothing is known of `request`, and nothing in its way: it can be placed at once, see `Dispatch.runs`."""
+    def is_usual(self, ev_id: str, request_id: str, now_s: float) -> bool:
+        """Whether nothing is known of such a request, and nothing in its way: it can be placed at once, see `runs`."""
         if len(self.runs) >= MOST_IN_FLIGHT or self._must_wait or self._placer.doubts.of(request_id):
             return False
-        ev_id = request.ev_id
-        if self.runs.beside(request_id, ev_id) or self._known(request, request_id):
+        if self.runs.beside(request_id, ev_id) is not None or self._known(ev_id, request_id) is not None:
             return False
         return self._book.charging(ev_id, now_s) is None and self._recovery.ready.is_set()
 
@@ -239,7 +238,7 @@ class Dispatch:
             return waiting
         if await self._within(deadline_s, attendant.looked()) and waiting.placing is not None:
             await self._within(deadline_s, asyncio.shield(waiting.placing))  # it is served at once
-        return self._known(request, waiting.request_id) or refusals.out_of_time()
+        return self._known(request.ev_id, waiting.request_id) or refusals.out_of_time()
 
     def started(self, entry: Entry) -> None:
         """This balancer placed `entry`."""

@@ -76,9 +76,7 @@ class Forwarding:
 
     def is_here(self, ev_id: str) -> bool:
         """Whether requests of `ev_id` are answered by this one, now, and no other need be asked before."""
-        members = self._members
-        others = members.peers and any(peer.holds for peer in members.up)
-        return members.whose(ev_id) == members.url and not others
+        return self._members.is_alone_here(ev_id)
 
     async def again(self, request: ChargeRequest, answer: Answer, deadline_s: float) -> Answer:
         """`answer`, which this one gave; where `request` is not its own any more, that of whoever owns it by now."""

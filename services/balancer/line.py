@@ -19,7 +19,8 @@ from services.balancer.connections import Silent
 from services.balancer.directory import Introduction
 from services.balancer.glance import Glances
 from services.balancer.pages import MOST_ON_A_PAGE, in_one
-from services.balancer.reading import Answer, Page, Result, answer_of, is_unknown, object_of, report_of
+from services.balancer.reading import Answer, Page, answer_of, is_unknown, object_of, report_of
+from services.balancer.result import Result
 from services.balancer.targets import Target
 from services.balancer.ways import Ways
 from services.problem import to_json
@@ -219,10 +220,7 @@ class HttpLine:
     async def _page(self, target: Target, url: str, timeout_s: float) -> tuple[int, Page]:
         try:
             async with self._pool(target).get(
-                URL(url),
-                headers=self._named(target),
-                timeout=connections.within(timeout_s),
-                allow_redirects=False,
+                URL(url), headers=self._named(target), timeout=connections.within(timeout_s), allow_redirects=False
             ) as response:
                 connections.demand_the_meant(response.status)
                 text = (await connections.read(response)).decode("utf-8", "replace")

@@ -90,6 +90,14 @@ class Members:
             return None
         return found
 
+    def is_alone_here(self, ev_id: str) -> bool:
+        """Whether requests of `ev_id` are answered by this one, now, and no other need be asked before."""
+        if self.peers:
+            for peer in self.peers.values():
+                if peer.up and peer.holds:
+                    return False
+        return self.whose(ev_id) == self.url
+
     def _is_due(self, peer: Peer, ev_id: str) -> bool:
         return not (peer.up or peer.taken) and owner(ev_id, (self.url, peer.url)) == peer.url
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from typing import Final
 
 from config.problems import Problem
 from services.balancer import refusals
@@ -13,9 +14,10 @@ from services.balancer.account import Account
 from services.balancer.asking import SHORTEST_TRY_S, Asked, Asking
 from services.balancer.book import Entry
 from services.balancer.decisions import MOST_OTHERS
-from services.balancer.line import Answer, Result
 from services.balancer.numbers import number
 from services.balancer.order import Order
+from services.balancer.reading import ACCEPTED, Answer
+from services.balancer.result import Result
 from services.balancer.search import Search
 from services.journal import JournalError
 from services.routing.node import Node
@@ -29,6 +31,8 @@ MOST_REVOKED = 16
 MOST_WAIT_S = 10**9
 _LEAST_LOADED = LeastLoaded()
 _NUMBER = (int, float)
+
+_perf_counter: Final = time.perf_counter
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +52,7 @@ class Placer(Asking):
     def begin(self, order: Order, but: Callable[[], Collection[str]] = tuple) -> Search:
         """The search for a place for `order`, which begins now."""
         spare_s = (order.deadline_s - self.now_s()) / 2
-        decision = self.decisions.begin(order.request_id, order.request.ev_id, order.power_w)
+        decision = self.decisions.begin(order.request_id, order.ev_id, order.power_w)
         self.ledger.count(order.power_w)
         attempt, incarnation = self.book.next_attempt(order.request_id), self.incarnation()
         return Search(order, attempt, spare_s, decision, but, incarnation)
@@ -124,7 +128,7 @@ class Placer(Asking):
         return await self._place(search)
 
     def _ended(self, account: Account, search: Search, answer: Answer) -> Entry | Problem | None:
-        if answer.result is Result.ACCEPTED:
+        if answer.result is ACCEPTED:
             return self._accept(account, search, answer)
         if answer.result not in {Result.TAKEN, Result.FENCED}:
             return None
@@ -178,14 +182,14 @@ class Placer(Asking):
         return True
 
     def _pick(self, search: Search) -> Node | None:
-        began_s = time.perf_counter()
+        began_s = _perf_counter()
         order = search.order
         now_s, barred, node = self.now_s(), search.barred, None
         if not self._is_spent(search):
             node = self.ledger.pick(self.policy, order.power_w, order.least_w, now_s, barred, self.rng)
             if node is None and not search.asked:
                 node = self.ledger.oldest(order.least_w, barred)  # nobody is refused for what is believed only
-        self.metrics.decision_s.observe(time.perf_counter() - began_s)
+        self.metrics.decision_s.observe(_perf_counter() - began_s)
         weighed = [] if node is None else self.ledger.beside(order.power_w, barred, 1 + MOST_OTHERS)
         search.decision.weighed(weighed, node, self.ledger.open)
         return node
@@ -202,7 +206,7 @@ class Placer(Asking):
         account.confirm(order.request_id, ends_at_s, now_s)
         account.trust()
         epoch = None if answer.report is None else answer.report.epoch
-        return Entry(order.request_id, order.request.ev_id, account.target.name, search.attempt, ends_at_s, epoch)
+        return Entry(order.request_id, order.ev_id, account.target.name, search.attempt, ends_at_s, epoch)
 
     def _go_on(self, account: Account, search: Search, answer: Answer) -> None:
         """Keeps what a failed attempt taught, for the next one."""

@@ -2,61 +2,38 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 from pydantic_core import from_json
 
 from config.problems import CONTENT_TYPE
 from config.report import HEADER, MISDIRECTED, Report
+from services.balancer.result import Result
 from services.balancer.targets import Target
 
 #: Whoever answers so may have begun a session before it failed, or a proxy did not wait for what came of it.
 _BROKEN = frozenset({500, 502, 504})
 
 
-class Result(enum.Enum):
-    """What became of one attempt; the values are the `result` labels of `balancer_attempts_total`."""
-
-    word: str
-
-    def __init__(self, word: str) -> None:
-        self.word = word  # to ask for the value calls a function
-
-    __hash__ = object.__hash__  # there is one of each
-
-    ACCEPTED = "accepted"
-    #: It has no room now.
-    FULL = "full"
-    #: It answered that it takes nothing now (draining, starting), or something that nobody can use.
-    CLOSED = "closed"
-    #: It will never have room for this.
-    NEVER = "never"
-    #: Its id belongs to another EV.
-    TAKEN = "taken"
-    #: This attempt was revoked before.
-    REVOKED = "revoked"
-    #: This balancer counts as dead there, or is not the one any more that began the request.
-    FENCED = "fenced"
-    #: No byte of the request was sent.
-    UNREACHABLE = "unreachable"
-    #: It was sent and not answered, or by one that failed over it: nobody knows.
-    UNKNOWN = "unknown"
+#: The usual one; to look it up in its class costs several times as much.
+ACCEPTED: Final = Result.ACCEPTED
+_NOTHING: Final[dict[str, Any]] = {}
 
 
-_NOTHING: Mapping[str, Any] = {}
-_new = tuple.__new__  # a named tuple's own is in Python, and takes three times as long
+class Answer:
+    """The end of one attempt: `result`, the report and the JSON object that came with it, which nobody changes."""
 
+    __slots__ = ("body", "detail", "report", "result")
 
-class Answer(NamedTuple):
-    """The end of one attempt: `result`, the report and the JSON object that came with it."""
-
-    result: Result
-    report: Report | None = None
-    body: Mapping[str, Any] = _NOTHING
-    detail: str = ""
+    def __init__(
+        self, result: Result, report: Report | None = None, body: dict[str, Any] = _NOTHING, detail: str = ""
+    ) -> None:
+        self.result = result
+        self.report = report
+        self.body = body
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +59,7 @@ def answer_of(target: Target, status: int, report: Report | None, body: bytes) -
     """What became of an attempt at `target` that was answered so."""
     said = object_of(body)
     if status == 202 and not target.external and "reason" not in said:  # the usual one
-        return _new(Answer, (Result.ACCEPTED, report, said, "answered 202"))
+        return Answer(ACCEPTED, report, said, "answered 202")
     return _otherwise(target, status, report, said)
 
 

@@ -9,8 +9,8 @@ from config.problems import Problem
 from services.balancer import refusals
 from services.balancer.decisions import Decision
 from services.balancer.ledger import Ledger
-from services.balancer.line import Result
 from services.balancer.order import Order
+from services.balancer.result import Result
 
 _NOBODY: frozenset[str] = frozenset()
 

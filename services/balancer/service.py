@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
 from random import Random
 from typing import Any
 
@@ -16,8 +13,8 @@ from prometheus_client import CollectorRegistry
 
 from config.access import Token
 from config.gossip import read_note
-from config.messages import ChargeRequest, read_message
-from config.names import BALANCER, NAME_RULE, is_name, new_id
+from config.messages import ChargeRequest
+from config.names import BALANCER, NAME_RULE, is_name
 from config.problems import FieldFault, Problem, bad_fields
 from config.settings import BalancerSettings
 from monitoring.metrics import BalancerMetrics
@@ -28,15 +25,16 @@ from services.balancer.line import HttpLine, Line
 from services.balancer.lookout import SYSTEM, Dns
 from services.balancer.peers import FORWARDED, HttpPeerLine, PeerLine
 from services.balancer.push import read_push
+from services.balancer.taking import Taking, identified
 from services.balancer.targets import to_http_sd
 from services.clock import Clock
-from services.deadline import time_left_s, usable_s
+from services.deadline import time_left_s
 from services.http import read_body, read_messages
 from services.journal import Journal, OpenJournal
 from services.problem import ProblemError, json_response, problem_response
 from services.service import Asked, Health
-from services.stream.member import Member, fail, failed
-from services.tracing import CURRENT, REQUEST_ID, Timed, about
+from services.stream.member import Member, fail
+from services.tracing import CURRENT, REQUEST_ID, Timed
 
 
 class BalancerService:
@@ -64,9 +62,9 @@ class BalancerService:
         self._now_s = clock.monotonic_s
         self._lines = (line or HttpLine(settings.url, token), peers or HttpPeerLine(settings.url, token))
         self._metrics = BalancerMetrics(self.registry)
-        self._outcomes: Counter[str] = Counter()
         self._taken: set[asyncio.Task[None]] = set()
         self.core = Core(settings, clock, random, self._metrics, *self._lines, open_journal, dns)
+        self._taking = Taking(self.core.swift, self._metrics, self._now_s, self._otherwise)
         self.ledger, self.placer, self.queue = self.core.ledger, self.core.placer, self.core.queue
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -93,7 +91,9 @@ class BalancerService:
     def health(self) -> Health:
         """`starting` until the journal is read, every substation was heard or has timed out, and other balancers joined;
         `degraded` where the journal cannot be read until somebody mends it."""
-        fields: dict[str, Any] = {f"{name}_total": self._outcomes[name] for name in ("accepted", "refused", "failed")}
+        fields: dict[str, Any] = {
+            f"{name}_total": self._taking.outcomes.get(name, 0) for name in ("accepted", "refused", "failed")
+        }
         error = self.core.recovery.error or self.core.journal.error
         if error is not None:
             fields |= {"reason": error.reason, "detail": error.detail}
@@ -136,9 +136,9 @@ class BalancerService:
         if isinstance(item, Problem):
             answer: Answer = item
         else:
-            item, request_id = _identified(item)
+            item, request_id = identified(item)
             answer = replies.named(await self._decide(item, deadline_s, forwarded), request_id)
-        self._count(replies.outcome(answer))
+        self._taking.count(replies.outcome(answer))
         return answer
 
     async def _decide(self, item: ChargeRequest, deadline_s: float, forwarded: bool) -> Answer:
@@ -147,45 +147,13 @@ class BalancerService:
         return await self.core.forwarding.answer(item, deadline_s, forwarded)
 
     def take(self, members: Sequence[Member], headers: Mapping[str, str]) -> None:  # noqa: ARG002  of no use here
-        """See `services.stream.answering.Streaming`: requests that nobody passed on before."""
-        now_s = self._now_s()
-        for member in members:
-            try:
-                self._take(member, now_s)
-            except Exception:  # noqa: BLE001  one that fails must not take the others along
-                fail([member])
+        """See `services.stream.streaming.Streaming`: requests that nobody passed on before."""
+        self._taking.take(members)
 
-    def _take(self, member: Member, now_s: float) -> None:
-        item = read_message(member.body, ChargeRequest)
-        deadline_s = now_s + usable_s(member.left_s)
-        if not isinstance(item, Problem):
-            text = b"" if item.request_id is None else member.body
-            item, request_id = _identified(item)
-            tell = partial(self._tell, member, request_id)
-            if self.core.swift.begin(item, text, now_s, deadline_s, member.span, tell):
-                return
+    def _otherwise(self, member: Member, item: ChargeRequest | Problem, deadline_s: float) -> None:
         task = asyncio.get_running_loop().create_task(self._member(member, item, deadline_s))
         self._taken.add(task)
         task.add_done_callback(self._taken.discard)
-
-    def _tell(self, member: Member, request_id: str, answer: bytes | Answer | None) -> None:
-        """See `services.balancer.swift.Tell`."""
-        if isinstance(answer, bytes):
-            self._count("accepted")
-        elif answer is not None:
-            answer = replies.named(answer, request_id)
-            self._count(replies.outcome(answer))
-        self._metrics.request_duration_s.observe(time.perf_counter() - member.began_s, about)
-        if answer is None:
-            member.refuse(failed())
-        elif isinstance(answer, bytes):
-            member.answer(202, answer)
-        else:
-            replies.tell(member, answer)
-
-    def _count(self, outcome: str) -> None:
-        self._outcomes[outcome] += 1
-        self._metrics.requests.labels(outcome).inc()
 
     async def _member(self, member: Member, item: ChargeRequest | Problem, deadline_s: float) -> None:
         CURRENT.set(member.span)
@@ -239,14 +207,6 @@ def _name(request_id: str) -> str:
     if not is_name(request_id):
         raise ProblemError(bad_fields((FieldFault("request_id", f"must be {NAME_RULE}", request_id[:80]),)))
     return request_id
-
-
-def _identified(item: ChargeRequest) -> tuple[ChargeRequest, str]:
-    """`item` with its `request_id`, which is made where it has none."""
-    if item.request_id is not None:
-        return item, item.request_id
-    request_id = new_id()
-    return item.model_copy(update={"request_id": request_id}), request_id
 
 
 def create(settings: BalancerSettings, clock: Clock, random: Random, token: Token | None = None) -> BalancerService:

@@ -20,11 +20,12 @@ from services.balancer.begins import Begins
 from services.balancer.book import Entry
 from services.balancer.dispatch import Dispatch
 from services.balancer.forwarding import Answer, Forwarding
-from services.balancer.line import Answer as Said
-from services.balancer.line import Result
 from services.balancer.order import Order
 from services.balancer.placement import Placer
-from services.tracing import CURRENT, REQUEST_ID, Span
+from services.balancer.reading import ACCEPTED
+from services.balancer.reading import Answer as Said
+from services.balancer.running import Running
+from services.tracing import CURRENT, REQUEST_ID, Span, about_of
 
 _log = logging.getLogger(__name__)
 
@@ -37,10 +38,12 @@ class Swift:
     """Begins requests, of which nobody waits for the end."""
 
     def __init__(self, settings: BalancerSettings, dispatch: Dispatch, placer: Placer, forwarding: Forwarding) -> None:
-        self.settings = settings
+        self.power_kw, self.session_s = float(settings.power_kw), float(settings.session_s)
+        self.time_scale = float(settings.time_scale)
         self.dispatch = dispatch
         self.placer = placer
         self.forwarding = forwarding
+        self._is_here: Callable[[str], bool] = forwarding.is_here
         self._line = placer.line if isinstance(placer.line, Begins) else None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -51,12 +54,13 @@ class Swift:
 
         It came at `now_s`, with others that are begun before it at most. Both are in wall seconds, monotonic.
         """
-        line, request_id = self._line, str(request.request_id)
-        if line is None or deadline_s - now_s <= 2 * SHORTEST_TRY_S or not self.forwarding.is_here(request.ev_id):
+        line, request_id, ev_id = self._line, str(request.request_id), request.ev_id
+        if line is None or deadline_s - now_s <= 2 * SHORTEST_TRY_S or not self._is_here(ev_id):
             return False
-        if not self.dispatch.is_usual(request, request_id, now_s):
+        if not self.dispatch.is_usual(ev_id, request_id, now_s):
             return False
-        one = _One(self, request, deadline_s, now_s, span, tell)
+        running = self.dispatch.runs.begin(request_id, ev_id, now_s)
+        one = _One(self, request, running, deadline_s, span, tell)
         outer, about = CURRENT.set(span), REQUEST_ID.set(request_id)
         try:
             one.begin(line, text)
@@ -81,34 +85,27 @@ class _One:
     __slots__ = ("_asked", "_began_s", "_deadline_s", "_request", "_running", "_search", "_span", "_swift", "_tell")
 
     def __init__(
-        self, swift: Swift, request: ChargeRequest, deadline_s: float, now_s: float, span: Span | None, tell: Tell
+        self, swift: Swift, request: ChargeRequest, running: Running, deadline_s: float, span: Span | None, tell: Tell
     ) -> None:
         self._swift = swift
         self._request = request
         self._deadline_s = deadline_s
-        self._began_s = now_s
+        self._began_s = running.began_at_s
         self._span = span
         self._tell = tell
         self._asked: Asked | None = None
-        self._running = swift.dispatch.runs.begin(str(request.request_id), request.ev_id, now_s)
+        self._running = running
 
     def begin(self, line: Begins, text: bytes) -> None:
         """Chooses a substation and asks it."""
-        settings, placer = self._swift.settings, self._swift.placer
-        order = Order.of(
-            self._request,
-            self._running.request_id,
-            self._deadline_s,
-            settings.power_kw,
-            settings.session_s,
-            text=text,
-        )
+        swift, placer, request_id = self._swift, self._swift.placer, self._running.request_id
+        order = Order.of(self._request, request_id, self._deadline_s, swift.power_kw, swift.session_s, text=text)
         self._search = search = placer.begin(order)
         account = placer.choose(search)
         if account is not None:
             self._asked = placer.begin_asking(line, account, search, self._began_s, self.hear)
         if self._asked is None:
-            self._swift.later(self._go_on(placer.place_after(search, account)))
+            swift.later(self._go_on(placer.place_after(search, account)))
 
     def close(self, outcome: Entry | Problem) -> None:
         """Others may ask for the same again."""
@@ -116,22 +113,27 @@ class _One:
 
     def hear(self, said: Said | None) -> None:
         """What became of asking; see `services.balancer.ways.Tell`. Raises nothing: others are told next."""
+        asked = self._asked
+        if asked is None:
+            return  # nobody was asked
+        if said is not None and said.result is ACCEPTED:
+            try:
+                self._end(asked, said)
+            except Exception:  # noqa: BLE001  see above
+                _log.exception("failed to answer", extra=about_of(self._span, self._running.request_id))
+            return
         outer, about = CURRENT.set(self._span), REQUEST_ID.set(self._running.request_id)
         try:
-            self._hear(said)
+            self._hear(asked, said)
         except Exception:  # noqa: BLE001  see above
             _log.exception("failed to answer")
         finally:
             CURRENT.reset(outer)
             REQUEST_ID.reset(about)
 
-    def _hear(self, said: Said | None) -> None:
-        asked, search, placer = self._asked, self._search, self._swift.placer
-        if asked is None:
-            return  # nobody was asked
-        if said is not None and said.result is Result.ACCEPTED:
-            self._end(asked, said)
-        elif said is None:
+    def _hear(self, asked: Asked, said: Said | None) -> None:
+        search, placer = self._search, self._swift.placer
+        if said is None:
             placer.unheard(asked, search)
             self._swift.later(self._go_on(placer.place_after(search, asked.account)))
         else:
@@ -143,9 +145,9 @@ class _One:
             entry = swift.placer.accept(asked, self._search, said)
             swift.dispatch.started(entry)
             outcome = entry
-            answer = answers.started_json(entry, swift.placer.now_s(), swift.settings.time_scale)
+            answer = answers.started_json(entry, swift.placer.now_s(), swift.time_scale)
         except Exception:  # noqa: BLE001  the last line of this request: it is logged and answered
-            _log.exception("failed to place")
+            _log.exception("failed to place", extra=about_of(self._span, self._running.request_id))
             if outcome is None:
                 swift.placer.unheard(asked, self._search)
             self._tell(None)

@@ -12,7 +12,8 @@ from functools import partial
 from config.report import Report
 from services.balancer.begins import Tell
 from services.balancer.connections import said
-from services.balancer.reading import Answer, Result, answer_of
+from services.balancer.reading import Answer, answer_of
+from services.balancer.result import Result
 from services.balancer.targets import Target
 from services.stream.caller import Caller
 from services.stream.seam import Dials, NoStream, Unsent, Wire
@@ -57,7 +58,7 @@ class Ways:
             with Hop("POST /charge", {SUBSTATION: target.name, REQUEST: request_id}) as hop:
                 heard = await self._caller(target).ask(body, timeout_s, hop.headers)
                 hop.status = heard.status
-                return answer_of(target, heard.status, self._report(target, heard.head), heard.body)
+                return answer_of(target, heard.status, self.report(target, heard.head), heard.body)
         except Unsent as error:
             return Answer(Result.UNREACHABLE, detail=said(error))
         except (ConnectionError, TimeoutError) as error:
@@ -67,25 +68,13 @@ class Ways:
         """As `charge`, of which nobody waits for the end; see `Begins`."""
         hop = Hop("POST /charge", {SUBSTATION: target.name, REQUEST: request_id})
         try:
-            self._caller(target).begin(body, timeout_s, hop.headers, partial(self._tell, target, hop, tell))
+            self._caller(target).begin(body, timeout_s, hop.headers, _Told(self, target, hop, tell))
         except (NoStream, Unsent):
             hop.end(None)
             return False
         return True
 
-    def _tell(self, target: Target, hop: Hop, tell: Tell, what: Said | Exception) -> None:
-        if isinstance(what, Said):
-            hop.end(what.status)
-            tell(answer_of(target, what.status, self._report(target, what.head), what.body))
-            return
-        hop.end(None)
-        if isinstance(what, NoStream):
-            tell(None)
-        else:
-            unsent = Result.UNREACHABLE if isinstance(what, Unsent) else Result.UNKNOWN
-            tell(Answer(unsent, detail=said(what)))
-
-    def _report(self, target: Target, head: str) -> Report | None:
+    def report(self, target: Target, head: str) -> Report | None:
         """The report in `head`, which all answers of a message share; None where there is none that can be true."""
         known, report = self._newest.get(target.name, ("", None))
         if known != head:
@@ -106,6 +95,31 @@ class Ways:
         if self._dialer is None:
             raise ConnectionError("the line is not open")
         return await self._dialer.dial(target.url, self._headers(target))
+
+
+class _Told:
+    """Tells `tell` what came of asking `target`; see `services.stream.pending.Tell`."""
+
+    __slots__ = ("_hop", "_target", "_tell", "_ways")
+
+    def __init__(self, ways: Ways, target: Target, hop: Hop, tell: Tell) -> None:
+        self._ways = ways
+        self._target = target
+        self._hop = hop
+        self._tell = tell
+
+    def __call__(self, what: Said | Exception) -> None:
+        target = self._target
+        if isinstance(what, Said):
+            self._hop.end(what.status)
+            self._tell(answer_of(target, what.status, self._ways.report(target, what.head), what.body))
+            return
+        self._hop.end(None)
+        if isinstance(what, NoStream):
+            self._tell(None)
+        else:
+            unsent = Result.UNREACHABLE if isinstance(what, Unsent) else Result.UNKNOWN
+            self._tell(Answer(unsent, detail=said(what)))
 
 
 def _decoded(head: str) -> Report | None:
