@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextvars import Context, ContextVar
 from random import Random
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:  # verbs that read journals import this file: it must not cost them anything
     from multidict import CIMultiDict, CIMultiDictProxy
@@ -21,8 +21,8 @@ if TYPE_CHECKING:  # verbs that read journals import this file: it must not cost
 
     Headers = CIMultiDictProxy[str] | CIMultiDict[str]
 
-TRACEPARENT = "traceparent"
-TRACESTATE = "tracestate"
+TRACEPARENT: Final = "traceparent"
+TRACESTATE: Final = "tracestate"
 #: Attributes of spans, by OpenTelemetry's conventions where there is one.
 METHOD = "http.request.method"
 ROUTE = "http.route"

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from contextvars import copy_context
 from functools import cached_property
+from typing import Final
 
 from services.stream.link import Link
 from services.stream.pending import Awaited, Deadlines, Pending, Tell
@@ -14,9 +15,9 @@ from services.stream.seam import Connect, Crowded, NoStream, Unsent
 from services.stream.wire import Said
 
 #: So many may wait to be sent; who comes then is told so at once.
-MOST_WAITING = 8192
+MOST_WAITING: Final = 8192
 #: Who is not sent after this share of its time is not sent at all: "nothing was sent" is worth more than a late answer.
-UNSENT_SHARE = 0.8
+UNSENT_SHARE: Final = 0.8
 _NOTHING: Mapping[str, str] = {}
 
 _log = logging.getLogger(__name__)

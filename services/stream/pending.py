@@ -6,11 +6,12 @@ import asyncio
 import heapq
 from collections.abc import Callable, Mapping
 from contextvars import Context
+from typing import Final
 
 from services.stream.wire import Said
 
 #: Who has waited long enough is told at most this much later (wall seconds): all of one tick share a timer.
-TICK_S = 0.004
+TICK_S: Final = 0.004
 
 #: Told once what came of a member; must not ask anything itself before it returns, and must not raise.
 Tell = Callable[[Said | Exception], None]
