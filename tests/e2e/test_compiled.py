@@ -48,6 +48,7 @@ PROMISES = (
     "tests/services/stream",
     "tests/services/charge_request",
     "tests/services/substation",
+    "tests/services/test_heads.py",
     "tests/services/test_lane.py",
     "tests/services/test_express.py",
     "tests/services/test_tracing.py",
