@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextvars import Context, ContextVar
 from random import Random
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:  # verbs that read journals import this file: it must not cost them anything
     from multidict import CIMultiDict, CIMultiDictProxy
@@ -50,13 +50,25 @@ _MOST_STATE = 4096
 _NONE: Mapping[str, str] = {}
 
 
-class Parent(NamedTuple):
+class Parent:
     """The span of whoever asks, as its headers say: ids in lower-case hex, and what vendors wrote into `state`."""
 
-    trace_id: str
-    span_id: str
-    sampled: bool
-    state: str = ""
+    __slots__ = ("sampled", "span_id", "state", "trace_id")
+
+    def __init__(self, trace_id: str, span_id: str, sampled: bool, state: str = "") -> None:
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.sampled = sampled
+        self.state = state
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Parent) and self._said() == other._said()
+
+    def __hash__(self) -> int:
+        return hash(self._said())
+
+    def _said(self) -> tuple[str, str, bool, str]:
+        return self.trace_id, self.span_id, self.sampled, self.state
 
 
 def parent_of(headers: Headers) -> Parent | None:
