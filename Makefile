@@ -97,7 +97,7 @@ format: install ## Let ruff format and repair what it can
 	$(BIN)/ruff format .
 
 # A plain `make bench` keeps what it found; with BENCH_ARGS it only prints, unless they say --results and --picture.
-bench: compiled ## gridctl, compiled and plain, beside HAProxy, nginx, one substation and Flask (BENCH_ARGS=--quick: three minutes)
+bench: compiled ## gridctl, compiled and plain, beside HAProxy, nginx, one substation and Flask (a quarter of an hour; BENCH_ARGS=--quick: four minutes)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@$(FAST)/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo dist/*.whl)[bench]"
 	@$(FAST)/bin/python -m benchmarks.bench $(or $(BENCH_ARGS),--beside plain=$(abspath $(BIN))/python --results benchmarks/results.json --picture docs/bench.svg)

@@ -1,7 +1,7 @@
 """gridctl beside what one would pick instead, in one run: HAProxy, nginx, one substation alone, and a Flask build.
 
-    make bench                                                     # five rounds, a quarter of an hour
-    make bench BENCH_ARGS='--quick'                                # two short rounds: under three minutes
+    make bench                                                     # compiles, then five rounds: a quarter of an hour
+    make bench BENCH_ARGS='--quick'                                # two short rounds: three minutes and to compile
     make bench BENCH_ARGS='--only gridctl haproxy --connections 256'
     make bench BENCH_ARGS='--only gridctl --beside main=../main/.venv/bin/python'     # two installations of gridctl
 
