@@ -55,7 +55,7 @@ wheel: install ## A wheel of gridctl in dist/ whose busiest modules are compiled
 	@rm -rf build dist
 	@GRIDCTL_COMPILE=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps -w dist .
 
-compiled: wheel ## That wheel, installed in .venv-compiled: a third more requests a second (docs/performance.md)
+compiled: wheel ## That wheel, installed in .venv-compiled: half as many requests a second again (docs/performance.md)
 	@test -x $(FAST)/bin/pip || $(PYTHON) -m venv $(FAST)
 	@$(FAST)/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps dist/*.whl
 	@$(FAST)/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
